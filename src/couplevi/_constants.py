@@ -1,0 +1,60 @@
+"""Names that several rooms share: registry keys and every slot that couplevi writes, each spelled once."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CORRESPONDENCE: Final = "correspondence"
+"""Default of ``mdata.obsp`` and ``mdata.uns`` for links given by the user."""
+
+NO_LABEL: Final = frozenset({"", "nan", "None", "<NA>", "unknown", "Unknown", "Mis"})
+"""Spellings of a missing label; cells that carry one are left out of label metrics, and counted."""
+
+
+class Registry:
+    """Keys of the fields in the :class:`~scvi.data.AnnDataManager` of a model."""
+
+    @staticmethod
+    def values(modality: str) -> str:
+        """Layer or representation of a modality."""
+        return f"X_{modality}"
+
+    @staticmethod
+    def links(kind: str, a: str, b: str) -> str:
+        """Matrix of confidences between two modalities; `kind` is ``"correspondence"`` or ``"match"``."""
+        return f"{kind}_{a}_{b}"
+
+
+class Key:
+    """Slots in a MuData, by attribute. `key` is the ``key_added`` of the function that writes."""
+
+    class obsm:
+        @staticmethod
+        def latent(key: str) -> str:
+            return f"X_{key}"
+
+        @staticmethod
+        def umap(key: str) -> str:
+            return f"X_{key}_umap"
+
+        @staticmethod
+        def imputed(key: str, target: str) -> str:
+            return f"{key}_{target}"
+
+        TRUTH: Final = "latent_true"
+
+    class layers:
+        @staticmethod
+        def imputed(key: str, source: str) -> str:
+            return f"{key}_from_{source}"
+
+        LOG1P: Final = "log1p"
+
+    class mod:
+        @staticmethod
+        def imputed(source: str, target: str) -> str:
+            return f"{target}_from_{source}"
+
+    class uns:
+        MODALITIES: Final = "modalities"
+        VAR_NAMES: Final = "var_names"

@@ -1,0 +1,202 @@
+"""One voice for errors: what was expected, what was found, what to do."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from anndata import AnnData
+from mudata import MuData
+
+if TYPE_CHECKING:
+    from couplevi._types import Matrix
+
+MAX_DENSE_LINKS = 10_000
+"""Cells above which a dense matrix of links is refused: it would hold 800 MB of float64 or more."""
+
+
+def expected(what: str, found: object, remedy: str = "") -> str:
+    """Text of an error message: expected, found, what to do."""
+    return f"Expected {what}, found {found}. {remedy}".strip()
+
+
+def listing(names: Iterable[object], limit: int = 10) -> str:
+    """The first names of a list, and how many more there are."""
+    names = [str(n) for n in names]
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return f"{names[:limit]}{more}"
+
+
+def check_option(value: object, options: Sequence[object], name: str) -> None:
+    """Raise ValueError unless `value` is one of `options`."""
+    if value not in options:
+        raise ValueError(expected(f"`{name}` to be one of {list(options)}", repr(value)))
+
+
+def check_fraction(value: float, name: str) -> None:
+    """Raise ValueError unless `value` is a number in [0, 1)."""
+    if not 0 <= value < 1:
+        raise ValueError(expected(f"`{name}` to be at least 0 and below 1", value))
+
+
+def check_count(value: object, name: str, minimum: int = 1) -> None:
+    """Raise ValueError unless `value` is a whole number of at least `minimum`."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < minimum:
+        raise ValueError(expected(f"`{name}` to be a whole number of at least {minimum}", repr(value)))
+
+
+def check_mudata(mdata: object) -> MuData:
+    """Raise TypeError unless `mdata` is a MuData; an AnnData is told how to become one."""
+    if isinstance(mdata, MuData):
+        return mdata
+    remedy = "Read one with `mudata.read_h5mu(path)`."
+    if isinstance(mdata, AnnData):
+        remedy = (
+            'Put each modality into its own AnnData and join them: `mudata.MuData({"rna": rna, "ephys": ephys})`; '
+            "rows with the same name are the same cell."
+        )
+    raise TypeError(expected("a MuData", f"{type(mdata).__module__}.{type(mdata).__name__}", remedy))
+
+
+def check_modality(mdata: MuData, modality: str, name: str = "modality") -> None:
+    """Raise KeyError unless `modality` is in `mdata`."""
+    if modality not in mdata.mod:
+        raise KeyError(expected(f"`{name}` to be one of {list(mdata.mod)}", repr(modality)))
+
+
+def check_modalities(mdata: MuData, modalities: Sequence[str]) -> tuple[str, ...]:
+    """Raise unless `modalities` names at least two different modalities of `mdata`."""
+    if isinstance(modalities, str) or not isinstance(modalities, Sequence):
+        raise TypeError(
+            expected("`modalities` to be a sequence of names", repr(modalities), 'For example ("rna", "ephys").')
+        )
+    if len(modalities) < 2:
+        raise ValueError(
+            expected(
+                "at least two `modalities`",
+                list(modalities),
+                f"The MuData has {list(mdata.mod)}; for one modality use a model of scvi-tools such as SCVI.",
+            )
+        )
+    if len(set(modalities)) < len(modalities):
+        raise ValueError(expected("`modalities` to be different", list(modalities)))
+    for modality in modalities:
+        check_modality(mdata, modality, "modalities")
+    return tuple(modalities)
+
+
+def check_obs_names(mdata: MuData, modalities: Sequence[str]) -> None:
+    """Raise ValueError if a cell name occurs twice in a modality."""
+    for modality in modalities:
+        names = mdata[modality].obs_names
+        if not names.is_unique:
+            double = names[names.duplicated()].unique()
+            raise ValueError(
+                expected(
+                    f"each cell once in `mdata[{modality!r}].obs_names`",
+                    f"{listing(double, 3)} more than once",
+                    "Rename the cells (equal names in two modalities mean the same cell) and build the MuData again.",
+                )
+            )
+
+
+def warn_generic_names(mdata: MuData, modalities: Sequence[str]) -> None:
+    """Warn if cells are named "0", "1", ... everywhere: equal names would pair them by accident."""
+    names = [mdata[m].obs_names for m in modalities]
+    if all(n.str.fullmatch(r"\d+").all() for n in names):
+        warnings.warn(
+            f"All cells of {list(modalities)} are named by plain numbers (such as {names[0][0]!r}), as AnnData does by "
+            "default. Equal names are taken for the same cell. If that is not meant, give the cells names of "
+            "their own, or pass `correspondence_key=`.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def stored_values(matrix: Any) -> np.ndarray:
+    """The values that a matrix stores: all of them if it is dense, the explicit ones if it is sparse."""
+    if sp.issparse(matrix):
+        return matrix.data if matrix.format in ("csr", "csc", "coo") else matrix.tocsr().data
+    return np.asarray(matrix)
+
+
+def check_finite(matrix: Matrix | pd.DataFrame, where: str) -> None:
+    """Raise ValueError if a matrix holds NaN or infinite values."""
+    values = stored_values(matrix)
+    if values.dtype.kind not in "fiub":
+        raise TypeError(expected(f"numbers in {where}", f"values of type {values.dtype}"))
+    with np.errstate(over="ignore", invalid="ignore"):
+        if values.dtype.kind != "f" or np.isfinite(values.sum(dtype=np.float64)):
+            return  # a finite sum has finite terms, and needs no array of its own
+    bad = int((~np.isfinite(values)).sum())
+    if bad:
+        raise ValueError(
+            expected(
+                f"finite values in {where}",
+                f"{bad} that are NaN or infinite",
+                "Leave out or fill these features or cells first; a cell without the modality is not a row of it.",
+            )
+        )
+
+
+def check_confidences(matrix: Any, where: str) -> sp.csr_array:
+    """Raise unless `matrix` holds confidences in [0, 1]; return a float32 CSR copy without explicit zeros."""
+    if not sp.issparse(matrix):
+        matrix = np.asarray(matrix)
+        if matrix.ndim != 2:
+            raise ValueError(expected(f"{where} to be a matrix", f"{matrix.ndim} dimensions"))
+        if max(matrix.shape) > MAX_DENSE_LINKS:
+            raise ValueError(
+                expected(
+                    f"{where} to be sparse above {MAX_DENSE_LINKS} cells",
+                    f"a dense {matrix.shape[0]} x {matrix.shape[1]} array",
+                    "Keep the few links that matter and pass `scipy.sparse.csr_matrix`.",
+                )
+            )
+    if matrix.dtype.kind not in "fiub":
+        raise TypeError(expected(f"numbers in {where}", f"values of type {matrix.dtype}"))
+    csr = sp.csr_array(matrix, copy=True)
+    csr.sum_duplicates()
+    data = csr.data.astype(np.float64)
+    if np.isnan(data).any():
+        raise ValueError(
+            expected(f"confidences between 0 and 1 in {where}", "NaN", "Remove these entries: no entry means no link.")
+        )
+    if (data == -1).any():
+        raise ValueError(
+            expected(
+                f"confidences between 0 and 1 in {where}",
+                "-1, which `mdata.update()` writes for cells that were added after the matrix",
+                "Write the links again with `cvi.pp.link` after the last cell or modality was added.",
+            )
+        )
+    if (data < 0).any() or (data > 1).any():
+        raise ValueError(
+            expected(
+                f"confidences between 0 and 1 in {where}",
+                f"values from {data.min():g} to {data.max():g}",
+                "Scale them; 1 means the same cell, no entry means no link.",
+            )
+        )
+    csr = sp.csr_array((data.astype(np.float32), csr.indices, csr.indptr), shape=csr.shape)
+    csr.eliminate_zeros()
+    csr.sort_indices()
+    return csr
+
+
+def check_measured(mdata: MuData, links: sp.csr_array, modalities: Sequence[str], where: str) -> None:
+    """Raise ValueError unless rows and columns of (n_obs, n_obs) links are cells of the two modalities."""
+    for modality, index, side in zip(modalities, links.tocoo().coords, ("row", "column"), strict=True):
+        absent = ~mdata.obs_names.isin(mdata[modality].obs_names)[index]
+        if absent.any():
+            raise ValueError(
+                expected(
+                    f"the {side}s of {where} to be cells measured in {modality!r}",
+                    f"entries for {listing(mdata.obs_names[np.unique(index[absent])], 3)}, which were not",
+                    f"Rows are cells of {modalities[0]!r}, columns cells of {modalities[1]!r}; transpose or remove them.",
+                )
+            )

@@ -1,0 +1,165 @@
+"""Command line: what :mod:`couplevi.tl` does in a notebook, for pipelines."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mudata import MuData
+
+EXAMPLE = """\
+example:
+  couplevi run cells.h5mu --modalities rna,ephys --layer rna=log1p --impute rna:ephys --out integrated.h5mu --model jamie
+  couplevi evaluate integrated.h5mu --model jamie --labels cell_type --in-sample
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0, or 2 after one line about bad input."""
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.command(arguments)
+    except (ValueError, TypeError, KeyError, RuntimeError, OSError) as error:
+        text = error.args[0] if isinstance(error, KeyError) and error.args else str(error)
+        sys.stderr.write(f"couplevi: {' '.join(str(text).split())}\n")
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    from couplevi import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="couplevi",
+        description="Coupled autoencoders for paired, partly paired and unpaired single-cell modalities.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"couplevi {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="{run,evaluate}")
+
+    run = commands.add_parser("run", help="train JAMIE; write latents and imputations", epilog=EXAMPLE)
+    run.formatter_class = argparse.RawDescriptionHelpFormatter
+    run.add_argument("input", type=Path, help="MuData, .h5mu")
+    run.add_argument("--modalities", type=_names, required=True, metavar="A,B", help="two or more modalities")
+    run.add_argument(
+        "--layer", type=_pair("="), action="append", default=[], metavar="A=LAYER", help="layer; default X"
+    )
+    run.add_argument("--impute", type=_pair(":"), action="append", default=[], metavar="A:B", help="predict B from A")
+    run.add_argument("--correspondence", metavar="KEY", help="links in .obsp; default: cells of the same name")
+    run.add_argument("--match", metavar="KEY", help="inferred links in .obsp")
+    run.add_argument("--preset", default="default", help="default, integration or paper")
+    run.add_argument("--n-latent", type=int, default=32, help="latent dimensions (32)")
+    run.add_argument("--max-epochs", type=int, help="passes through the data; default: the preset's")
+    run.add_argument("--seed", type=int, default=0, help="reproduces the result (0)")
+    run.add_argument("--umap", action="store_true", help="also write a UMAP shared by all modalities")
+    run.add_argument("--model", type=Path, metavar="DIR", help="also save the model")
+    run.add_argument("--out", type=Path, required=True, metavar="OUT.h5mu", help="the MuData with the new slots")
+    run.set_defaults(command=_run)
+
+    evaluate = commands.add_parser("evaluate", help="score a saved model", epilog=EXAMPLE)
+    evaluate.formatter_class = argparse.RawDescriptionHelpFormatter
+    evaluate.add_argument("input", type=Path, help="MuData, .h5mu")
+    evaluate.add_argument("--model", type=Path, required=True, metavar="DIR", help="saved by `couplevi run --model`")
+    evaluate.add_argument("--training-data", type=Path, metavar="H5MU", help="what to fit baselines on; default: input")
+    evaluate.add_argument("--labels", metavar="COLUMN", help="cell types in .obs")
+    evaluate.add_argument("--baselines", type=_names, default=[], metavar="knn,ridge", help="simple methods beside it")
+    evaluate.add_argument("--in-sample", action="store_true", help="score imputation on fitted pairs, too")
+    evaluate.add_argument("--out", type=Path, metavar="CSV", help="default: a table on the screen")
+    evaluate.set_defaults(command=_evaluate)
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    _check_folder(arguments.out)
+    mdata = _read(arguments.input)
+
+    from couplevi import tl
+    from couplevi._validate import check_option
+
+    for source, target in arguments.impute:
+        check_option(source, arguments.modalities, "--impute")
+        check_option(target, arguments.modalities, "--impute")
+    model = tl.jamie(
+        mdata,
+        modalities=arguments.modalities,
+        layers=dict(arguments.layer),
+        correspondence_key=arguments.correspondence,
+        match_key=arguments.match,
+        preset=arguments.preset,
+        n_latent=arguments.n_latent,
+        seed=arguments.seed,
+        train_kwargs={"max_epochs": arguments.max_epochs},
+    )
+    for source, target in arguments.impute:
+        tl.impute(mdata, model, source=source, target=target)
+    if arguments.umap:
+        tl.umap(mdata, seed=arguments.seed)
+    if arguments.model is not None:
+        model.save(arguments.model, overwrite=True)
+    mdata.write(arguments.out)
+    sys.stderr.write(f"couplevi: wrote {arguments.out}\n")
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    if arguments.out is not None:
+        _check_folder(arguments.out)
+    mdata = _read(arguments.input)
+
+    from couplevi import tl
+    from couplevi.model import JAMIE
+
+    training = mdata if arguments.training_data is None else _read(arguments.training_data)
+    model = JAMIE.load(arguments.model, adata=training)
+    frame: pd.DataFrame = tl.evaluate(
+        mdata, model, labels=arguments.labels, baselines=arguments.baselines, in_sample=arguments.in_sample
+    )
+    if arguments.out is None:
+        sys.stdout.write(frame.to_string(index=False, float_format="{:.4g}".format) + "\n")
+    else:
+        frame.to_csv(arguments.out, index=False)
+
+
+def _read(path: Path) -> MuData:
+    if not path.is_file():
+        raise FileNotFoundError(f"Expected a MuData at {str(path)!r}, found no such file.")
+    import mudata
+
+    mudata.set_options(pull_on_update=False)
+    try:
+        return mudata.read_h5mu(path)
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"Expected {str(path)!r} to be a MuData (.h5mu), found a file that is not: {reason}"
+        ) from error
+
+
+def _check_folder(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"Expected a folder {str(path.parent)!r} to write to, found none. Create it first.")
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _pair(separator: str) -> Callable[[str], tuple[str, str]]:
+    """Type of an argument such as ``rna=log1p``."""
+
+    def parse(text: str) -> tuple[str, str]:
+        left, found, right = text.partition(separator)
+        if not (found and left and right):
+            raise argparse.ArgumentTypeError(f"expected two names joined by {separator!r}, found {text!r}")
+        return left, right
+
+    return parse
+
+
+if __name__ == "__main__":
+    sys.exit(main())

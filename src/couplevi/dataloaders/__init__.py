@@ -1,0 +1,9 @@
+"""From prepared profiles and their links to minibatches."""
+
+from couplevi.dataloaders._dataset import CoupledDataset, Draw
+from couplevi.dataloaders._links import Links
+from couplevi.dataloaders._sampler import UnitSampler
+from couplevi.dataloaders._splitter import CoupledDataSplitter
+from couplevi.dataloaders._units import make_units
+
+__all__ = ["CoupledDataSplitter", "CoupledDataset", "Draw", "Links", "UnitSampler", "make_units"]

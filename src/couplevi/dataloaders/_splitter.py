@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+import torch.distributed
+from scvi import settings
+from torch.utils.data import DataLoader
+
+from couplevi._validate import expected
+from couplevi.dataloaders._sampler import UnitSampler
+
+if TYPE_CHECKING:
+    from scvi.data import AnnDataManager
+
+    from couplevi._types import Batch, IntArray
+    from couplevi.dataloaders._dataset import CoupledDataset
+
+
+class CoupledDataSplitter(pl.LightningDataModule):
+    """Splits units into training, validation and test sets, and loads the first two.
+
+    A pair is one unit, so its halves never part; links between the sets are not seen by either.
+
+    Parameters
+    ----------
+    adata_manager
+        Manager of the MuData; not read, the values come from `dataset`.
+    dataset
+        The prepared profiles and their links.
+    train_size
+        Share of the units trained on, in (0, 1].
+    validation_size
+        Share of the units validated on; None takes all that are left.
+    batch_size
+        Largest number of units in a batch.
+    n_partners
+        Largest number of further partners of a profile.
+    shuffle_set_split
+        Split at random; else the units are taken in the order of their values.
+    distributed_sampler
+        Divide the units among the processes of the running :mod:`torch.distributed` group.
+    load_sparse_tensor
+        Not supported; accepted because scvi-tools passes it.
+    """
+
+    def __init__(
+        self,
+        adata_manager: AnnDataManager,
+        *,
+        dataset: CoupledDataset,
+        train_size: float = 1.0,
+        validation_size: float | None = None,
+        batch_size: int = 256,
+        n_partners: int = 4,
+        shuffle_set_split: bool = True,
+        distributed_sampler: bool = False,
+        load_sparse_tensor: bool = False,
+    ) -> None:
+        super().__init__()
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.n_partners = n_partners
+        self.distributed = distributed_sampler
+        self.seed = int(torch.randint(2**31, ()))  # the seed of torch, or of scvi.settings, determines all draws
+        n_train, n_validation = _set_sizes(len(dataset), train_size, validation_size)
+        order = (
+            np.random.default_rng(self.seed).permutation(len(dataset)) if shuffle_set_split else np.arange(len(dataset))
+        )
+        self.train_idx, self.val_idx, self.test_idx = np.split(order, [n_train, n_train + n_validation])
+
+    @property
+    def n_train(self) -> int:
+        """Number of units trained on."""
+        return len(self.train_idx)
+
+    @property
+    def n_val(self) -> int:
+        """Number of units validated on."""
+        return len(self.val_idx)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        return self._loader(self.train_idx, shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
+        return self._loader(self.val_idx, shuffle=False) if self.n_val else []
+
+    def _loader(self, units: IntArray, *, shuffle: bool) -> DataLoader[Batch]:
+        processes: dict[str, Any] = {}
+        if self.distributed:
+            processes = {"num_replicas": torch.distributed.get_world_size(), "rank": torch.distributed.get_rank()}
+        sampler = UnitSampler(
+            self.dataset,
+            np.sort(units),
+            batch_size=self.batch_size,
+            n_partners=self.n_partners,
+            shuffle=shuffle,
+            seed=self.seed,
+            **processes,
+        )
+        workers = settings.dl_num_workers
+        return DataLoader(
+            self.dataset,
+            sampler=sampler,
+            batch_size=None,
+            num_workers=workers,
+            persistent_workers=settings.dl_persistent_workers and workers > 0,
+        )
+
+
+def _set_sizes(n: int, train_size: float, validation_size: float | None) -> tuple[int, int]:
+    if not 0 < train_size <= 1:
+        raise ValueError(expected("`train_size` to be above 0 and at most 1", train_size))
+    rest = 1 - train_size if validation_size is None else validation_size
+    if not 0 <= rest <= 1 - train_size + 1e-9:
+        raise ValueError(expected(f"`validation_size` to be between 0 and {1 - train_size:g}", validation_size))
+    n_train = max(1, int(np.ceil(train_size * n)))
+    return n_train, min(n - n_train, int(np.floor(rest * n + 1e-9)) if validation_size is not None else n - n_train)

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from mudata import MuData
+
+from couplevi._validate import check_finite, check_modality, expected, listing
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from couplevi._types import Matrix
+
+
+@dataclass(frozen=True, eq=False)
+class ModalityReader:
+    """Reads the registered values of a modality from any data that holds them, features by name.
+
+    Attributes
+    ----------
+    modality
+        Name of the modality.
+    attribute, key
+        Where the values are: ``"X"`` and None, ``"layers"`` or ``"obsm"`` and the key there.
+    var_names
+        Features in the order of the model; columns of an ``obsm`` array are called ``key_0``, ``key_1``, ...
+    """
+
+    modality: str
+    attribute: str
+    key: str | None
+    var_names: tuple[str, ...]
+
+    @classmethod
+    def registered(cls, modality: str, attribute: str, key: str | None, columns: Iterable[object]) -> Self:
+        """Reader of a registered field, `columns` being its names or, for an array in ``obsm``, its numbers."""
+        names = tuple(f"{key}_{c}" if isinstance(c, int | np.integer) else str(c) for c in columns)
+        return cls(modality, attribute, key, names)
+
+    @property
+    def where(self) -> str:
+        """Place of the values, for messages."""
+        slot = self.attribute if self.key is None else f"{self.attribute}[{self.key!r}]"
+        return f"`{slot}` of modality {self.modality!r}"
+
+    def profiles(self, data: AnnData | MuData) -> AnnData:
+        """The modality's AnnData: `data` itself, or the part of a MuData."""
+        if not isinstance(data, MuData):
+            return data
+        check_modality(data, self.modality)
+        return data[self.modality]
+
+    def read(self, data: AnnData | MuData) -> Matrix:
+        """Values, cells by features in the order of the model: an array or CSR.
+
+        Raises
+        ------
+        KeyError
+            If the layer or representation is missing.
+        ValueError
+            If features are missing, or values are NaN or infinite.
+        """
+        adata = self.profiles(data)
+        names, matrix = stored(adata, self.attribute, self.key)
+        if self.attribute == "obsm":
+            if matrix.shape[1] != len(self.var_names):
+                raise ValueError(
+                    expected(f"{len(self.var_names)} columns in {self.where}", f"{matrix.shape[1]} columns")
+                )
+        elif not np.array_equal(names, self.var_names):
+            matrix = matrix[:, self._columns(names)]
+        check_finite(matrix, self.where)
+        return sp.csr_array(matrix) if sp.issparse(matrix) else np.asarray(matrix)
+
+    def _columns(self, names: pd.Index) -> np.ndarray:
+        columns = names.get_indexer_for(pd.Index(self.var_names))
+        missing = [name for name, column in zip(self.var_names, columns, strict=False) if column < 0]
+        if missing:
+            raise ValueError(
+                expected(
+                    f"all {len(self.var_names)} features that the model was trained on in modality {self.modality!r}",
+                    f"{len(missing)} missing: {listing(missing)}",
+                    "Add them (further features are ignored, their order does not matter), or train without them.",
+                )
+            )
+        return columns
+
+
+def stored(adata: AnnData, attribute: str, key: str | None) -> tuple[pd.Index, Matrix]:
+    """Feature names and values at a place of an AnnData."""
+    if attribute == "X":
+        return adata.var_names, adata.X
+    container = getattr(adata, attribute)
+    if key not in container:
+        raise KeyError(expected(f"`{attribute}[{key!r}]`", f"keys {list(container)}"))
+    values = container[key]
+    if attribute == "layers":
+        return adata.var_names, values
+    if isinstance(values, pd.DataFrame):
+        return values.columns.astype(str), values.to_numpy()
+    return pd.Index([f"{key}_{i}" for i in range(values.shape[1])]), values

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import mudata
+import numpy as np
+import pandas as pd
+import torch
+from scvi.model._utils import parse_device_args
+from scvi.model.base._constants import SAVE_KEYS
+
+from couplevi._validate import expected
+
+if TYPE_CHECKING:
+    from mudata import MuData
+
+DATA_FRAME = "data_frame"
+
+
+class SaveLoadMixin:
+    """Writes a model as tensors, numbers, strings and lists, and reads nothing else.
+
+    A file from an untrusted source cannot run code: it is opened with ``weights_only``. A model offers
+    ``_from_attributes``, which builds it from what was saved of it.
+    """
+
+    module: torch.nn.Module
+    adata: Any
+    to_device: Callable[..., None]
+    setup_mudata: Callable[..., None]
+    _from_attributes: Callable[..., Self]
+    var_names_: dict[str, Sequence[str]]
+
+    def save(
+        self,
+        dir_path: str | os.PathLike[str],
+        prefix: str | None = None,
+        overwrite: bool = False,
+        save_anndata: bool = False,
+        **anndata_write_kwargs: Any,
+    ) -> None:
+        """Save the model; an existing file is replaced only after the new one is complete.
+
+        Parameters
+        ----------
+        dir_path
+            Folder; it is created.
+        prefix
+            Prepended to the file names.
+        overwrite
+            Allow an existing folder.
+        save_anndata
+            Write the MuData beside the model, as ``mdata.h5mu``.
+        **anndata_write_kwargs
+            Arguments of :meth:`mudata.MuData.write`.
+
+        Raises
+        ------
+        ValueError
+            If the folder exists and `overwrite` is False.
+        """
+        folder = Path(dir_path)
+        if folder.exists() and not overwrite:
+            raise ValueError(expected("a new folder", f"{str(folder)!r}, which exists", "Pass `overwrite=True`."))
+        folder.mkdir(parents=True, exist_ok=True)
+        attributes = {name: value for name, value in vars(self).items() if name.endswith("_") and name[0] != "_"}
+        state = {
+            SAVE_KEYS.MODEL_STATE_DICT_KEY: dict(self.module.state_dict()),
+            SAVE_KEYS.VAR_NAMES_KEY: to_plain(self.var_names_),
+            SAVE_KEYS.ATTR_DICT_KEY: to_plain(attributes),
+        }
+        if save_anndata:
+            path = folder / f"{prefix or ''}{SAVE_KEYS.MDATA_FNAME}"
+            _replace(path, lambda temporary: self.adata.write(temporary, **anndata_write_kwargs))
+        _replace(folder / f"{prefix or ''}{SAVE_KEYS.MODEL_FNAME}", lambda temporary: torch.save(state, temporary))
+
+    @classmethod
+    def load(
+        cls,
+        dir_path: str | os.PathLike[str],
+        adata: MuData | bool | None = None,
+        accelerator: str = "auto",
+        device: int | str = "auto",
+        prefix: str | None = None,
+    ) -> Self:
+        """Load a saved model.
+
+        Parameters
+        ----------
+        dir_path
+            Folder given to :meth:`save`.
+        adata
+            MuData with the registered modalities; None takes the one saved with the model, False none: the model
+            then embeds and imputes whatever it is given.
+        accelerator, device
+            Where to put the model, see :class:`lightning.pytorch.Trainer`.
+        prefix
+            Prefix given to :meth:`save`.
+
+        Returns
+        -------
+        The model, in evaluation mode.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no model.
+        ValueError
+            If the file is not a model of this class, or holds anything but tensors, numbers, strings and lists.
+        """
+        _, _, target = parse_device_args(
+            accelerator=accelerator, devices=device, return_device="torch", validate_single_device=True
+        )
+        state = read_model_file(dir_path, prefix)
+        attributes = from_plain(state[SAVE_KEYS.ATTR_DICT_KEY])
+        registry = attributes.pop("registry_")
+        if registry["model_name"] != cls.__name__:
+            raise ValueError(expected(f"a {cls.__name__} model", f"a {registry['model_name']} model"))
+        if adata is None:
+            adata = _read_saved_mudata(dir_path, prefix)
+        if adata is False:
+            adata = None
+        else:
+            cls.setup_mudata(adata, source_registry=registry, **registry["setup_args"])
+        model = cls._from_attributes(adata, registry, attributes)
+        model.module.load_state_dict(state[SAVE_KEYS.MODEL_STATE_DICT_KEY])
+        model.module.eval()
+        model.to_device(target)
+        return model
+
+    @staticmethod
+    def load_registry(dir_path: str | os.PathLike[str], prefix: str | None = None) -> dict[str, Any]:
+        """Registry saved with a model: how its data were set up."""
+        return read_model_file(dir_path, prefix)[SAVE_KEYS.ATTR_DICT_KEY]["registry_"]
+
+
+def read_model_file(dir_path: str | os.PathLike[str], prefix: str | None = None) -> dict[str, Any]:
+    """Content of a model file, opened with ``weights_only``."""
+    path = Path(dir_path) / f"{prefix or ''}{SAVE_KEYS.MODEL_FNAME}"
+    if not path.is_file():
+        raise FileNotFoundError(
+            expected(f"a saved model at {str(path)!r}", "no such file", "Write one with `model.save(folder)`.")
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")  # a plain pickle: refused below
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        LookupError,
+        ValueError,
+        AttributeError,
+        AssertionError,
+    ) as error:
+        raise ValueError(
+            expected(
+                f"{str(path)!r} to be a model saved by couplevi",
+                "a file that holds something else, or a pickle with objects in it",
+                "It was not opened: pickles can run code. Only tensors, numbers, strings and lists are read.",
+            )
+        ) from error
+    if not isinstance(state, dict) or SAVE_KEYS.ATTR_DICT_KEY not in state:
+        raise ValueError(expected(f"{str(path)!r} to be a model saved by couplevi", "a file without its entries"))
+    return state
+
+
+def to_plain(value: Any) -> Any:
+    """Tensors, numbers, strings, tuples, lists and dicts in place of arrays and data frames."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return to_plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {key: to_plain(item) for key, item in value.items()}
+    if isinstance(value, pd.DataFrame):
+        columns = {name: column.tolist() for name, column in value.items()}
+        return {DATA_FRAME: columns, "index": value.index.tolist(), "index_name": value.index.name}
+    if isinstance(value, np.ndarray | pd.Index):
+        array = np.asarray(value)
+        return torch.from_numpy(array.copy()) if array.dtype.kind in "fib" else [str(item) for item in array]
+    if isinstance(value, tuple | list):
+        return type(value)(to_plain(item) for item in value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def from_plain(value: Any) -> Any:
+    """Inverse of :func:`to_plain`, except that lists of strings stay lists."""
+    if isinstance(value, torch.Tensor):
+        return value.numpy()
+    if isinstance(value, dict):
+        if DATA_FRAME in value:
+            return pd.DataFrame(value[DATA_FRAME], index=pd.Index(value["index"], name=value["index_name"]))
+        return {key: from_plain(item) for key, item in value.items()}
+    return value
+
+
+def _replace(path: Path, write: Any) -> None:
+    """Write to a temporary file beside `path` and move it there when it is complete."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
+        temporary = Path(folder) / path.name
+        write(temporary)
+        os.replace(temporary, path)
+
+
+def _read_saved_mudata(dir_path: str | os.PathLike[str], prefix: str | None) -> MuData | bool:
+    path = Path(dir_path) / f"{prefix or ''}{SAVE_KEYS.MDATA_FNAME}"
+    if path.is_file():
+        return mudata.read_h5mu(path)
+    warnings.warn(
+        f"No MuData was saved at {str(path)!r} and none was passed: the model is loaded without data. Pass "
+        "`adata=False` if that is meant.",
+        UserWarning,
+        stacklevel=3,
+    )
+    return False

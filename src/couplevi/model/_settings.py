@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
+from typing import Any, Literal
+
+from couplevi._validate import check_count, check_fraction, check_option, expected
+
+NOT_YET = MappingProxyType(
+    {
+        "batch_key": "batch covariates",
+        "likelihood": "likelihoods other than the Gaussian",
+        "likelihoods": "likelihoods other than the Gaussian",
+        "gene_likelihood": "likelihoods other than the Gaussian",
+    }
+)
+
+
+DEFAULT_N_PCS = 50
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Architecture, objective and schedule of a JAMIE model.
+
+    Attributes
+    ----------
+    n_latent
+        Number of latent dimensions, at least 1.
+    n_pcs
+        Principal components of the standardised features that each modality is reduced to, at least 1: a number for
+        all, or a mapping from modality to number or None. None uses the features themselves, as does a modality with
+        no more than that many.
+    encoder_widths
+        Width of each hidden layer of an encoder: a whole number, or a float that multiplies the number of prepared
+        features. A decoder has them in reverse.
+    normalization, activation
+        Of the hidden layers.
+    dropout_rate, input_dropout_rate
+        Probability in [0, 1) that a hidden unit, or a prepared feature on its way into an encoder, is dropped.
+    reconstruction_weight, cross_reconstruction_weight, combination_weight, contrastive_weight, alignment_weight, \
+kl_weight
+        Weights of the terms of the objective, at least 0; 0 switches a term off.
+    unknown_negative_weight
+        Weight in (0, 1], in the contrastive term, of a profile whose true partner is not known.
+    normalize_block
+        Divide confidences by their sum in the minibatch (the paper does; then they do not matter).
+    batch_size
+        Largest number of units (pairs or single profiles) drawn per step.
+    n_partners
+        Largest number of further linked profiles that a profile brings along.
+    n_steps
+        Optimiser steps of a training; None if `max_epochs` is given.
+    max_epochs
+        Epochs of a training; None if `n_steps` is given.
+    lr, weight_decay, lr_schedule
+        Of the optimiser, see :class:`~couplevi.train.CoupledTrainingPlan`.
+    gradient_clip
+        Largest norm of the gradient.
+    kl_warmup, kl_schedule
+        Share of the training in which the weight of the divergence rises from 0 to its value, and how.
+    patience
+        Epochs without a new best training loss, after the warm-up, at which training stops and returns to the best
+        weights; None trains to the end.
+    """
+
+    n_latent: int = 32
+    n_pcs: int | Mapping[str, int | None] | None = DEFAULT_N_PCS
+    encoder_widths: tuple[int | float, ...] = (256,)
+    normalization: Literal["batch", "layer"] = "layer"
+    activation: Literal["gelu", "leaky_relu"] = "gelu"
+    dropout_rate: float = 0.5
+    input_dropout_rate: float = 0.2
+    reconstruction_weight: float = 1.0
+    cross_reconstruction_weight: float = 1.0
+    combination_weight: float = 1.0
+    contrastive_weight: float = 0.3
+    alignment_weight: float = 1.0
+    kl_weight: float = 1e-3
+    unknown_negative_weight: float = 0.3
+    normalize_block: bool = False
+    batch_size: int = 256
+    n_partners: int = 4
+    n_steps: int | None = 800
+    max_epochs: int | None = None
+    lr: float = 3e-3
+    weight_decay: float = 1e-2
+    lr_schedule: Literal["constant", "one_cycle"] = "one_cycle"
+    gradient_clip: float = 1.0
+    kl_warmup: float = 0.3
+    kl_schedule: Literal["linear", "sigmoid"] = "linear"
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("n_latent", "batch_size"):
+            check_count(getattr(self, name), name)
+        for name in ("n_steps", "max_epochs", "patience"):
+            if getattr(self, name) is not None:
+                check_count(getattr(self, name), name)
+        for n_pcs in self.n_pcs.values() if isinstance(self.n_pcs, Mapping) else [self.n_pcs]:
+            if n_pcs is not None:
+                check_count(n_pcs, "n_pcs")
+        check_count(self.n_partners, "n_partners", minimum=0)
+        for name in ("dropout_rate", "input_dropout_rate"):
+            check_fraction(getattr(self, name), name)
+        for field in fields(self):
+            if field.name.endswith("_weight") and not getattr(self, field.name) >= 0:
+                raise ValueError(expected(f"`{field.name}` to be at least 0", getattr(self, field.name)))
+        if not 0 < self.unknown_negative_weight <= 1:
+            raise ValueError(
+                expected("`unknown_negative_weight` to be above 0 and at most 1", self.unknown_negative_weight)
+            )
+        check_option(self.normalization, ("batch", "layer"), "normalization")
+        check_option(self.activation, ("gelu", "leaky_relu"), "activation")
+        check_option(self.lr_schedule, ("constant", "one_cycle"), "lr_schedule")
+        check_option(self.kl_schedule, ("linear", "sigmoid"), "kl_schedule")
+        if not self.encoder_widths or not all(w > 0 for w in self.encoder_widths):
+            raise ValueError(expected("`encoder_widths` to be positive numbers", self.encoder_widths))
+        if (self.n_steps is None) == (self.max_epochs is None):
+            raise ValueError(expected("one of `n_steps` and `max_epochs`", f"{self.n_steps} and {self.max_epochs}"))
+
+    def widths(self, n_prepared: int) -> tuple[int, ...]:
+        """Hidden widths of an encoder of `n_prepared` features."""
+        return tuple(w if isinstance(w, int) else max(1, round(w * n_prepared)) for w in self.encoder_widths)
+
+
+DEFAULT = Settings()
+
+PRESETS: Mapping[str, Settings] = MappingProxyType(
+    {
+        "default": DEFAULT,
+        "integration": replace(DEFAULT, dropout_rate=0.0, input_dropout_rate=0.0),
+        "paper": Settings(
+            n_pcs=512,
+            encoder_widths=(2.0, 1.0),
+            normalization="batch",
+            activation="leaky_relu",
+            dropout_rate=0.0,
+            input_dropout_rate=0.0,
+            cross_reconstruction_weight=0.0,
+            combination_weight=32.0,
+            contrastive_weight=0.0,
+            kl_weight=0.032,
+            normalize_block=True,
+            batch_size=512,
+            n_steps=None,
+            max_epochs=10_000,
+            lr=1e-3,
+            weight_decay=0.0,
+            lr_schedule="constant",
+            kl_warmup=0.25,
+            kl_schedule="sigmoid",
+            patience=500,
+        ),
+    }
+)
+"""``default``: ours. ``integration``: without dropout, reproduces the given pairs as closely as the paper does.
+``paper``: the published architecture, objective and schedule (2,500 to 10,000 epochs)."""
+
+
+def make_settings(preset: str | Settings, overrides: Mapping[str, Any]) -> Settings:
+    """Settings of a preset, or given ones, with some fields replaced.
+
+    Raises
+    ------
+    ValueError
+        For an unknown preset or a value out of range.
+    TypeError
+        For an unknown field.
+    NotImplementedError
+        For what is planned but not there yet.
+    """
+    if not isinstance(preset, Settings):
+        check_option(preset, list(PRESETS), "preset")
+        preset = PRESETS[preset]
+    names = [field.name for field in fields(Settings)]
+    for name in overrides:
+        if name in NOT_YET:
+            raise NotImplementedError(f"`{name}`: couplevi does not support {NOT_YET[name]} yet. Leave it out.")
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f"Did you mean `{close[0]}`?" if close else f"Settings are {names}."
+            raise TypeError(expected("a setting of the model", f"`{name}`", hint))
+    return replace(preset, **_consistent(overrides))
+
+
+def _consistent(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Given one of `n_steps` and `max_epochs`, switch the other off; lists become tuples."""
+    result = dict(overrides)
+    for given, other in (("n_steps", "max_epochs"), ("max_epochs", "n_steps")):
+        if result.get(given) is not None:
+            result.setdefault(other, None)
+    if "encoder_widths" in result:
+        result["encoder_widths"] = tuple(result["encoder_widths"])
+    return result

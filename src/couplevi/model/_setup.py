@@ -1,0 +1,143 @@
+"""What set-up checks before anything is registered."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from couplevi._constants import CORRESPONDENCE
+from couplevi._validate import (
+    check_finite,
+    check_modalities,
+    check_mudata,
+    check_obs_names,
+    expected,
+    listing,
+    warn_generic_names,
+)
+from couplevi.data import links_by_name, registered_links
+from couplevi.model._reader import stored
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+    from mudata import MuData
+
+    from couplevi._types import ModalityPair
+
+Keys = str | Mapping[tuple[str, str], str] | None
+
+
+def check_setup(mdata: MuData, modalities: Sequence[str]) -> tuple[str, ...]:
+    """Raise unless `mdata` is a MuData in memory, not a view, with distinct names in these modalities."""
+    check_mudata(mdata)
+    if mdata.is_view:
+        raise ValueError(expected("a MuData of its own", "a view of another one", "Pass `mdata[...].copy()`."))
+    names = check_modalities(mdata, modalities)
+    if mdata.isbacked or any(mdata[m].isbacked for m in names):
+        raise NotImplementedError(
+            expected("a MuData in memory", "a backed one", "Read it whole with `mudata.read_h5mu(path)`.")
+        )
+    check_obs_names(mdata, names)
+    for m in names:
+        if not mdata[m].var_names.is_unique:
+            double = mdata[m].var_names[mdata[m].var_names.duplicated()].unique()
+            raise ValueError(
+                expected(
+                    f"each feature once in `mdata[{m!r}].var_names`",
+                    f"{listing(double, 3)} more than once",
+                    f"Call `mdata[{m!r}].var_names_make_unique()`.",
+                )
+            )
+        if mdata[m].n_obs < 2:
+            raise ValueError(expected(f"at least two cells in modality {m!r}", mdata[m].n_obs))
+    return names
+
+
+def value_places(
+    mdata: MuData,
+    modalities: Sequence[str],
+    layers: Mapping[str, str | None] | None,
+    use_rep: Mapping[str, str] | None,
+) -> dict[str, tuple[str, str | None]]:
+    """Attribute and key of each modality's values, all of them checked."""
+    layers, use_rep = dict(layers or {}), dict(use_rep or {})
+    for name, given in (("layers", layers), ("use_rep", use_rep)):
+        unknown = set(given) - set(modalities)
+        if unknown:
+            raise ValueError(expected(f"`{name}` for modalities {list(modalities)}", f"also {sorted(unknown)}"))
+    places: dict[str, tuple[str, str | None]] = {}
+    for m in modalities:
+        layer, rep = layers.get(m), use_rep.get(m)
+        if layer is not None and rep is not None:
+            raise ValueError(expected(f"a layer or a representation for modality {m!r}", f"both: {layer!r}, {rep!r}"))
+        places[m] = ("layers", layer) if layer else ("obsm", rep) if rep else ("X", None)
+        try:
+            values = stored(mdata[m], *places[m])[1]
+        except KeyError as error:
+            raise KeyError(f"In modality {m!r}: {error.args[0]}") from None
+        if values is None:
+            raise ValueError(expected(f"values in `mdata[{m!r}].X`", "none", f'Name a layer: `layers={{"{m}": ...}}`.'))
+        check_finite(values, f"modality {m!r}")
+    return places
+
+
+def link_keys(modalities: Sequence[str], keys: Keys, name: str) -> dict[ModalityPair, str]:
+    """Keys in ``mdata.obsp`` by (rows, columns); a single string stands for the one pair of two modalities."""
+    if keys is None:
+        return {}
+    if isinstance(keys, str):
+        if len(modalities) != 2:
+            raise ValueError(
+                expected(
+                    f"`{name}` to map pairs of modalities to keys when there are {len(modalities)} modalities",
+                    repr(keys),
+                    f"For example {{({modalities[0]!r}, {modalities[1]!r}): {keys!r}}}; what it leaves out is by name.",
+                )
+            )
+        return {(modalities[0], modalities[1]): keys}
+    possible = [set(pair) for pair in combinations(modalities, 2)]
+    for pair in keys:
+        if set(pair) not in possible:
+            raise ValueError(expected(f"the keys of `{name}` to be pairs of {list(modalities)}", repr(pair)))
+    return dict(keys)
+
+
+def links_between(
+    mdata: MuData, modalities: Sequence[str], keys: Mapping[ModalityPair, str], *, by_name: bool = True
+) -> dict[ModalityPair, sp.csr_array]:
+    """Links of each pair of modalities, in alphabetical order of the names.
+
+    A pair without a key, or whose key the MuData lacks, is linked `by_name` or left out.
+    """
+    links = {}
+    for a, b in combinations(sorted(modalities), 2):
+        if (a, b) in keys and keys[a, b] in mdata.obsp:
+            links[a, b] = registered_links(mdata, keys[a, b], a, b)
+        elif (b, a) in keys and keys[b, a] in mdata.obsp:
+            links[a, b] = registered_links(mdata, keys[b, a], b, a).T.tocsr()
+        elif by_name:
+            links[a, b] = links_by_name(mdata, a, b)
+    return links
+
+
+def warn_about_links(mdata: MuData, modalities: Sequence[str], keys: Mapping[ModalityPair, str]) -> None:
+    """Warn where links may not be what the user thinks: ignored ones, accidental ones, or none."""
+    if not keys and CORRESPONDENCE in mdata.obsp:
+        warnings.warn(
+            f"`mdata.obsp[{CORRESPONDENCE!r}]` exists but is not used: profiles are linked by cell name. Pass "
+            f"`correspondence_key={CORRESPONDENCE!r}` to use it.",
+            UserWarning,
+            stacklevel=3,
+        )
+    if not keys:
+        warn_generic_names(mdata, modalities)
+    if not any(matrix.nnz for matrix in links_between(mdata, modalities, keys).values()):
+        warnings.warn(
+            f"No profile of {list(modalities)} is linked to one of another modality. Each modality will have a latent "
+            "of its own, and imputations between them will mean nothing. Give the cells that were measured twice the "
+            "same name, or link profiles with `cvi.pp.link`.",
+            UserWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import math
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scvi.model.base import UnsupervisedTrainingMixin
+
+from couplevi._validate import expected
+from couplevi.dataloaders import CoupledDataSplitter
+from couplevi.model._dataset import (
+    PAIR_SEPARATOR,
+    cells_of_units,
+    coupled_dataset,
+    fit_modality,
+    fitted_links,
+    hashed,
+)
+from couplevi.train import BestWeights, CoupledTrainingPlan, HistoryLogger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import scipy.sparse as sp
+    from mudata import MuData
+
+    from couplevi._types import BoolArray, IntArray, ModalityPair
+    from couplevi.dataloaders import CoupledDataset
+    from couplevi.model._reader import ModalityReader
+
+PLAN_SETTINGS = ("lr", "weight_decay", "lr_schedule", "kl_warmup", "kl_schedule")
+
+PATIENCE = 45
+"""Epochs without a better validation loss at which training stops."""
+
+
+class CoupledTrainingMixin(UnsupervisedTrainingMixin):
+    """Trains a model on units of linked profiles, and remembers which links it has seen."""
+
+    _data_splitter_cls = CoupledDataSplitter
+    _training_plan_cls = CoupledTrainingPlan
+
+    # of the model
+    module: Any
+    settings_: Any
+    n_components_: dict[str, int | None]
+    fitted_links_: dict[str, IntArray]
+    _data: Callable[..., MuData]
+    _readers: Callable[[], dict[str, ModalityReader]]
+    _links: Callable[[MuData, str], dict[ModalityPair, sp.csr_array]]
+
+    def train(
+        self,
+        max_epochs: int | None = None,
+        accelerator: str = "auto",
+        devices: int | list[int] | str = "auto",
+        train_size: float = 1.0,
+        validation_size: float | None = None,
+        shuffle_set_split: bool = True,
+        batch_size: int | None = None,
+        early_stopping: bool | None = None,
+        datasplitter_kwargs: dict[str, Any] | None = None,
+        plan_kwargs: dict[str, Any] | None = None,
+        **trainer_kwargs: Any,
+    ) -> None:
+        """Train the model; a second call goes on from where the first ended, with a schedule of its own.
+
+        Parameters
+        ----------
+        max_epochs
+            Passes through the data. None takes the settings': for ``"default"`` as many as make `n_steps` steps.
+        accelerator, devices
+            Hardware, see :class:`lightning.pytorch.Trainer`.
+        train_size
+            Share of the units, pairs or single profiles, that is trained on, in (0, 1].
+        validation_size
+            Share of the units that is validated on; None takes all that are not trained on.
+        shuffle_set_split
+            Split at random.
+        batch_size
+            Largest number of units per step; None takes the settings'.
+        early_stopping
+            Stop when the validation loss, taken with final weights, has not improved for
+            `early_stopping_patience` (45) epochs after the warm-up, and return to the best weights. None: if there
+            are validation units.
+        datasplitter_kwargs, plan_kwargs
+            Further arguments of :class:`~couplevi.dataloaders.CoupledDataSplitter` and
+            :class:`~couplevi.train.CoupledTrainingPlan`.
+        **trainer_kwargs
+            Further arguments of :class:`scvi.train.Trainer`.
+
+        Raises
+        ------
+        ValueError
+            If the model has no data, a share is out of range, or early stopping lacks validation units.
+        RuntimeError
+            If the loss is not finite from the first epoch on. If that happens later, training stops with a warning
+            and the best weights so far.
+        """
+        settings = self.settings_
+        dataset, order = self._training_data()
+        batch_size = batch_size or settings.batch_size
+        if max_epochs is None:
+            n_batches = math.ceil(math.ceil(train_size * len(dataset)) / batch_size)
+            max_epochs = settings.max_epochs or math.ceil((settings.n_steps or 1) / n_batches)
+        has_validation = train_size < 1 and validation_size != 0
+        if early_stopping and not has_validation:
+            raise ValueError(expected("validation units for early stopping", "none", "Pass `train_size=0.9`."))
+        stops_early = has_validation if early_stopping is None else early_stopping
+        trainer, best = self._trainer_arguments(max_epochs, has_validation, stops_early)
+        super().train(
+            max_epochs=max_epochs,
+            accelerator=accelerator,
+            devices=devices,
+            train_size=train_size,
+            validation_size=validation_size,
+            shuffle_set_split=shuffle_set_split,
+            batch_size=batch_size,
+            datasplitter_kwargs={"n_partners": settings.n_partners, **(datasplitter_kwargs or {}), "dataset": dataset},
+            plan_kwargs={**{name: getattr(settings, name) for name in PLAN_SETTINGS}, **(plan_kwargs or {})},
+            **{**trainer, **trainer_kwargs, "callbacks": [*trainer_kwargs.get("callbacks", []), best]},
+        )
+        self.fitted_links_ = fitted_links(self.adata, dataset, order, self.train_indices)
+        for name in ("train_indices", "validation_indices", "test_indices"):
+            setattr(self, name, cells_of_units(self.adata, dataset, order, getattr(self, name)))
+        if best.failed:
+            self._report_failure(best)
+
+    def fitted_pairs(self, a: str, b: str) -> tuple[IntArray, IntArray]:
+        """Links that the model was trained on, as rows of two modalities in its data, shapes ``(n_links,)``.
+
+        Raises
+        ------
+        ValueError
+            If the model has no data, or a modality is not one of its own.
+        """
+        mdata, readers = self._data(None), self._readers()
+        row, column = (
+            pd.Index(hashed(readers[m].profiles(mdata).obs_names)).get_indexer(ends)
+            for m, ends in zip((a, b), self._fitted_links(a, b).T, strict=True)
+        )
+        return row, column
+
+    def is_fitted(self, obs_names: pd.Index, a: str, b: str) -> BoolArray:
+        """Whether a cell's own profiles in two modalities were linked in training, shape ``(n_cells,)``.
+
+        Parameters
+        ----------
+        obs_names
+            Names of cells, of the training data or not.
+        a, b
+            Two modalities of the model.
+        """
+        links = self._fitted_links(a, b)
+        return np.isin(hashed(obs_names), links[links[:, 0] == links[:, 1], 0])
+
+    def _training_data(self) -> tuple[CoupledDataset, dict[str, IntArray]]:
+        """Profiles and links of the model's data, prepared; the preparation is fitted before the first training."""
+        mdata, readers = self._data(None), self._readers()
+        if not self.is_trained_:
+            for m, reader in readers.items():
+                self.module.preparation(m).fill(fit_modality(reader.read(mdata), reader, self.n_components_[m]))
+        self.module.train()
+        preparations = {m: self.module.preparation(m).record() for m in readers}
+        links, matches = self._links(mdata, "correspondence"), self._links(mdata, "match")
+        return coupled_dataset(mdata, readers, preparations, links, matches)
+
+    def _trainer_arguments(
+        self, max_epochs: int, has_validation: bool, stops_early: bool
+    ) -> tuple[dict[str, Any], BestWeights]:
+        """Defaults of the trainer, and the callback that keeps the best weights."""
+        arguments: dict[str, Any] = {
+            "logger": HistoryLogger(),
+            "log_every_n_steps": 1,  # nothing is logged by step; more would warn about short epochs
+            "gradient_clip_val": self.settings_.gradient_clip,
+            "check_val_every_n_epoch": 1 if has_validation else None,
+            "limit_val_batches": None if has_validation else 0,
+        }
+        patience = PATIENCE if stops_early else self.settings_.patience
+        if patience is None:
+            return arguments, BestWeights("train_loss")
+        warmup = math.ceil(self.settings_.kl_warmup * max_epochs)
+        monitor = "validation_loss" if stops_early else "train_loss"
+        arguments |= {
+            "early_stopping": True,
+            "early_stopping_monitor": monitor,
+            "early_stopping_patience": patience,
+            "early_stopping_warmup_epochs": warmup,
+        }
+        return arguments, BestWeights(monitor, warmup_epochs=warmup, restore=True)
+
+    def _report_failure(self, best: BestWeights) -> None:
+        remedy = "Look for extreme values in the data, or lower the learning rate: `plan_kwargs={'lr': 1e-4}`."
+        if not math.isfinite(best.best):
+            self.is_trained_ = False
+            raise RuntimeError(expected("a finite loss", "NaN or infinity in the first epoch of training", remedy))
+        warnings.warn(
+            f"The loss became NaN or infinite. Training stopped; the model has its best weights so far. {remedy}",
+            UserWarning,
+            stacklevel=3,
+        )
+
+    def _fitted_links(self, a: str, b: str) -> IntArray:
+        first, second = sorted((a, b))
+        links = self.fitted_links_[PAIR_SEPARATOR.join((first, second))]
+        return links if first == a else links[:, ::-1]

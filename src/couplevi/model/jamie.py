@@ -1,0 +1,489 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import rich.pretty  # noqa: F401  scvi-tools 1.4.2 uses it in view_anndata_setup without importing it
+import torch
+from mudata import MuData
+from scvi.data import AnnDataManager, AnnDataManagerValidationCheck
+from scvi.data.fields import MuDataLayerField, MuDataObsmField
+from scvi.model.base import BaseModelClass
+
+from couplevi._constants import Registry
+from couplevi._validate import check_mudata, check_option, expected
+from couplevi.data import MuDataObspField, rows_in_obs
+from couplevi.dataloaders import Links
+from couplevi.model._reader import ModalityReader
+from couplevi.model._save_load import SaveLoadMixin
+from couplevi.model._settings import DEFAULT_N_PCS, Settings, make_settings
+from couplevi.model._setup import Keys, check_setup, link_keys, links_between, value_places, warn_about_links
+from couplevi.model._training import CoupledTrainingMixin
+from couplevi.module import TERMS, JAMIEModule
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+    from anndata import AnnData
+    from torch.distributions import Normal
+
+    from couplevi._types import FloatArray, IntArray, ModalityPair, PresetName
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 4096
+"""Profiles encoded or decoded at a time unless `batch_size` says otherwise."""
+
+
+class JAMIE(SaveLoadMixin, CoupledTrainingMixin, BaseModelClass):
+    """Joint variational autoencoders for cells measured in several modalities, or in some of them only.
+
+    Each modality has an encoder and a decoder. The latents of linked profiles are averaged by confidence before they
+    are decoded, and are drawn together, so that any profile can be placed in the common space and decoded into any
+    modality.
+
+    Parameters
+    ----------
+    mdata
+        MuData set up with :meth:`setup_mudata`.
+    preset
+        ``"default"``: one setting for 100 to 100,000 cells. ``"integration"``: without dropout, for reproducing the
+        given pairs closely. ``"paper"``: the published model and its schedule, which takes hours. Or
+        :class:`~couplevi.model.Settings` of your own.
+    registry
+        Registry of the data, for a model without data; :meth:`load` uses it.
+    **overrides
+        Fields of :class:`~couplevi.model.Settings` that replace those of the preset, such as `n_latent` (32) and
+        `n_pcs` (50).
+
+    Raises
+    ------
+    ValueError
+        If the data are not set up, or a setting is out of range; for one, `n_pcs` above what a modality allows (a
+        preset's value is lowered instead).
+    TypeError
+        If `mdata` is not a MuData, or for an unknown setting.
+    NotImplementedError
+        For likelihoods other than the Gaussian.
+
+    References
+    ----------
+    Cohen Kalafut, Huang and Wang, Joint variational autoencoders for multimodal imputation and embedding,
+    Nature Machine Intelligence 2023.
+
+    Examples
+    --------
+    >>> import couplevi as cvi
+    >>> mdata = cvi.data.branching_manifold(n_obs=100, paired=0.5)
+    >>> cvi.model.JAMIE.setup_mudata(mdata, modalities=("rna", "ephys"), layers={"rna": "log1p"})
+    >>> model = cvi.model.JAMIE(mdata, n_latent=8)
+    >>> model.train(max_epochs=2, enable_progress_bar=False)
+    >>> model.get_latent_representation().shape
+    (100, 8)
+    >>> model.impute(source="rna", target="ephys").shape
+    (75, 40)
+    """
+
+    _module_cls = JAMIEModule
+    module: JAMIEModule
+
+    def __init__(
+        self,
+        mdata: MuData | None = None,
+        preset: PresetName | Settings = "default",
+        *,
+        registry: dict[str, Any] | None = None,
+        **overrides: Any,
+    ) -> None:
+        settings = make_settings(preset, overrides)
+        if registry is None and self._get_most_recent_anndata_manager(check_mudata(mdata)) is None:
+            raise ValueError(
+                expected(
+                    "a MuData that is set up",
+                    "one that is not",
+                    "Call `JAMIE.setup_mudata(mdata, modalities=..., layers=...)` first.",
+                )
+            )
+        super().__init__(mdata, registry)
+        self.settings_ = settings
+        self.modalities_ = sorted(self.registry_["setup_args"]["modalities"])
+        self.var_names_ = {m: reader.var_names for m, reader in self._registered_readers().items()}
+        self.n_components_ = self._components(strict="n_pcs" in overrides)
+        self.fitted_links_: dict[str, IntArray] = {}
+        self.module = self._build_module()
+        self.init_params_ = self._get_init_params(locals())
+
+    @classmethod
+    def setup_mudata(
+        cls,
+        mdata: MuData,
+        *,
+        modalities: Sequence[str],
+        layers: Mapping[str, str | None] | None = None,
+        use_rep: Mapping[str, str] | None = None,
+        correspondence_key: Keys = None,
+        match_key: Keys = None,
+        batch_key: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Register modalities and their links. Only scvi-tools' two identifiers are written, to ``mdata.uns``.
+
+        Parameters
+        ----------
+        mdata
+            MuData whose rows of the same name are the same cell; cells may lack modalities.
+        modalities
+            Names of two or more modalities. With links, rows of their matrix are the first and columns the second.
+        layers
+            Layer of each modality to model; ``X`` where it is not named.
+        use_rep
+            Representation in ``.obsm`` of each modality to model in place of a layer.
+        correspondence_key
+            Links in ``mdata.obsp``, as written by :func:`couplevi.pp.link`; only what is in the matrix is linked.
+            None links every cell measured in two modalities to itself. For more than two modalities, a mapping from
+            (rows, columns) to key; what it leaves out is linked by name.
+        match_key
+            Inferred links in ``mdata.obsp``, used by the alignment term; given like `correspondence_key`. None
+            switches the term off.
+        batch_key
+            Not supported yet.
+        **kwargs
+            Used by scvi-tools when a set-up is repeated for other data.
+
+        Raises
+        ------
+        TypeError
+            If `mdata` is not a MuData.
+        KeyError
+            If a modality, layer, representation or matrix is missing.
+        ValueError
+            If names are not unique, values are not finite, or links are not as described in
+            :func:`couplevi.pp.link`.
+        NotImplementedError
+            For backed data and batch covariates.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.branching_manifold(n_obs=100)
+        >>> cvi.model.JAMIE.setup_mudata(mdata, modalities=("rna", "ephys"), layers={"rna": "log1p"})
+        """
+        setup_method_args = cls._get_setup_method_args(**locals())
+        if batch_key is not None:
+            make_settings("default", {"batch_key": batch_key})
+        names = check_setup(mdata, modalities)
+        fields = []
+        for m, (attribute, key) in value_places(mdata, names, layers, use_rep).items():
+            field = MuDataObsmField if attribute == "obsm" else MuDataLayerField
+            options = {"is_count_data": False, "correct_data_format": False, "mod_key": m, "mod_required": True}
+            fields.append(field(Registry.values(m), key, **options))
+        correspondence = link_keys(names, correspondence_key, "correspondence_key")
+        match = link_keys(names, match_key, "match_key")
+        fields += [MuDataObspField("correspondence", key, pair) for pair, key in correspondence.items()]
+        fields += [MuDataObspField("match", key, pair) for pair, key in match.items()]
+        manager = AnnDataManager(
+            fields=fields,
+            setup_method_args=setup_method_args,
+            validation_checks=AnnDataManagerValidationCheck(check_fully_paired_mudata=False),
+        )
+        manager.register_fields(mdata, **kwargs)
+        if "source_registry" not in kwargs:
+            warn_about_links(mdata, names, correspondence)
+        cls.register_manager(manager)
+
+    @classmethod
+    def setup_anndata(cls, adata: AnnData, *args: Any, **kwargs: Any) -> NoReturn:
+        """Not available: the model needs two modalities, see :meth:`setup_mudata`."""
+        check_mudata(adata)
+        raise TypeError(expected("`setup_mudata` for a MuData", "`setup_anndata`"))
+
+    def get_latent_representation(
+        self,
+        adata: AnnData | MuData | None = None,
+        *,
+        modality: str | None = None,
+        indices: Sequence[int] | None = None,
+        give_mean: bool = True,
+        batch_size: int | None = None,
+    ) -> FloatArray:
+        """Place profiles, or cells, in the common space.
+
+        Parameters
+        ----------
+        adata
+            New data: a MuData, or an AnnData of the `modality` alone, with the features of the training data by name.
+            None takes the data of the model.
+        modality
+            Modality whose profiles are placed, each by itself. None places the cells of a MuData: the mean over the
+            modalities measured in a cell, weighted by the learned weight of each, of latents averaged over all links.
+        indices
+            Rows to place, of the modality or of ``mdata.obs``; None places all.
+        give_mean
+            Mean of the posterior; False draws a sample from it.
+        batch_size
+            Profiles encoded at a time; None is 4,096. The result does not depend on it.
+
+        Returns
+        -------
+        Shape ``(n_profiles, n_latent)`` in the order of the modality's ``obs_names``, or ``(n_obs, n_latent)`` in
+        that of ``mdata.obs_names``; float32.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not trained.
+        KeyError
+            If the modality, its layer or representation is missing.
+        ValueError
+            If features are missing, or neither data nor modality determine what to place.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.branching_manifold(n_obs=100)
+        >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+        >>> model = cvi.tl.jamie(mdata, modalities=("rna", "ephys"), train_kwargs=quick)
+        >>> model.get_latent_representation(mdata["rna"][:10], modality="rna").shape
+        (10, 32)
+        """
+        self._check_if_trained(warn=False)
+        data = self._data(adata)
+        if modality is None:
+            if not isinstance(data, MuData):
+                remedy = f"It is one of {self.modalities_}."
+                raise ValueError(expected("`modality` to say what the AnnData holds", "None", remedy))
+            z = self._latent_of_cells(data, give_mean, batch_size)
+            return z if indices is None else z[np.asarray(indices)]
+        profiles = self.reader(modality).profiles(data)
+        if indices is not None:
+            profiles = profiles[np.asarray(indices)]
+        return self._latent_of_profiles(profiles, modality, give_mean, batch_size)
+
+    @torch.inference_mode()
+    def impute(
+        self, *, source: str, target: str, adata: AnnData | MuData | None = None, batch_size: int | None = None
+    ) -> AnnData:
+        """Predict one modality from another: the target's decoder applied to the mean latent of the source.
+
+        Parameters
+        ----------
+        source, target
+            Modality that was measured, and the one to predict.
+        adata
+            New data: a MuData with the source, or an AnnData of the source alone. None takes the model's data.
+        batch_size
+            Profiles imputed at a time; None is 4,096. The result does not depend on it.
+
+        Returns
+        -------
+        AnnData of all cells of the source (with their ``obs``) by the features of the target, ``X`` in the units of
+        the target's registered values, float32.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not trained.
+        KeyError
+            If a modality, its layer or representation is missing.
+        ValueError
+            If source and target are the same, or features are missing.
+        """
+        self._check_if_trained(warn=False)
+        data = self._data(adata)
+        profiles = self.reader(source, "source").profiles(data)
+        self.reader(target, "target")
+        if source == target:
+            raise ValueError(expected("`target` to differ from `source`", repr(target)))
+        preparation = self.module.preparation(target).record()
+        imputed = np.empty((profiles.n_obs, preparation.n_vars), dtype=np.float32)
+        for rows, _, q in self._posteriors(profiles, source, batch_size):
+            imputed[rows] = preparation.inverse(self.module.decode(target, q.loc).mean.cpu().numpy())
+        var = pd.DataFrame(index=pd.Index(self.var_names_[target]))
+        return ad.AnnData(imputed, obs=profiles.obs.copy(), var=var)
+
+    def get_reconstruction_error(
+        self, adata: MuData | None = None, *, batch_size: int | None = None
+    ) -> dict[str, float]:
+        """Mean squared error of each modality decoded from its own mean latent, relative to the features' variances.
+
+        Parameters
+        ----------
+        adata
+            MuData with the modalities of the model; None takes the model's data.
+        batch_size
+            Profiles decoded at a time; None is 4,096.
+
+        Returns
+        -------
+        For each modality a mean over profiles and features, at least 0. Only what the principal components hold is
+        counted.
+        """
+        return {m: float(error.mean()) for m, (error, _) in self._errors(adata, batch_size).items()}
+
+    def get_elbo(self, adata: MuData | None = None, *, batch_size: int | None = None) -> float:
+        """Negative evidence lower bound up to constants, in the units of the objective; lower is better.
+
+        Parameters
+        ----------
+        adata
+            MuData with the modalities of the model; None takes the model's data.
+        batch_size
+            Profiles decoded at a time; None is 4,096.
+
+        Returns
+        -------
+        Reconstruction error plus weighted divergence, mean over the profiles of all modalities.
+        """
+        weight = self.module.weights["kl"]
+        return float(
+            np.concatenate([error + weight * kl for error, kl in self._errors(adata, batch_size).values()]).mean()
+        )
+
+    def __repr__(self) -> str:
+        sizes = [
+            f"{m}: {len(self.var_names_[m])} features" + (f" in {n} PCs" if (n := self.n_components_[m]) else "")
+            for m in self.modalities_
+        ]
+        state = "trained" if self.is_trained_ else "not trained"
+        return f"JAMIE model, {state}, n_latent: {self.settings_.n_latent}, {', '.join(sizes)}"
+
+    # construction
+
+    @classmethod
+    def _from_attributes(cls, mdata: MuData | None, registry: dict[str, Any], attributes: dict[str, Any]) -> Self:
+        settings = Settings(**attributes.pop("settings_"))
+        model = cls(mdata, settings, registry=registry if mdata is None else None)
+        for name, value in attributes.items():
+            setattr(model, name, value)
+        model.module = model._build_module()  # its sizes are those of the saved model, not of the data at hand
+        return model
+
+    def _registered_readers(self) -> dict[str, ModalityReader]:
+        readers = {}
+        for m in self.modalities_:
+            field = self.registry_["field_registries"][Registry.values(m)]
+            place, columns = field["data_registry"], field["state_registry"]["column_names"]
+            readers[m] = ModalityReader.registered(m, place["attr_name"], place["attr_key"], columns)
+        return readers
+
+    def _components(self, *, strict: bool) -> dict[str, int | None]:
+        """Principal components of each modality; None where the features are used as they are."""
+        n_pcs = self.settings_.n_pcs
+        given: Mapping[str, int | None] = (
+            n_pcs if isinstance(n_pcs, Mapping) else dict.fromkeys(self.modalities_, n_pcs)
+        )
+        for m in given:
+            check_option(m, self.modalities_, "n_pcs")
+        components: dict[str, int | None] = {}
+        for m in self.modalities_:
+            wanted = given.get(m, DEFAULT_N_PCS)
+            n_vars = len(self.var_names_[m])
+            n_obs = n_vars + 1 if self.adata is None else self.adata[m].n_obs
+            limit = min(n_vars, n_obs - 1)
+            if strict and m in given and wanted is not None and wanted > limit:
+                raise ValueError(
+                    expected(
+                        f"`n_pcs` of at most {limit} for modality {m!r} ({n_obs} cells x {n_vars} features)",
+                        wanted,
+                        f"Give a number per modality, such as `n_pcs={{{m!r}: {limit}}}`.",
+                    )
+                )
+            components[m] = None if wanted is None or wanted >= n_vars else min(wanted, limit)
+            if components[m] not in (None, wanted):
+                logger.info("n_pcs of modality %r lowered from %d to %d, all that the data allow", m, wanted, limit)
+        return components
+
+    def _build_module(self) -> JAMIEModule:
+        s = self.settings_
+        sizes = {m: (len(self.var_names_[m]), self.n_components_[m]) for m in self.modalities_}
+        return self._module_cls(
+            sizes,
+            s.n_latent,
+            widths={m: s.widths(n_components or n_vars) for m, (n_vars, n_components) in sizes.items()},
+            weights={name: getattr(s, f"{name}_weight") for name in TERMS},
+            input_dropout_rate=s.input_dropout_rate,
+            hidden={name: getattr(s, name) for name in ("normalization", "activation", "dropout_rate")},
+            unknown_negative_weight=s.unknown_negative_weight,
+            normalize_block=s.normalize_block,
+        )
+
+    # data
+
+    def _data(self, adata: AnnData | MuData | None) -> AnnData | MuData:
+        if adata is None:
+            adata = self.adata
+        if not isinstance(adata, ad.AnnData | MuData):
+            found = "a model without data" if adata is None else type(adata).__name__
+            raise ValueError(expected("an AnnData or a MuData", found, "Pass `adata=`, or load the model with it."))
+        return adata
+
+    def reader(self, modality: str, name: str = "modality") -> ModalityReader:
+        """Reads the registered values of a modality from any data, features as the model was trained on."""
+        check_option(modality, self.modalities_, name)
+        return self._readers()[modality]
+
+    def _readers(self) -> dict[str, ModalityReader]:
+        """Readers of the registered values, features as the model was trained on."""
+        return {m: replace(r, var_names=tuple(self.var_names_[m])) for m, r in self._registered_readers().items()}
+
+    def _links(self, mdata: MuData, kind: str) -> dict[ModalityPair, sp.csr_array]:
+        """Links of one kind, ``"correspondence"`` or ``"match"``, between the modalities that `mdata` has."""
+        setup = self.registry_["setup_args"]
+        keys = link_keys(setup["modalities"], setup[f"{kind}_key"], f"{kind}_key")
+        present = [m for m in self.modalities_ if m in mdata.mod]
+        return links_between(mdata, present, keys, by_name=kind == "correspondence")
+
+    # inference
+
+    @torch.inference_mode()
+    def _posteriors(
+        self, profiles: AnnData, modality: str, batch_size: int | None
+    ) -> Iterator[tuple[slice, torch.Tensor, Normal]]:
+        """Rows, prepared features and posterior of the profiles of one modality, in chunks."""
+        matrix = self.reader(modality).read(profiles)
+        preparation = self.module.preparation(modality).record()
+        self.module.eval()
+        step = batch_size or CHUNK
+        for start in range(0, matrix.shape[0], step):
+            rows = slice(start, start + step)
+            h = torch.from_numpy(preparation.transform(matrix[rows])).to(self.device)
+            yield rows, h, self.module.encode(modality, h)
+
+    def _latent_of_profiles(
+        self, profiles: AnnData, modality: str, give_mean: bool, batch_size: int | None
+    ) -> FloatArray:
+        z = np.empty((profiles.n_obs, self.settings_.n_latent), dtype=np.float32)
+        for rows, _, q in self._posteriors(profiles, modality, batch_size):
+            z[rows] = (q.loc if give_mean else q.sample()).cpu().numpy()
+        return z
+
+    @torch.inference_mode()
+    def _latent_of_cells(self, mdata: MuData, give_mean: bool, batch_size: int | None) -> FloatArray:
+        """Mean over the modalities of a cell; NaN for a cell with none of them."""
+        present = [m for m in self.modalities_ if m in mdata.mod]
+        z = {m: torch.from_numpy(self._latent_of_profiles(mdata[m], m, give_mean, batch_size)) for m in present}
+        links = {pair: Links(matrix).all() for pair, matrix in self._links(mdata, "correspondence").items()}
+        weights = self.module.aggregation_weights()
+        total = np.zeros((mdata.n_obs, self.settings_.n_latent))
+        weight = np.zeros((mdata.n_obs, 1))
+        for m, aggregated in self.module.aggregate(z, links).items():
+            rows = rows_in_obs(mdata, m)
+            total[rows] += weights[m].item() * aggregated.cpu().numpy()
+            weight[rows] += weights[m].item()
+        return np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0).astype(np.float32)
+
+    @torch.inference_mode()
+    def _errors(self, adata: MuData | None, batch_size: int | None) -> dict[str, tuple[FloatArray, FloatArray]]:
+        """Reconstruction error and divergence of each profile, by modality."""
+        self._check_if_trained(warn=False)
+        mdata = check_mudata(self._data(adata))
+        errors = {}
+        for m in self.modalities_:
+            parts = [self.module.profile_errors(m, h, q) for _, h, q in self._posteriors(mdata[m], m, batch_size)]
+            error, kl = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
+            errors[m] = error, kl
+        return errors

@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
+from torch import nn
+
+from couplevi.losses import (
+    alignment,
+    combination,
+    contrastive_alignment,
+    kl_divergence,
+    reconstruction,
+    weighted_mean,
+)
+from couplevi.nn import Decoder, Encoder, GaussianHead, PreparationBuffers
+
+if TYPE_CHECKING:
+    from torch.distributions import Distribution, Normal
+
+    from couplevi._types import Batch, LinkBatch, ModalityPair, ProfileBatch
+
+TERMS = ("kl", "combination", "reconstruction", "cross_reconstruction", "contrastive", "alignment")
+LOG_TEMPERATURE_RANGE = (math.log(0.01), math.log(10.0))
+
+
+class JAMIEModule(BaseModuleClass):
+    """Coupled variational autoencoders, one per modality, whose latents are averaged over links.
+
+    Parameters
+    ----------
+    modalities
+        Number of features and of principal components (None: standardised features) of each modality.
+    n_latent
+        Number of latent dimensions.
+    widths
+        Hidden widths of each modality's encoder; its decoder has them in reverse.
+    input_dropout_rate, hidden
+        Arguments of :class:`~couplevi.nn.Encoder` and :class:`~couplevi.nn.Decoder`.
+    weights
+        Weight of each of the `TERMS` of the objective.
+    unknown_negative_weight
+        Weight in (0, 1], in the contrastive term, of a negative that may be the true partner.
+    normalize_block
+        Divide the confidences in a minibatch by their sum in it, as the paper does, so that they no longer matter.
+
+    References
+    ----------
+    Cohen Kalafut, Huang and Wang, Joint variational autoencoders for multimodal imputation and embedding,
+    Nature Machine Intelligence 2023.
+    """
+
+    def __init__(
+        self,
+        modalities: Mapping[str, tuple[int, int | None]],
+        n_latent: int,
+        *,
+        widths: Mapping[str, Sequence[int]],
+        weights: Mapping[str, float],
+        input_dropout_rate: float,
+        hidden: Mapping[str, Any],
+        unknown_negative_weight: float,
+        normalize_block: bool,
+    ) -> None:
+        super().__init__()
+        self.n_latent = n_latent
+        self.weights = dict(weights)
+        self.unknown_negative_weight = unknown_negative_weight
+        self.normalize_block = normalize_block
+        # lists and not ModuleDicts, whose keys may not hold a dot or be called "values"
+        self.index = {modality: i for i, modality in enumerate(modalities)}
+        preparations = {m: PreparationBuffers(*sizes) for m, sizes in modalities.items()}
+        self.preparations = nn.ModuleList(preparations.values())
+        self.encoders = nn.ModuleList(
+            Encoder(p.n_prepared, n_latent, widths[m], input_dropout_rate=input_dropout_rate, **hidden)
+            for m, p in preparations.items()
+        )
+        self.decoders = nn.ModuleList(
+            Decoder(n_latent, widths[m][::-1], GaussianHead(widths[m][0], p.n_prepared), **hidden)
+            for m, p in preparations.items()
+        )
+        self.log_aggregation_weights = nn.Parameter(torch.zeros(len(self.index)))
+        self.temperature_logit = nn.Parameter(torch.tensor(math.log(2.0)))  # a temperature of 1
+
+    @property
+    def temperature(self) -> torch.Tensor:
+        """Temperature of the contrastive term, in [0.01, 10]."""
+        low, high = LOG_TEMPERATURE_RANGE
+        return torch.exp(low + (high - low) * torch.sigmoid(self.temperature_logit))
+
+    def preparation(self, modality: str) -> PreparationBuffers:
+        """Scaling and PCA of a modality."""
+        return cast("PreparationBuffers", self.preparations[self.index[modality]])
+
+    def aggregation_weights(self) -> dict[str, torch.Tensor]:
+        """Positive weight ``w`` of each modality in an average over linked latents."""
+        return dict(zip(self.index, self.log_aggregation_weights.exp(), strict=True))
+
+    @auto_move_data
+    def encode(self, modality: str, h: torch.Tensor) -> Normal:
+        """Posterior of the latent given prepared features, shape ``(n, n_prepared)``."""
+        return self.encoders[self.index[modality]](h)
+
+    @auto_move_data
+    def decode(self, modality: str, z: torch.Tensor) -> Distribution:
+        """Distribution of the prepared features of a modality given latents, shape ``(n, n_latent)``."""
+        return self.decoders[self.index[modality]](z)
+
+    @auto_move_data
+    def aggregate(self, z: dict[str, torch.Tensor], links: dict[ModalityPair, LinkBatch]) -> dict[str, torch.Tensor]:
+        """Average of each latent with those that it is linked to, weighted by confidence and modality.
+
+        ``z~_a[i] = (w_a z_a[i] + w_b sum_j P[i,j] z_b[j]) / (w_a + w_b sum_j P[i,j])``, and the mirror image for b.
+        A profile without a link keeps its own latent.
+        """
+        weight = self.aggregation_weights()
+        numerator = {m: weight[m] * z[m] for m in z}
+        denominator = {m: weight[m].expand(len(z[m])) for m in z}
+        for (a, b), link in links.items():
+            for here, there, own, other, confidence in (
+                (a, b, link.row, link.col, link.row_weight),
+                (b, a, link.col, link.row, link.col_weight),
+            ):
+                if self.normalize_block:
+                    confidence = link.confidence / _row_sums(link.confidence, own, len(z[here]))[own]
+                pull = weight[there] * confidence
+                numerator[here] = numerator[here].index_add(0, own, pull[:, None] * z[there][other])
+                denominator[here] = denominator[here].index_add(0, own, pull)
+        return {m: numerator[m] / denominator[m][:, None] for m in z}
+
+    def profile_errors(self, modality: str, h: torch.Tensor, q: Normal) -> tuple[torch.Tensor, torch.Tensor]:
+        """Reconstruction error from the mean latent, and divergence, of each profile, shapes ``(n,)``."""
+        px = self.decode(modality, q.loc)
+        return reconstruction(px, h, self.preparation(modality).error_weight), kl_divergence(q)
+
+    def _get_inference_input(self, tensors: Batch, **kwargs: Any) -> dict[str, Any]:
+        return {"profiles": tensors["profiles"], "links": tensors["links"]}
+
+    def inference(
+        self, profiles: dict[str, ProfileBatch], links: dict[ModalityPair, LinkBatch]
+    ) -> dict[str, dict[str, Any]]:
+        """Posteriors `qz`, samples `z` and their aggregates `z_aggregated`, by modality."""
+        qz = {m: self.encode(m, batch.h) for m, batch in profiles.items()}
+        z = {m: q.rsample() for m, q in qz.items()}
+        return {"qz": qz, "z": z, "z_aggregated": self.aggregate(z, links)}
+
+    def _get_generative_input(
+        self, tensors: Batch, inference_outputs: dict[str, dict[str, Any]], **kwargs: Any
+    ) -> dict[str, Any]:
+        drawn = {m: batch.drawn for m, batch in tensors["profiles"].items()}
+        return {
+            "z": inference_outputs["z"],
+            "z_drawn": {m: z[drawn[m]] for m, z in inference_outputs["z_aggregated"].items()},
+            "links": tensors["links"],
+        }
+
+    def generative(
+        self,
+        z: dict[str, torch.Tensor],
+        z_drawn: dict[str, torch.Tensor],
+        links: dict[ModalityPair, LinkBatch],
+    ) -> dict[str, dict[Any, Any]]:
+        """Distributions `px` of the drawn profiles, by modality, and `px_cross` over links, by (source, target)."""
+        px_cross = {}
+        for (a, b), link in links.items():
+            px_cross[a, b] = self.decode(b, z[a][link.row])
+            px_cross[b, a] = self.decode(a, z[b][link.col])
+        return {"px": {m: self.decode(m, z_m) for m, z_m in z_drawn.items()}, "px_cross": px_cross}
+
+    def loss(
+        self,
+        tensors: Batch,
+        inference_outputs: dict[str, dict[str, Any]],
+        generative_outputs: dict[str, dict[Any, Any]],
+        kl_weight: float | torch.Tensor = 1.0,
+    ) -> LossOutput:
+        """Weighted sum of all terms; `kl_weight` anneals that of the divergence."""
+        kl, reconstruction_loss = self._profile_terms(tensors, inference_outputs, generative_outputs)
+        terms = {
+            "kl": torch.stack([_mean(values) for values in kl.values()]).sum(),
+            "reconstruction": torch.stack([_mean(values) for values in reconstruction_loss.values()]).sum(),
+            **self._link_terms(tensors, inference_outputs, generative_outputs),
+        }
+        weights = {**self.weights, "kl": self.weights["kl"] * kl_weight}
+        loss = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
+        metrics = {**terms, "temperature": self.temperature}
+        for m in self.index:
+            metrics[f"kl_{m}"], metrics[f"reconstruction_{m}"] = _mean(kl[m]), _mean(reconstruction_loss[m])
+        return LossOutput(
+            loss=loss,
+            reconstruction_loss=torch.cat(list(reconstruction_loss.values())),
+            kl_local=self.weights["kl"] * torch.cat(list(kl.values())),
+            extra_metrics={name: value.detach() for name, value in metrics.items()},
+        )
+
+    def _profile_terms(
+        self, tensors: Batch, inference_outputs: dict[str, Any], generative_outputs: dict[str, Any]
+    ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        kl, error = {}, {}
+        for m, batch in tensors["profiles"].items():
+            kl[m] = kl_divergence(inference_outputs["qz"][m])[batch.drawn]
+            error[m] = reconstruction(
+                generative_outputs["px"][m], batch.h[batch.drawn], self.preparation(m).error_weight
+            )
+        return kl, error
+
+    def _link_terms(
+        self, tensors: Batch, inference_outputs: dict[str, Any], generative_outputs: dict[str, Any]
+    ) -> dict[str, torch.Tensor]:
+        z, aggregated, qz = (inference_outputs[key] for key in ("z", "z_aggregated", "qz"))
+        zero = self.log_aggregation_weights.sum() * 0.0
+        terms = dict.fromkeys(("combination", "cross_reconstruction", "contrastive", "alignment"), zero)
+        linked = {m: torch.zeros(len(z[m]), device=z[m].device) for m in z}
+        for (a, b), link in tensors["links"].items():
+            for source, target, own, other in ((a, b, link.row, link.col), (b, a, link.col, link.row)):
+                linked[source] = linked[source].index_fill(0, own, 1.0)
+                px = generative_outputs["px_cross"][source, target]
+                error = reconstruction(px, tensors["profiles"][target].h[other], self.preparation(target).error_weight)
+                terms["cross_reconstruction"] = terms["cross_reconstruction"] + weighted_mean(error, link.confidence)
+            terms["contrastive"] = terms["contrastive"] + self._contrastive(qz[a].loc, qz[b].loc, link)
+        for m in z:
+            terms["combination"] = terms["combination"] + weighted_mean(combination(z[m], aggregated[m]), linked[m])
+        for (a, b), match in tensors["matches"].items():
+            f = _dense(match, len(z[a]), len(z[b]))
+            for z_a, z_b, weight in ((aggregated[a], aggregated[b], f), (aggregated[b], aggregated[a], f.T)):
+                has_match = (weight.sum(dim=1) > 0).to(z_a.dtype)
+                terms["alignment"] = terms["alignment"] + weighted_mean(alignment(z_a, z_b, weight), has_match)
+        return terms
+
+    def _contrastive(self, mu_a: torch.Tensor, mu_b: torch.Tensor, link: LinkBatch) -> torch.Tensor:
+        p = _dense(link, len(mu_a), len(mu_b))
+        directions = []
+        for x, y, confidences, known in ((mu_a, mu_b, p, link.col_known), (mu_b, mu_a, p.T, link.row_known)):
+            value = contrastive_alignment(x, y, confidences, self.temperature, known, self.unknown_negative_weight)
+            directions.append(weighted_mean(value, confidences.sum(dim=1).clamp(max=1.0)))
+        return torch.stack(directions).mean()
+
+
+def _mean(values: torch.Tensor) -> torch.Tensor:
+    """Mean over profiles, 0 where the batch has none of the modality."""
+    return weighted_mean(values, torch.ones_like(values))
+
+
+def _row_sums(confidence: torch.Tensor, row: torch.Tensor, n_rows: int) -> torch.Tensor:
+    return torch.zeros(n_rows, device=confidence.device).index_add(0, row, confidence)
+
+
+def _dense(link: LinkBatch, n_rows: int, n_cols: int) -> torch.Tensor:
+    """The block as a matrix, shape ``(n_rows, n_cols)``."""
+    return torch.zeros(n_rows, n_cols, device=link.row.device).index_put((link.row, link.col), link.confidence)

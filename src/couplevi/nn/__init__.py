@@ -1,0 +1,7 @@
+"""Network blocks: encoders, decoders, heads, and the preparation as buffers."""
+
+from couplevi.nn._blocks import Decoder, Encoder
+from couplevi.nn._heads import GaussianHead
+from couplevi.nn._preparation import PreparationBuffers
+
+__all__ = ["Decoder", "Encoder", "GaussianHead", "PreparationBuffers"]

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributions import Distribution, Normal
+
+LOG_VARIANCE_RANGE = (-10.0, 10.0)
+"""Bounds of the log-variance of the latent, so that its exponential neither vanishes nor overflows."""
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation that uses its running statistics for a training batch of one row."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training and len(x) < 2:
+            return nn.functional.batch_norm(
+                x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
+            )
+        return super().forward(x)
+
+
+NORMALIZATIONS: dict[str, type[nn.Module]] = {"batch": BatchNorm, "layer": nn.LayerNorm}
+ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "leaky_relu": nn.LeakyReLU}
+
+
+def hidden_layers(
+    n_in: int, widths: Sequence[int], *, normalization: str, activation: str, dropout_rate: float
+) -> nn.Sequential:
+    """Linear, normalisation, activation and dropout for each width."""
+    layers: list[nn.Module] = []
+    for before, after in pairwise([n_in, *widths]):
+        layers += [
+            nn.Linear(before, after),
+            NORMALIZATIONS[normalization](after),
+            ACTIVATIONS[activation](),
+            nn.Dropout(dropout_rate),
+        ]
+    return nn.Sequential(*layers)
+
+
+class Encoder(nn.Module):
+    """Approximate posterior of the latent given the prepared features of a profile.
+
+    Parameters
+    ----------
+    n_in, n_latent
+        Number of prepared features and of latent dimensions.
+    widths
+        Widths of the hidden layers.
+    input_dropout_rate
+        Probability in [0, 1) that a prepared feature is hidden from the encoder in training.
+    **hidden
+        `normalization`, `activation` and `dropout_rate` of the hidden layers.
+    """
+
+    def __init__(
+        self, n_in: int, n_latent: int, widths: Sequence[int], *, input_dropout_rate: float = 0.0, **hidden: Any
+    ) -> None:
+        super().__init__()
+        self.input_dropout = nn.Dropout(input_dropout_rate)
+        self.hidden = hidden_layers(n_in, widths, **hidden)
+        n_hidden = [n_in, *widths][-1]
+        self.mean = nn.Linear(n_hidden, n_latent)
+        self.log_variance = nn.Linear(n_hidden, n_latent)
+
+    def forward(self, h: torch.Tensor) -> Normal:
+        hidden = self.hidden(self.input_dropout(h))
+        log_variance = self.log_variance(hidden).clamp(*LOG_VARIANCE_RANGE)
+        return Normal(self.mean(hidden), (0.5 * log_variance).exp(), validate_args=False)
+
+
+class Decoder(nn.Module):
+    """Distribution of the prepared features of a profile given its latent.
+
+    Parameters
+    ----------
+    n_latent, widths
+        Number of latent dimensions, widths of the hidden layers.
+    head
+        Module from ``(n, widths[-1])`` to a distribution.
+    **hidden
+        `normalization`, `activation` and `dropout_rate` of the hidden layers.
+    """
+
+    def __init__(self, n_latent: int, widths: Sequence[int], head: nn.Module, **hidden: Any) -> None:
+        super().__init__()
+        self.hidden = hidden_layers(n_latent, widths, **hidden)
+        self.head = head
+
+    def forward(self, z: torch.Tensor) -> Distribution:
+        return self.head(self.hidden(z))

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+
+from couplevi._validate import expected
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def make_axes(n: int, ax: Axes | Sequence[Axes] | None, *, width: float = 4.0, height: float = 3.6) -> list[Axes]:
+    """`n` axes: the given ones, or new ones in rows of at most four."""
+    if ax is not None:
+        given = [ax] if isinstance(ax, Axes) else list(np.asarray(ax, dtype=object).ravel())
+        if len(given) != n:
+            raise ValueError(expected(f"{n} axes in `ax`", len(given)))
+        return given
+    n_columns = min(n, 4)
+    n_rows = -(-n // n_columns)
+    size = (width * n_columns, height * n_rows)
+    _, grid = plt.subplots(n_rows, n_columns, figsize=size, squeeze=False, layout="constrained")
+    for spare in grid.ravel()[n:]:
+        spare.set_axis_off()
+    return list(grid.ravel()[:n])
+
+
+def finish(
+    axes: Sequence[Axes], show: bool | None, save: str | os.PathLike[str] | None, return_fig: bool
+) -> Figure | Axes | list[Axes] | None:
+    """Save, show or return a figure as scanpy does.
+
+    `show=None` shows unless `save` or `return_fig` is given; a backend without windows shows nothing.
+    """
+    figure = cast("Figure", axes[0].get_figure(root=True))
+    if save is not None:
+        figure.savefig(save, dpi=150, bbox_inches="tight")
+    if return_fig:
+        return figure
+    if show is None:
+        show = save is None
+    if not show:
+        return axes[0] if len(axes) == 1 else list(axes)
+    if mpl.get_backend().lower() not in {"agg", "cairo", "pdf", "pgf", "ps", "svg", "template"}:
+        plt.show()
+    return None
+
+
+def palette(categories: Sequence[str]) -> dict[str, Any]:
+    """A colour for each category: distinct up to 20, along a colour map above."""
+    if len(categories) <= 20:
+        colors = mpl.colormaps["tab10" if len(categories) <= 10 else "tab20"](range(len(categories)))
+    else:
+        colors = mpl.colormaps["turbo"](np.linspace(0.02, 0.98, len(categories)))
+    return dict(zip(categories, colors, strict=False))

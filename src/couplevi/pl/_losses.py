@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from couplevi._validate import expected
+from couplevi.pl._figure import finish, make_axes
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TRAIN, VALIDATION = "train", "validation"
+
+
+class HasHistory(Protocol):
+    """A trained model of scvi-tools or couplevi."""
+
+    @property
+    def history(self) -> Mapping[str, Any] | None: ...
+
+
+def losses(
+    model: HasHistory,
+    *,
+    terms: Sequence[str] | None = None,
+    ax: Sequence[Axes] | Axes | None = None,
+    show: bool | None = None,
+    save: str | os.PathLike[str] | None = None,
+    return_fig: bool = False,
+) -> Figure | Axes | list[Axes] | None:
+    """Terms of the objective during training, one panel each, with their validation values if there are any.
+
+    Parameters
+    ----------
+    model
+        Trained model.
+    terms
+        Names in ``model.history`` without ``_train``, such as ``"combination"``; ``"loss"`` is the total. None shows
+        the total and all terms that are not zero throughout.
+    ax
+        One axes per term; None makes a figure.
+    show, save, return_fig
+        Show the figure, write it to a path, return it; as in scanpy.
+
+    Returns
+    -------
+    None if shown, the figure with `return_fig`, else the axes.
+
+    Raises
+    ------
+    RuntimeError
+        If the model is not trained.
+    KeyError
+        If a term is not in the history.
+
+    Examples
+    --------
+    >>> import couplevi as cvi
+    >>> mdata = cvi.data.branching_manifold(n_obs=100)
+    >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+    >>> model = cvi.tl.jamie(mdata, modalities=("rna", "ephys"), train_kwargs=quick)
+    >>> cvi.pl.losses(model, terms=["loss"], show=False).get_title()
+    'loss'
+    """
+    history = model.history
+    if not history:
+        raise RuntimeError(expected("a trained model", "one without a history", "Call `model.train()` first."))
+    if terms is None:
+        objective = ("loss", "reconstruction", "cross_reconstruction", "combination", "contrastive", "alignment", "kl")
+        terms = [t for t in objective if (curve := _curve(history, t, TRAIN)) is not None and curve.abs().max() > 0]
+    axes = make_axes(len(terms), ax, width=3.2, height=2.6)
+    for term, axes_t in zip(terms, axes, strict=True):
+        curves = {mode: _curve(history, term, mode) for mode in (TRAIN, VALIDATION)}
+        if curves[TRAIN] is None:
+            raise KeyError(expected(f"a term in `model.history`, such as {sorted(history)[:5]}", repr(term)))
+        for mode, curve in curves.items():
+            if curve is not None:
+                axes_t.plot(curve.index, curve.to_numpy(dtype=float), label=mode, linewidth=1)
+        axes_t.set(title=term, xlabel="epoch")
+        if curves[VALIDATION] is not None:
+            axes_t.legend(frameon=False)
+    return finish(axes, show, save, return_fig)
+
+
+def _curve(history: Mapping[str, pd.DataFrame], term: str, mode: str) -> pd.Series | None:
+    name = f"{mode}_loss" if term == "loss" else f"{term}_{mode}"
+    return history[name].iloc[:, 0] if name in history else None

@@ -1,0 +1,7 @@
+"""Scaling and PCA of one modality: matrix in, frozen record out, in passes over row chunks."""
+
+from couplevi.preparation._fit import fit_preparation
+from couplevi.preparation._record import Preparation
+from couplevi.preparation._rows import PreparedRows, fingerprints, prepared_rows, row_chunks
+
+__all__ = ["Preparation", "PreparedRows", "fingerprints", "fit_preparation", "prepared_rows", "row_chunks"]

@@ -1,0 +1,8 @@
+"""Tools: they fit models and write what these find into the MuData."""
+
+from couplevi.tl._evaluate import evaluate
+from couplevi.tl._impute import impute
+from couplevi.tl._jamie import jamie
+from couplevi.tl._umap import umap
+
+__all__ = ["evaluate", "impute", "jamie", "umap"]

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from couplevi import metrics
+from couplevi._arrays import dense
+from couplevi._constants import NO_LABEL
+from couplevi._validate import check_mudata, check_option, expected
+from couplevi.preparation import fit_preparation
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from mudata import MuData
+
+    from couplevi._types import FloatArray
+    from couplevi.model import JAMIE
+
+logger = logging.getLogger(__name__)
+
+BASELINES: dict[str, Callable[..., FloatArray]] = {
+    "knn": metrics.knn_imputation,
+    "ridge": metrics.ridge_imputation,
+}
+MAX_BASELINE_FEATURES = 2_000
+"""Features of the source up to which a baseline reads them all; above, it reads 50 principal components."""
+
+HELD_OUT = "held_out"
+COLUMNS = ("metric", "source", "target", "method", "split", "n", "value")
+
+
+class _Cells(NamedTuple):
+    """Cells measured in two modalities, in one split."""
+
+    split: str
+    names: pd.Index
+    labels: pd.Series | None
+
+
+def evaluate(
+    mdata: MuData,
+    model: JAMIE,
+    *,
+    labels: str | None = None,
+    baselines: Sequence[str] = (),
+    in_sample: bool = False,
+    n_neighbors: int = 5,
+) -> pd.DataFrame:
+    """Score alignment and imputation on cells measured in two modalities.
+
+    The model knows which pairs it was trained on. Alignment is scored separately on those (split ``"in_sample"``) and
+    on the others (``"held_out"``: new cells, hidden pairs, validation cells). Imputation and baselines are scored on
+    the others alone unless `in_sample` asks for more.
+
+    Parameters
+    ----------
+    mdata
+        Training data or other data with the modalities of the model.
+    model
+        Fitted model.
+    labels
+        Column of ``mdata.obs`` with cell types. Cells without one (missing, ``"unknown"``, ``"nan"``, ``"Mis"``) are
+        left out where labels are needed, and counted in rows ``"cells_without_label"``.
+    baselines
+        Of ``"knn"`` and ``"ridge"``: fitted on exactly the links that the model was trained on, standardised. Needs
+        the model to have its data. Above 2,000 source features they read 50 principal components.
+    in_sample
+        Score imputation on fitted pairs, too, in rows labelled so.
+    n_neighbors
+        Neighbours of the label transfer and of the ``"knn"`` baseline.
+
+    Returns
+    -------
+    Tidy frame with columns ``metric, source, target, method, split, n, value``; ``n`` counts cells. Metrics are
+
+    - ``"foscttm"`` (smaller is better) and, with labels, ``"lta"``: labels transferred from target to source;
+    - ``"pearson"`` and ``"auroc"`` (means over features, larger is better), ``"pearson_median"``,
+      ``"relative_rmse"`` (error relative to predicting each feature's mean over these cells, smaller is better) and,
+      with labels, ``"jensen_shannon"`` (mean over features and types, smaller is better);
+    - with baselines ``"features_won_against_knn"`` by correlation, and ``"p_value_against_knn"`` of that.
+
+    Raises
+    ------
+    TypeError
+        If `mdata` is not a MuData.
+    KeyError
+        If labels are missing.
+    ValueError
+        For an unknown baseline, or baselines of a model without data.
+
+    Examples
+    --------
+    >>> import couplevi as cvi
+    >>> mdata = cvi.data.branching_manifold(n_obs=100)
+    >>> cvi.pp.link(mdata, modalities=("rna", "ephys"), hide=0.2)
+    >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+    >>> model = cvi.tl.jamie(
+    ...     mdata, modalities=("rna", "ephys"), correspondence_key="correspondence", train_kwargs=quick
+    ... )
+    >>> frame = cvi.tl.evaluate(mdata, model, labels="cell_type", baselines=("knn",))
+    >>> frame.query("metric == 'foscttm'")[["split", "n"]].values.tolist()
+    [['in_sample', 80], ['held_out', 20]]
+    """
+    check_mudata(mdata)
+    for baseline in baselines:
+        check_option(baseline, list(BASELINES), "baselines")
+    if labels is not None and labels not in mdata.obs:
+        raise KeyError(expected(f"`mdata.obs[{labels!r}]`", f"columns {list(mdata.obs.columns)}"))
+    if baselines and model.adata is None:
+        raise ValueError(
+            expected("a model with its training data to fit baselines", "one without", "Load it with `adata=mdata`.")
+        )
+    present = [m for m in model.registry_["setup_args"]["modalities"] if m in mdata.mod]
+    rows: list[tuple] = []
+    scored = False
+    for a, b in combinations(present, 2):
+        for cells in _splits(mdata, model, a, b, labels):
+            rows += _alignment(mdata, model, a, b, cells, n_neighbors)
+            if cells.split == HELD_OUT or in_sample:
+                scored = True
+                for source, target in ((a, b), (b, a)):
+                    rows += _imputation(mdata, model, source, target, cells, baselines, n_neighbors)
+    if not scored:
+        logger.warning(
+            "Imputation was not scored: the model was trained on the pairs of all cells measured twice. Hide some "
+            "with `cvi.pp.link(..., hide=0.2)`, keep cells back, or pass `in_sample=True`."
+        )
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _splits(mdata: MuData, model: JAMIE, a: str, b: str, labels: str | None) -> Iterator[_Cells]:
+    names = mdata[a].obs_names.intersection(mdata[b].obs_names)
+    fitted = model.is_fitted(names, a, b)
+    for split, chosen in (("in_sample", names[fitted]), (HELD_OUT, names[~fitted])):
+        if len(chosen):
+            yield _Cells(split, chosen, None if labels is None else _labels(mdata.obs.loc[chosen, labels]))
+
+
+def _labels(column: pd.Series) -> pd.Series:
+    """Labels as strings, missing ones as NaN."""
+    text = column.astype(object).where(column.notna())
+    return text.where(~text.astype(str).isin(NO_LABEL)).map(str, na_action="ignore")
+
+
+def _alignment(mdata: MuData, model: JAMIE, a: str, b: str, cells: _Cells, n_neighbors: int) -> list[tuple]:
+    z = {m: model.get_latent_representation(mdata[m][cells.names], modality=m) for m in (a, b)}
+    method, n = type(model).__name__, len(cells.names)
+    rows = [("foscttm", a, b, method, cells.split, n, metrics.foscttm(z[a], z[b]))]
+    if cells.labels is None:
+        return rows
+    known = cells.labels.notna().to_numpy()
+    y = cells.labels[known]
+    rows.append(("cells_without_label", a, b, method, cells.split, n, float((~known).sum())))
+    for source, target in ((a, b), (b, a)) if known.sum() >= n_neighbors else ():
+        accuracy = metrics.label_transfer_accuracy(z[target][known], y, z[source][known], y, n_neighbors)
+        rows.append(("lta", source, target, method, cells.split, int(known.sum()), accuracy))
+    return rows
+
+
+def _imputation(
+    mdata: MuData,
+    model: JAMIE,
+    source: str,
+    target: str,
+    cells: _Cells,
+    baselines: Sequence[str],
+    n_neighbors: int,
+) -> list[tuple]:
+    query = mdata[source][cells.names]
+    measured = dense(model.reader(target).read(mdata[target][cells.names]))
+    imputed = {type(model).__name__: model.impute(source=source, target=target, adata=query).X}
+    for baseline in baselines:
+        options = {"n_neighbors": n_neighbors} if baseline == "knn" else {}
+        imputed[baseline] = _baseline(model, source, target, query, BASELINES[baseline], options)
+    correlation = {method: metrics.pearson_per_feature(measured, values) for method, values in imputed.items()}
+    rows = []
+    for method, values in imputed.items():
+        scores: dict[str, Any] = {
+            "pearson": np.nanmean(correlation[method]),
+            "pearson_median": np.nanmedian(correlation[method]),
+            "auroc": np.nanmean(metrics.auroc_per_feature(measured, values)),
+            "relative_rmse": _relative_rmse(measured, values),
+        }
+        if cells.labels is not None:
+            known = cells.labels.notna().to_numpy()
+            distance = metrics.jensen_shannon_distance(measured[known], values[known], cells.labels[known])
+            scores["jensen_shannon"] = distance.mean()
+        for baseline in baselines if method not in baselines else ():
+            comparison = metrics.binomial_comparison(correlation[method], correlation[baseline])
+            scores[f"features_won_against_{baseline}"] = comparison.wins
+            scores[f"p_value_against_{baseline}"] = comparison.p_value
+        n = len(cells.names)
+        rows += [(name, source, target, method, cells.split, n, float(value)) for name, value in scores.items()]
+    return rows
+
+
+def _baseline(
+    model: JAMIE,
+    source: str,
+    target: str,
+    query: AnnData,
+    method: Callable[..., FloatArray],
+    options: dict[str, int],
+) -> FloatArray:
+    """Predictions of a baseline fitted on the links of the model, in the units of the target."""
+    rows, columns = model.fitted_pairs(source, target)
+    x, y = (model.reader(m).read(model.adata[m]) for m in (source, target))
+    x, y = x[rows], dense(y[columns])
+    prepare = fit_preparation(x, None if x.shape[1] <= MAX_BASELINE_FEATURES else min(50, len(rows) - 1))
+    standardise = fit_preparation(y)
+    new = prepare.transform(model.reader(source).read(query))
+    return standardise.inverse(method(prepare.transform(x), standardise.transform(y), new, **options))
+
+
+def _relative_rmse(measured: FloatArray, imputed: FloatArray) -> float:
+    """Mean over features that vary of the root mean square error, relative to that of the measured mean."""
+    error = np.sqrt(np.square(measured - imputed).mean(axis=0))
+    spread = measured.std(axis=0)
+    return float(np.mean(error[spread > 0] / spread[spread > 0]))

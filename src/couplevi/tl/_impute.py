@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import mudata as md
+import numpy as np
+
+from couplevi._constants import Key
+from couplevi._validate import check_modality, check_mudata, expected
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from mudata import MuData
+
+    from couplevi.model import JAMIE
+
+
+def impute(
+    mdata: MuData,
+    model: JAMIE,
+    *,
+    source: str,
+    target: str,
+    as_modality: bool = False,
+    key_added: str = "jamie",
+) -> None:
+    """Predict a modality for every cell that has another, measured or not.
+
+    Parameters
+    ----------
+    mdata
+        MuData with the source: the training data, or any other with the same features.
+    model
+        Fitted model.
+    source, target
+        Modality to predict from, and the one to predict.
+    as_modality
+        Also add the imputed values as a modality of their own, for differential expression and plots.
+    key_added
+        Name of the slots that are written.
+
+    Returns
+    -------
+    Nothing; writes, for s = source and t = target, float32 in the units of the target's registered values,
+
+    - ``mdata[s].obsm["jamie_{t}"]``, shape ``(n_s, n_vars_t)``: every cell of the source. Its columns are named in
+      ``mdata.uns["jamie"]["var_names"][t]``;
+    - ``mdata[t].layers["jamie_from_{s}"]``, shape ``(n_t, n_vars_t)``, where `mdata` has the target and its features
+      were registered from ``X`` or a layer: the same values beside the measured ones, NaN for cells without the
+      source and for features that the model does not know;
+    - modality ``"{t}_from_{s}"``, with `as_modality`. Matrices in ``mdata.obsp`` stay as they are.
+
+    Raises
+    ------
+    TypeError
+        If `mdata` is not a MuData.
+    KeyError, ValueError, RuntimeError
+        As :meth:`couplevi.model.JAMIE.impute`; ValueError also if the new modality's name is taken by a measured one.
+
+    Examples
+    --------
+    >>> import couplevi as cvi
+    >>> mdata = cvi.data.branching_manifold(n_obs=100, paired=0.5)
+    >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+    >>> model = cvi.tl.jamie(mdata, modalities=("rna", "ephys"), train_kwargs=quick)
+    >>> cvi.tl.impute(mdata, model, source="rna", target="ephys")
+    >>> mdata["rna"].obsm["jamie_ephys"].shape, mdata["ephys"].layers["jamie_from_rna"].shape
+    ((75, 40), (75, 40))
+    """
+    check_modality(check_mudata(mdata), source, "source")
+    imputed = model.impute(source=source, target=target, adata=mdata)
+    beside = _beside_measured(mdata[target], imputed) if target in mdata.mod else None
+    name = Key.mod.imputed(source, target)
+    if as_modality and name in mdata.mod and key_added not in mdata[name].uns:
+        raise ValueError(expected(f"no modality {name!r} but an imputed one", "a measured one", "Rename it first."))
+
+    mdata[source].obsm[Key.obsm.imputed(key_added, target)] = imputed.X.copy()
+    if beside is not None:
+        mdata[target].layers[Key.layers.imputed(key_added, source)] = beside
+    names = mdata.uns.setdefault(key_added, {}).setdefault(Key.uns.VAR_NAMES, {})
+    names[target] = list(imputed.var_names)
+    if as_modality:
+        imputed.uns[key_added] = {"source": source, "target": target}
+        with md.set_options(pull_on_update=False), warnings.catch_warnings():
+            # the same features as the measured modality, and so the same names
+            warnings.filterwarnings("ignore", message="var_names are not unique")
+            mdata.mod[name] = imputed
+            mdata.update()
+
+
+def _beside_measured(profiles: AnnData, imputed: AnnData) -> np.ndarray | None:
+    """Imputed values in the rows and columns of the measured ones; None if they have no feature in common."""
+    rows = imputed.obs_names.get_indexer(profiles.obs_names)
+    columns = imputed.var_names.get_indexer(profiles.var_names)
+    if (columns < 0).all():
+        return None
+    values = np.full(profiles.shape, np.nan, dtype=np.float32)
+    known = np.ix_(rows >= 0, columns >= 0)
+    values[known] = imputed.X[np.ix_(rows[rows >= 0], columns[columns >= 0])]
+    return values

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from couplevi._constants import Key
+from couplevi.model import JAMIE
+
+if TYPE_CHECKING:
+    from mudata import MuData
+
+    from couplevi._types import PresetName
+    from couplevi.model import Settings
+
+
+def jamie(
+    mdata: MuData,
+    *,
+    modalities: Sequence[str],
+    layers: Mapping[str, str | None] | None = None,
+    use_rep: Mapping[str, str] | None = None,
+    correspondence_key: str | Mapping[tuple[str, str], str] | None = None,
+    match_key: str | Mapping[tuple[str, str], str] | None = None,
+    preset: PresetName | Settings = "default",
+    n_latent: int = 32,
+    key_added: str = "jamie",
+    seed: int | None = None,
+    train_kwargs: Mapping[str, Any] | None = None,
+    **model_kwargs: Any,
+) -> JAMIE:
+    """Set up, train and apply :class:`~couplevi.model.JAMIE` in one call.
+
+    Parameters
+    ----------
+    mdata
+        MuData whose rows of the same name are the same cell; cells may lack modalities.
+    modalities, layers, use_rep, correspondence_key, match_key
+        What is modelled and how it is linked, see :meth:`~couplevi.model.JAMIE.setup_mudata`.
+    preset, n_latent
+        Settings and number of latent dimensions, see :class:`~couplevi.model.JAMIE`.
+    key_added
+        Name of all slots that are written.
+    seed
+        Reproduces the result on the same machine with the same number of threads, and leaves torch's random state as
+        it was. None uses that state, which ``scvi.settings.seed`` sets.
+    train_kwargs
+        Arguments of :meth:`~couplevi.model.JAMIE.train`.
+    **model_kwargs
+        Further settings, see :class:`~couplevi.model.Settings`.
+
+    Returns
+    -------
+    The fitted model. Also writes, all float32,
+
+    - ``mdata[m].obsm["X_jamie"]``: mean latent of each profile, shape ``(n_m, n_latent)``;
+    - ``mdata.obsm["X_jamie"]``: latent of each cell, shape ``(n_obs, n_latent)``; NaN for cells with none of the
+      modalities;
+    - ``mdata.uns["jamie"]``: settings, versions, losses and feature names.
+
+    Raises
+    ------
+    TypeError, KeyError, ValueError, NotImplementedError
+        As :meth:`~couplevi.model.JAMIE.setup_mudata` and :class:`~couplevi.model.JAMIE`; nothing is written then.
+
+    References
+    ----------
+    Cohen Kalafut, Huang and Wang, Joint variational autoencoders for multimodal imputation and embedding,
+    Nature Machine Intelligence 2023.
+
+    Examples
+    --------
+    >>> import couplevi as cvi
+    >>> mdata = cvi.data.branching_manifold(n_obs=100)
+    >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+    >>> model = cvi.tl.jamie(mdata, modalities=("rna", "ephys"), layers={"rna": "log1p"}, seed=0, train_kwargs=quick)
+    >>> mdata.obsm["X_jamie"].shape, mdata["rna"].obsm["X_jamie"].shape
+    ((100, 32), (100, 32))
+    """
+    with _seeded(seed):
+        JAMIE.setup_mudata(
+            mdata,
+            modalities=modalities,
+            layers=layers,
+            use_rep=use_rep,
+            correspondence_key=correspondence_key,
+            match_key=match_key,
+        )
+        model = JAMIE(mdata, preset, n_latent=n_latent, **model_kwargs)
+        model.train(**(train_kwargs or {}))
+    profiles = {m: model.get_latent_representation(modality=m) for m in model.modalities_}
+    cells = model.get_latent_representation()
+    for m, z in profiles.items():
+        mdata[m].obsm[Key.obsm.latent(key_added)] = z
+    mdata.obsm[Key.obsm.latent(key_added)] = cells
+    mdata.uns[key_added] = _summary(model, list(modalities), preset)
+    return model
+
+
+def _summary(model: JAMIE, modalities: list[str], preset: str | Settings) -> dict[str, Any]:
+    """What was done, in types that h5mu can hold."""
+    settings = {name: value for name, value in asdict(model.settings_).items() if value is not None}
+    return {
+        Key.uns.MODALITIES: modalities,
+        Key.uns.VAR_NAMES: {m: list(names) for m, names in model.var_names_.items()},
+        "preset": preset if isinstance(preset, str) else "custom",
+        "settings": {n: list(v) if isinstance(v, tuple) else v for n, v in settings.items()},
+        "losses": {name: frame.iloc[:, 0].to_numpy() for name, frame in model.history.items()},
+        "versions": {package: version(package) for package in ("couplevi", "scvi-tools", "torch")},
+    }
+
+
+@contextmanager
+def _seeded(seed: int | None) -> Iterator[None]:
+    """Seed torch inside the block and restore its state after; do nothing without a seed."""
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import anndata as ad
+import numpy as np
+import scanpy as sc
+
+from couplevi._constants import Key
+from couplevi._validate import check_count, check_modality, check_mudata, expected
+
+if TYPE_CHECKING:
+    from mudata import MuData
+
+
+def umap(
+    mdata: MuData,
+    *,
+    modalities: Sequence[str] | None = None,
+    n_neighbors: int = 15,
+    min_dist: float = 0.5,
+    seed: int = 0,
+    key_added: str = "jamie",
+) -> None:
+    """One UMAP for the profiles of all modalities and for the cells, so that their positions can be compared.
+
+    Parameters
+    ----------
+    mdata
+        MuData with latents, as written by :func:`couplevi.tl.jamie`.
+    modalities
+        Modalities to place; None takes those of the model.
+    n_neighbors, min_dist
+        See :func:`scanpy.pp.neighbors` and :func:`scanpy.tl.umap`.
+    seed
+        Reproduces the positions.
+    key_added
+        Name of the latents that are read, and of the slots that are written.
+
+    Returns
+    -------
+    Nothing; writes ``mdata[m].obsm["X_jamie_umap"]`` and ``mdata.obsm["X_jamie_umap"]``, shapes ``(n_m, 2)`` and
+    ``(n_obs, 2)``, float32; NaN for cells without a latent.
+
+    Raises
+    ------
+    TypeError
+        If `mdata` is not a MuData.
+    KeyError
+        If there are no latents.
+
+    Examples
+    --------
+    >>> import couplevi as cvi
+    >>> mdata = cvi.data.branching_manifold(n_obs=100)
+    >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+    >>> model = cvi.tl.jamie(mdata, modalities=("rna", "ephys"), train_kwargs=quick)
+    >>> cvi.tl.umap(mdata)
+    >>> mdata["rna"].obsm["X_jamie_umap"].shape
+    (100, 2)
+    """
+    check_mudata(mdata)
+    check_count(n_neighbors, "n_neighbors", minimum=2)
+    latent = Key.obsm.latent(key_added)
+    if modalities is None:
+        if key_added not in mdata.uns or latent not in mdata.obsm:
+            raise KeyError(
+                expected(
+                    f"latents in `mdata.obsm[{latent!r}]`", f"keys {list(mdata.obsm)}", "Run `cvi.tl.jamie` first."
+                )
+            )
+        modalities = list(mdata.uns[key_added][Key.uns.MODALITIES])
+    places = [mdata]
+    for m in modalities:
+        check_modality(mdata, m, "modalities")
+        places.append(mdata[m])
+    stacked = np.concatenate([place.obsm[latent] for place in places])
+    placed = np.isfinite(stacked).all(axis=1)
+    together = ad.AnnData(obsm={latent: stacked[placed]}, shape=(int(placed.sum()), 0))
+    sc.pp.neighbors(together, n_neighbors=n_neighbors, use_rep=latent, random_state=seed)
+    sc.tl.umap(together, min_dist=min_dist, random_state=seed)
+    positions = np.full((len(stacked), 2), np.nan, dtype=np.float32)
+    positions[placed] = together.obsm["X_umap"]
+    for place, part in zip(places, np.split(positions, np.cumsum([p.n_obs for p in places])[:-1]), strict=True):
+        place.obsm[Key.obsm.umap(key_added)] = part

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import copy
+import math
+from typing import TYPE_CHECKING, Any
+
+from lightning.pytorch.callbacks import Callback
+
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
+
+
+class BestWeights(Callback):
+    """Remembers the weights of the epoch with the lowest loss and returns to them if training fails.
+
+    If the training loss turns NaN or infinite, training stops, `failed` is set and the best weights so far (those
+    before training if there are none, with `best` infinite) are restored. With `restore`, they are restored at the
+    end of any training.
+
+    Parameters
+    ----------
+    monitor
+        Metric to minimise.
+    warmup_epochs
+        Epochs, from the start, that do not compete: the objective still changes in them.
+    restore
+        Return to the best weights after a training without failure, too.
+    """
+
+    def __init__(self, monitor: str, *, warmup_epochs: int = 0, restore: bool = False) -> None:
+        self.monitor = monitor
+        self.warmup_epochs = warmup_epochs
+        self.restore = restore
+        self.best = math.inf
+        self.failed = False
+        self._state: dict[str, Any] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self._state = copy.deepcopy(pl_module.module.state_dict())
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        # the metrics of an epoch are complete only here, after the hooks of all callbacks at its end
+        self._judge(trainer, pl_module, trainer.current_epoch - 1)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self._judge(trainer, pl_module, trainer.current_epoch - 1)
+        if self.failed or (self.restore and math.isfinite(self.best)):
+            pl_module.module.load_state_dict(self._state)
+        self._state = {}
+
+    def _judge(self, trainer: pl.Trainer, pl_module: Any, epoch: int) -> None:
+        metrics = trainer.callback_metrics
+        if "train_loss" not in metrics or self.failed:
+            return
+        self.failed = not math.isfinite(metrics["train_loss"])
+        trainer.should_stop |= self.failed
+        value = float(metrics.get(self.monitor, math.inf))
+        if math.isfinite(value) and (epoch <= self.warmup_epochs or value < self.best):
+            self.best = value
+            self._state = copy.deepcopy(pl_module.module.state_dict())

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+
+class HistoryLogger(Logger):
+    """Collects metrics per epoch in lists; scvi-tools' logger grows a data frame by one row at a time."""
+
+    name = "couplevi"
+    version = ""  # a number would be shown in the progress bar
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._epochs: dict[str, list[int]] = defaultdict(list)
+        self._values: dict[str, list[float]] = defaultdict(list)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        epoch = int(metrics.get("epoch", step or 0))
+        for name, value in metrics.items():
+            if name != "epoch":
+                self._epochs[name].append(epoch)
+                self._values[name].append(float(value))
+
+    @rank_zero_only
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Hyper-parameters are kept by the model."""
+
+    @property
+    def history(self) -> dict[str, pd.DataFrame]:
+        """One data frame per metric, indexed by epoch."""
+        return {
+            name: pd.DataFrame({name: values}, index=pd.Index(self._epochs[name], name="epoch"))
+            for name, values in self._values.items()
+        }

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from scvi.train import TrainingPlan
+
+from couplevi.losses import annealing, one_cycle
+
+if TYPE_CHECKING:
+    from scvi.module.base import BaseModuleClass, LossOutput
+
+    from couplevi._types import Batch
+
+
+class CoupledTrainingPlan(TrainingPlan):
+    """Schedules the optimiser and the weight of the divergence; all terms come from the module.
+
+    Metrics stay on the device and are logged once per epoch, as means over its batches. The validation loss is
+    computed with the final weights, whatever the state of the annealing, so that epochs can be compared.
+
+    Parameters
+    ----------
+    module
+        Module whose ``loss`` takes `kl_weight`.
+    lr
+        Learning rate: constant, or the highest of the cycle.
+    weight_decay
+        Decoupled weight decay (AdamW) of weight matrices; biases, norms and scalars are not decayed.
+    lr_schedule
+        ``"constant"``, or ``"one_cycle"``: rise over the first 30 % of all steps, then cosine decay to zero
+        (Smith and Topin, 2019).
+    kl_warmup
+        Share of all steps, in [0, 1], over which the weight of the divergence rises from 0 to 1.
+    kl_schedule
+        Shape of that rise.
+    **kwargs
+        Further arguments of :class:`scvi.train.TrainingPlan`.
+    """
+
+    def __init__(
+        self,
+        module: BaseModuleClass,
+        *,
+        lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        lr_schedule: Literal["constant", "one_cycle"] = "constant",
+        kl_warmup: float = 0.0,
+        kl_schedule: Literal["linear", "sigmoid"] = "linear",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(module, lr=lr, weight_decay=weight_decay, **kwargs)
+        self.lr_schedule = lr_schedule
+        self.kl_warmup = kl_warmup
+        self.kl_schedule = kl_schedule
+        self._n_steps = 1  # known when training starts; the schedules ask before, for step 0
+        self._metrics: dict[str, list[dict[str, torch.Tensor]]] = {"train": [], "validation": []}
+
+    @property
+    def annealed_weight(self) -> float:
+        """Current weight of the divergence, in [0, 1]."""
+        return annealing(self.global_step / self._n_steps, self.kl_warmup, self.kl_schedule)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        parameters = [p for p in self.module.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.weight_decay},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=self.lr)
+        if self.lr_schedule == "constant":
+            return {"optimizer": optimizer}
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle(step / self._n_steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        self._n_steps = self.trainer.max_epochs * self.trainer.num_training_batches
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        _, _, losses = self.forward(batch, loss_kwargs={**self.loss_kwargs, "kl_weight": self.annealed_weight})
+        self._collect("train", losses)
+        return losses.loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        _, _, losses = self.forward(batch, loss_kwargs={**self.loss_kwargs, "kl_weight": 1.0})
+        self._collect("validation", losses)
+
+    def on_train_epoch_end(self) -> None:
+        self.log("kl_weight", self.annealed_weight)
+        self._log_means("train")
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_means("validation")
+
+    def _collect(self, mode: str, losses: LossOutput) -> None:
+        reconstruction, kl = (
+            total.detach() / losses.n_obs_minibatch for total in (losses.reconstruction_loss_sum, losses.kl_local_sum)
+        )
+        self._metrics[mode].append(
+            {
+                f"{mode}_loss": losses.loss.detach(),
+                f"elbo_{mode}": reconstruction + kl,
+                f"reconstruction_loss_{mode}": reconstruction,
+                f"kl_local_{mode}": kl,
+                **{f"{name}_{mode}": value for name, value in losses.extra_metrics.items()},
+            }
+        )
+
+    def _log_means(self, mode: str) -> None:
+        steps = self._metrics[mode]
+        means = {name: torch.stack([step[name] for step in steps]).mean() for name in (steps[0] if steps else {})}
+        if means:
+            self.log(f"{mode}_loss", means.pop(f"{mode}_loss"), prog_bar=True, sync_dist=self.use_sync_dist)
+            self.log_dict(means, sync_dist=self.use_sync_dist)
+        steps.clear()

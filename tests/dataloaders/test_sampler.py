@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from couplevi.dataloaders import CoupledDataset, Links, UnitSampler
+
+
+def dataset_of(matrix, matches=None):
+    matrix = sp.csr_array(np.asarray(matrix, dtype=np.float32))
+    n_a, n_b = matrix.shape
+    rows = {"a": np.arange(n_a, dtype=np.float32)[:, None], "b": np.arange(n_b, dtype=np.float32)[:, None]}
+    tables = {} if matches is None else {("a", "b"): Links(sp.csr_array(np.asarray(matches, dtype=np.float32)))}
+    return CoupledDataset(rows, {("a", "b"): Links(matrix)}, tables)
+
+
+def drawn(draw, modality):
+    index, is_drawn = draw[modality]
+    return index[is_drawn].tolist()
+
+
+def partners(draw, modality):
+    index, is_drawn = draw[modality]
+    return index[~is_drawn].tolist()
+
+
+@given(n=st.integers(1, 40), batch_size=st.integers(1, 12), n_pairs=st.integers(0, 40), epoch=st.integers(0, 3))
+def test_every_profile_is_drawn_once_per_epoch(n, batch_size, n_pairs, epoch):
+    matrix = np.diag((np.arange(n) < n_pairs).astype(float))
+    dataset = dataset_of(matrix)
+    sampler = UnitSampler(dataset, np.arange(len(dataset)), batch_size=batch_size, seed=1)
+    sampler.set_epoch(epoch)
+    draws = list(sampler)
+    assert len(draws) == len(sampler)
+    for m in "ab":
+        assert sorted(sum((drawn(d, m) for d in draws), [])) == list(range(n))
+    sizes = [len(set(drawn(d, "a")) | {n + j for j in drawn(d, "b") if j >= n_pairs}) for d in draws]
+    assert max(sizes) <= batch_size
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_halves_of_a_pair_come_together():
+    dataset = dataset_of(np.eye(20)[:, np.random.default_rng(0).permutation(20)])
+    partner = dict(dataset.units.tolist())
+    for draw in UnitSampler(dataset, np.arange(20), batch_size=6):
+        assert [partner[a] for a in drawn(draw, "a")] == drawn(draw, "b")
+        assert not partners(draw, "a")
+
+
+def test_draws_depend_on_seed_and_epoch_alone():
+    dataset = dataset_of(np.random.default_rng(0).random((30, 30)) < 0.1)
+
+    def draws(seed, epoch, shuffle=True):
+        sampler = UnitSampler(dataset, np.arange(len(dataset)), batch_size=7, seed=seed, shuffle=shuffle)
+        sampler.set_epoch(epoch)
+        return [d["a"][0].tolist() for d in sampler]
+
+    assert draws(0, 0) == draws(0, 0)
+    assert draws(0, 0) != draws(0, 1)
+    assert draws(0, 0) != draws(1, 0)
+    assert draws(0, 0, shuffle=False) == draws(0, 5, shuffle=False)
+
+
+def test_partners_are_linked_limited_and_distinct():
+    matrix = np.full((1, 10), 0.5)
+    dataset = dataset_of(matrix)
+    unit = [i for i, u in enumerate(dataset.units.tolist()) if u[0] == 0]
+    [draw] = UnitSampler(dataset, np.arange(11), batch_size=11)
+    assert not partners(draw, "b")  # all are drawn themselves
+    sampler = UnitSampler(dataset, np.arange(11), batch_size=1, n_partners=3)
+    counts = [len(partners(d, "b")) for d in sampler if drawn(d, "a")]
+    assert counts == [3]
+    lonely = UnitSampler(dataset, np.array(unit), batch_size=1, n_partners=3)
+    assert all(not partners(d, "b") for d in lonely)  # the other side is not in this part of the data
+
+
+def test_partners_are_drawn_by_weight():
+    matrix = np.array([[0.9, 0.1, 0.0]])
+    dataset = dataset_of(matrix)
+    sampler = UnitSampler(dataset, np.arange(4), batch_size=1, n_partners=1)
+    count = np.zeros(3)
+    for epoch in range(400):
+        sampler.set_epoch(epoch)
+        for draw in sampler:
+            if drawn(draw, "a"):
+                count[partners(draw, "b")] += 1
+    assert count[2] == 0
+    assert count[0] / 400 == pytest.approx(0.9, abs=0.06)
+
+
+def test_columns_bring_their_rows_and_matches_count():
+    dataset = dataset_of(np.zeros((2, 2)), matches=[[0, 1], [0, 0]])
+    seen = {(tuple(drawn(d, "b")), tuple(partners(d, "a"))) for d in UnitSampler(dataset, np.arange(4), batch_size=1)}
+    assert ((1,), (0,)) in seen
+
+
+def test_own_partner_is_not_a_further_partner():
+    matrix = np.array([[1, 0.5], [0, 0]])
+    dataset = dataset_of(matrix)
+    for draw in UnitSampler(dataset, np.arange(len(dataset)), batch_size=1):
+        for m in "ab":
+            assert not set(partners(draw, m)) & set(drawn(draw, m))
+        if drawn(draw, "a") == [0]:
+            assert drawn(draw, "b") == [0]
+            assert partners(draw, "b") == [1]
+
+
+@pytest.mark.parametrize("n", [12, 13])
+def test_processes_share_the_units(n):
+    dataset = dataset_of(np.eye(n))
+    parts = []
+    for rank in range(2):
+        sampler = UnitSampler(dataset, np.arange(n), batch_size=4, num_replicas=2, rank=rank)
+        parts.append([d["a"][0] for d in sampler])
+        assert len(parts[-1]) == len(sampler)
+    assert len(parts[0]) == len(parts[1])
+    assert set(np.concatenate([*parts[0], *parts[1]])) == set(range(n))

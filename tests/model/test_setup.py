@@ -1,0 +1,209 @@
+"""Bad input is refused with a message that says what to do, and changes nothing."""
+
+import mudata as md
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+import couplevi as cvi
+from couplevi.model import Settings
+
+BOTH = ("rna", "ephys")
+
+
+def setup(mdata, **kwargs):
+    cvi.model.JAMIE.setup_mudata(mdata, **{"modalities": BOTH, **kwargs})
+
+
+def refuse(mdata, error, message, **kwargs):
+    before = set(mdata.uns), set(mdata.obsp), {m: (mdata[m].X, set(mdata[m].layers)) for m in mdata.mod}
+    with pytest.raises(error, match=message):
+        setup(mdata, **kwargs)
+    assert (set(mdata.uns), set(mdata.obsp)) == before[:2]
+    for m, (x, layers) in before[2].items():
+        assert mdata[m].X is x
+        assert set(mdata[m].layers) == layers
+
+
+def test_setup_changes_nothing_but_two_identifiers(mdata):
+    mdata["rna"].layers["f"] = np.asfortranarray(mdata["rna"].X)
+    before = mdata.copy()
+    x, order, names = mdata["rna"].X, list(mdata.mod), mdata.obs_names
+    setup(mdata, layers={"rna": "f"})
+    assert mdata["rna"].X is x
+    assert mdata["rna"].layers["f"].flags.f_contiguous
+    np.testing.assert_array_equal(mdata["rna"].X, before["rna"].X)
+    assert list(mdata.mod) == order
+    assert mdata.obs_names.equals(names)
+    assert set(mdata.uns) - set(before.uns) == {"_scvi_uuid", "_scvi_manager_uuid"}
+    assert mdata.obs.equals(before.obs)
+    assert set(mdata.obsp) == set(before.obsp)
+
+
+def test_anndata_is_told_how_to_become_a_mudata(mdata):
+    with pytest.raises(TypeError, match=r"a MuData, found anndata.*mudata.MuData\(\{"):
+        setup(mdata["rna"])
+    with pytest.raises(TypeError, match="a MuData, found anndata"):
+        cvi.model.JAMIE.setup_anndata(mdata["rna"])
+    with pytest.raises(TypeError, match="`setup_mudata` for a MuData"):
+        cvi.model.JAMIE.setup_anndata(mdata)
+    with pytest.raises(TypeError, match=r"a MuData, found pandas.*read_h5mu"):
+        setup(pd.DataFrame())
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "error", "message"),
+    [
+        ({"modalities": ("rna", "atac")}, KeyError, r"`modalities` to be one of \['rna', 'ephys'\], found 'atac'"),
+        ({"modalities": ("rna", "rna")}, ValueError, "`modalities` to be different"),
+        ({"modalities": ("rna",)}, ValueError, "at least two `modalities`, found \\['rna'\\]"),
+        ({"modalities": "rna"}, TypeError, "a sequence of names"),
+        ({"layers": {"rna": "counts"}}, KeyError, r"In modality 'rna': .*layers\['counts'\].*found keys \['log1p'\]"),
+        ({"layers": {"atac": "x"}}, ValueError, r"`layers` for modalities .*also \['atac'\]"),
+        ({"use_rep": {"rna": "X_pca"}}, KeyError, r"In modality 'rna': .*obsm\['X_pca'\]"),
+        ({"layers": {"rna": "log1p"}, "use_rep": {"rna": "X_pca"}}, ValueError, "a layer or a representation"),
+        ({"batch_key": "donor"}, NotImplementedError, "`batch_key`: couplevi does not support batch covariates yet"),
+        ({"correspondence_key": "links"}, KeyError, r"a matrix of links in `mdata.obsp\['links'\]`"),
+        ({"match_key": "match"}, KeyError, r"a matrix of links in `mdata.obsp\['match'\]`"),
+        ({"correspondence_key": {("rna", "atac"): "x"}}, ValueError, "keys of `correspondence_key` to be pairs"),
+    ],
+)
+def test_bad_arguments(mdata, kwargs, error, message):
+    refuse(mdata, error, message, **kwargs)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_non_finite_values(mdata, bad):
+    mdata["ephys"].X[3, 2] = bad
+    refuse(mdata, ValueError, "finite values in modality 'ephys', found 1 that are NaN or infinite")
+
+
+def test_missing_values_altogether(mdata):
+    mdata["rna"].X = None
+    refuse(mdata, ValueError, r"values in `mdata\['rna'\].X`, found none")
+    setup(mdata, layers={"rna": "log1p"})
+
+
+def test_values_that_are_no_numbers(mdata):
+    mdata["rna"].obsm["words"] = pd.DataFrame({"a": ["x"] * mdata["rna"].n_obs}, index=mdata["rna"].obs_names)
+    refuse(mdata, TypeError, "numbers in modality 'rna'", use_rep={"rna": "words"})
+
+
+@pytest.mark.filterwarnings("ignore:.*obs_names are not unique", "ignore:Observation names are not unique")
+def test_duplicate_cell_names(mdata):
+    rna = mdata["rna"].copy()
+    rna.obs_names = ["twice", "twice", *rna.obs_names[2:]]
+    broken = md.MuData({"rna": rna, "ephys": mdata["ephys"]})
+    with pytest.raises(ValueError, match=r"each cell once in `mdata\['rna'\].obs_names`, found \['twice'\] more than"):
+        setup(broken)
+
+
+@pytest.mark.filterwarnings("ignore:Variable names are not unique", "ignore:var_names are not unique")
+def test_duplicate_feature_names(mdata):
+    mdata["rna"].var_names = ["gene", "gene", *mdata["rna"].var_names[2:]]
+    refuse(mdata, ValueError, r"each feature once .* \['gene'\] more than once. Call .*var_names_make_unique")
+
+
+def test_single_cell_in_a_modality(mdata):
+    small = md.MuData({"rna": mdata["rna"].copy(), "ephys": mdata["ephys"][:1].copy()})
+    refuse(small, ValueError, "at least two cells in modality 'ephys', found 1")
+
+
+def test_view(mdata):
+    with pytest.raises(ValueError, match=r"found a view of another one. Pass `mdata\[...\].copy\(\)`"):
+        setup(mdata[mdata.obs_names[:50]])
+
+
+def test_backed_data(mdata, tmp_path):
+    mdata.write(tmp_path / "x.h5mu")
+    backed = md.read_h5mu(tmp_path / "x.h5mu", backed="r")
+    with pytest.raises(NotImplementedError, match="a MuData in memory, found a backed one"):
+        setup(backed)
+
+
+def test_generic_names_are_warned_about(paired):
+    for m in BOTH:
+        paired[m].obs_names = [str(i) for i in range(40)]
+    generic = md.MuData({m: paired[m].copy() for m in BOTH})
+    with pytest.warns(UserWarning, match="named by plain numbers .*'0'.*taken for the same cell"):
+        setup(generic)
+
+
+def test_no_linked_cell_is_warned_about():
+    mdata = cvi.data.branching_manifold(40, n_features={"rna": 10, "ephys": 4}, paired=0.0)
+    with pytest.warns(UserWarning, match="No profile .* is linked .* imputations between them will mean nothing"):
+        setup(mdata)
+
+
+def test_ignored_links_are_warned_about(paired):
+    cvi.pp.link(paired, modalities=BOTH, hide=0.5)
+    with pytest.warns(UserWarning, match="exists but is not used: .* Pass `correspondence_key='correspondence'`"):
+        setup(paired)
+    setup(paired, correspondence_key="correspondence")
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        (sp.csr_matrix(([-0.5], ([0], [0])), shape=(40, 40)), "values from -0.5 to -0.5"),
+        (sp.csr_matrix(([1.5], ([0], [0])), shape=(40, 40)), "between 0 and 1 .* values from 1.5 to 1.5"),
+        (sp.csr_matrix(([np.nan], ([0], [0])), shape=(40, 40)), "found NaN"),
+        (sp.csr_matrix(([-1.0], ([0], [0])), shape=(40, 40)), "which `mdata.update"),
+    ],
+)
+def test_bad_links(paired, matrix, message):
+    paired.obsp["links"] = matrix
+    refuse(paired, ValueError, message, correspondence_key="links")
+
+
+def test_links_the_wrong_way_round(mdata):
+    cvi.pp.link(mdata, modalities=("ephys", "rna"))
+    refuse(mdata, ValueError, "Name the modalities in that order", correspondence_key="correspondence")
+
+
+def test_three_modalities_need_a_mapping_of_links(three_modalities):
+    mdata = three_modalities.copy()
+    cvi.pp.link(mdata, modalities=("ephys", "morph"), hide=0.5)
+    names = ("rna", "ephys", "morph")
+    refuse(
+        mdata,
+        ValueError,
+        "`correspondence_key` to map pairs of modalities to keys when there are 3",
+        modalities=names,
+        correspondence_key="correspondence",
+    )
+    setup(mdata, modalities=names, correspondence_key={("ephys", "morph"): "correspondence"})
+
+
+def test_model_needs_data_that_are_set_up(mdata):
+    with pytest.raises(ValueError, match=r"Call `JAMIE.setup_mudata\(mdata, modalities=..., layers=...\)` first"):
+        cvi.model.JAMIE(mdata)
+    with pytest.raises(TypeError, match="a MuData"):
+        cvi.model.JAMIE()
+
+
+def test_components_above_what_the_data_allow(mdata):
+    setup(mdata)
+    with pytest.raises(
+        ValueError, match=r"`n_pcs` of at most 8 for modality 'ephys' \(45 cells x 8 features\), found 9"
+    ):
+        cvi.model.JAMIE(mdata, n_pcs=9)
+    assert cvi.model.JAMIE(mdata, n_pcs={"rna": 9}).n_components_ == {"rna": 9, "ephys": None}
+    assert cvi.model.JAMIE(mdata, n_pcs=None).n_components_ == {"rna": None, "ephys": None}
+
+
+def test_components_of_a_preset_are_lowered_and_that_is_logged(mdata, caplog):
+    few = md.MuData({"rna": mdata["rna"][:12].copy(), "ephys": mdata["ephys"].copy()})
+    setup(few)
+    settings = Settings(n_pcs=20)
+    with caplog.at_level("INFO", logger="couplevi"):
+        model = cvi.model.JAMIE(few, settings)
+    assert model.n_components_ == {"rna": 11, "ephys": None}
+    assert "n_pcs of modality 'rna' lowered from 20 to 11" in caplog.text
+
+
+def test_components_of_an_unknown_modality(mdata):
+    setup(mdata)
+    with pytest.raises(ValueError, match="`n_pcs` to be one of"):
+        cvi.model.JAMIE(mdata, n_pcs={"atac": 5})

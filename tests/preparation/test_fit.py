@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
+
+from couplevi.preparation import _fit, fit_preparation
+
+
+@pytest.fixture
+def counts():
+    rng = np.random.default_rng(0)
+    rate = np.exp(rng.normal(size=(300, 4)) @ rng.normal(size=(4, 90)) * 0.7)
+    return rng.poisson(rate).astype(np.float32)
+
+
+@pytest.fixture
+def reference(counts):
+    """Scaling and PCA of scikit-learn."""
+    scaled = StandardScaler().fit_transform(counts.astype(np.float64))
+    return scaled, PCA(5, svd_solver="full").fit(scaled)
+
+
+def assert_same_components(fitted, pca):
+    np.testing.assert_allclose(np.abs((fitted.components * pca.components_).sum(axis=1)), 1, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_matrix, sp.csr_array, sp.csc_matrix])
+def test_components_equal_those_of_scikit_learn(counts, reference, kind):
+    scaled, pca = reference
+    fitted = fit_preparation(kind(counts), 5)
+    assert_same_components(fitted, pca)
+    assert fitted.rms == pytest.approx(np.sqrt(pca.explained_variance_.mean() * 299 / 300), rel=1e-4)
+    np.testing.assert_allclose(fitted.mean, counts.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(fitted.scale, counts.std(axis=0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_matrix])
+def test_iteration_finds_the_same_components(counts, reference, kind, monkeypatch):
+    monkeypatch.setattr(_fit, "MAX_GRAM", 10)
+    assert_same_components(fit_preparation(kind(counts), 5), reference[1])
+
+
+@pytest.mark.parametrize("max_gram", [10, 1000])
+def test_fit_does_not_depend_on_chunks_or_order(counts, monkeypatch, max_gram):
+    monkeypatch.setattr(_fit, "MAX_GRAM", max_gram)
+    whole = fit_preparation(sp.csr_matrix(counts), 5)
+    monkeypatch.setattr("couplevi.preparation._rows.CHUNK_VALUES", 900)
+    chunked = fit_preparation(sp.csr_matrix(counts[np.random.default_rng(1).permutation(300)]), 5)
+    for name in ("mean", "scale", "components"):
+        np.testing.assert_allclose(getattr(whole, name), getattr(chunked, name), atol=1e-4)
+
+
+def test_components_are_signed():
+    x = np.random.default_rng(0).normal(size=(50, 6))
+    for components in (fit_preparation(x, 3).components, fit_preparation(-x, 3).components):
+        assert (components[np.arange(3), np.abs(components).argmax(axis=1)] > 0).all()
+
+
+def test_all_features_need_no_components(counts):
+    assert fit_preparation(counts).components is None
+    assert fit_preparation(counts, counts.shape[1]).components is None
+
+
+def test_constant_feature_comes_out_as_it_was(counts):
+    counts[:, 3], counts[:, 7] = 0, 5
+    for n_components in (None, 5):
+        fitted = fit_preparation(sp.csr_matrix(counts), n_components)
+        out = fitted.inverse(fitted.transform(sp.csr_matrix(counts)))
+        assert np.isfinite(out).all()
+        np.testing.assert_allclose(out[:, 3], 0, atol=1e-6)
+        np.testing.assert_allclose(out[:, 7], 5, rtol=1e-6)
+        changed = counts.copy()
+        changed[:, 3] = 9
+        np.testing.assert_array_equal(fitted.transform(counts), fitted.transform(changed))
+
+
+def test_large_offset_does_not_ruin_the_scale():
+    x = 1e6 + np.random.default_rng(0).normal(0, 2, (500, 3))
+    fitted = fit_preparation(x)
+    np.testing.assert_allclose(fitted.scale, x.std(axis=0), rtol=1e-4)

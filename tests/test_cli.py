@@ -1,0 +1,116 @@
+import mudata as md
+import numpy as np
+import pandas as pd
+import pytest
+
+import couplevi as cvi
+from couplevi.cli import main
+
+
+@pytest.fixture
+def h5mu(mdata, tmp_path):
+    path = tmp_path / "in.h5mu"
+    mdata.write(path)
+    return path
+
+
+def run(*arguments):
+    return main([str(a) for a in arguments])
+
+
+def test_run_writes_the_slots_of_tl(h5mu, tmp_path, mdata, quick):
+    out = tmp_path / "out.h5mu"
+    code = run(
+        *("run", h5mu, "--modalities", "rna,ephys", "--layer", "rna=log1p", "--impute", "rna:ephys", "--out", out),
+        *("--max-epochs", 3, "--umap", "--n-latent", 4, "--seed", 3),
+    )
+    assert code == 0
+    written = md.read_h5mu(out)
+    model = cvi.tl.jamie(
+        mdata, modalities=("rna", "ephys"), layers={"rna": "log1p"}, n_latent=4, seed=3, train_kwargs=quick
+    )
+    np.testing.assert_allclose(written.obsm["X_jamie"], model.get_latent_representation(), atol=1e-5)
+    assert written["rna"].obsm["jamie_ephys"].shape == (45, 8)
+    assert np.isfinite(written["rna"].obsm["jamie_ephys"]).all()
+    assert written["ephys"].layers["jamie_from_rna"].shape == (45, 8)
+    assert "X_jamie_umap" in written["ephys"].obsm
+
+
+def test_evaluate_scores_a_saved_model(h5mu, tmp_path, capsys):
+    arguments = ("run", h5mu, "--modalities", "rna,ephys", "--out", tmp_path / "o.h5mu", "--max-epochs", 2)
+    assert run(*arguments, "--model", tmp_path / "m") == 0
+    capsys.readouterr()
+    arguments = ("evaluate", h5mu, "--model", tmp_path / "m", "--labels", "cell_type", "--baselines", "knn")
+    assert run(*arguments, "--in-sample") == 0
+    assert "foscttm" in capsys.readouterr().out
+    assert run(*arguments, "--in-sample", "--out", tmp_path / "s.csv", "--training-data", h5mu) == 0
+    assert set(pd.read_csv(tmp_path / "s.csv")["method"]) == {"JAMIE", "knn"}
+
+
+def test_links_in_the_file_are_used(mdata, tmp_path):
+    cvi.pp.link(mdata, modalities=("rna", "ephys"), hide=0.5)
+    mdata.write(tmp_path / "in.h5mu")
+    arguments = ("run", tmp_path / "in.h5mu", "--modalities", "rna,ephys", "--max-epochs", 1)
+    assert (
+        run(*arguments, "--out", tmp_path / "o.h5mu", "--model", tmp_path / "m", "--correspondence", "correspondence")
+        == 0
+    )
+    model = cvi.model.JAMIE.load(tmp_path / "m", adata=False)
+    assert model.fitted_links_["ephys|rna"].shape == (15, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--modalities", "rna,atac"), "`modalities` to be one of ['rna', 'ephys'], found 'atac'"),
+        (("--modalities", "rna"), "at least two `modalities`"),
+        (("--modalities", "rna,ephys", "--layer", "rna=raw"), "layers['raw']"),
+        (("--modalities", "rna,ephys", "--impute", "rna:atac"), "`--impute` to be one of"),
+        (("--modalities", "rna,ephys", "--correspondence", "x"), "obsp['x']"),
+        (("--modalities", "rna,ephys", "--preset", "best"), "`preset` to be one of"),
+        (("--modalities", "rna,ephys", "--n-latent", "0"), "`n_latent`"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(h5mu, tmp_path, capsys, arguments, message):
+    assert run("run", h5mu, *arguments, "--out", tmp_path / "o.h5mu") == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("couplevi: ")
+    assert "Expected" in error
+    assert message in error
+    assert not (tmp_path / "o.h5mu").exists()
+
+
+def test_files_that_are_not_there_or_not_mudata(h5mu, tmp_path, capsys):
+    out = tmp_path / "o.h5mu"
+    assert run("run", tmp_path / "no.h5mu", "--modalities", "a,b", "--out", out) == 2
+    assert "found no such file" in capsys.readouterr().err
+    (tmp_path / "bad.h5mu").write_text("x")
+    assert run("run", tmp_path / "bad.h5mu", "--modalities", "a,b", "--out", out) == 2
+    assert "to be a MuData (.h5mu)" in capsys.readouterr().err
+    assert run("run", h5mu, "--modalities", "rna,ephys", "--out", tmp_path / "no" / "o.h5mu") == 2
+    assert "Create it first" in capsys.readouterr().err
+    assert run("evaluate", h5mu, "--model", tmp_path / "no") == 2
+    assert "a saved model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [("run",), ("nope",), (), ("run", "x", "--modalities", "a,b", "--out", "y", "--layer", "a")]
+)
+def test_usage_errors_have_exit_code_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(*arguments)
+    assert stop.value.code == 2
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("--version",)])
+def test_help_needs_no_heavy_import(arguments):
+    import subprocess
+    import sys
+
+    code = "import sys; from couplevi.cli import main\ntry: main(sys.argv[1:])\nfinally: print(sorted(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert "couplevi" in result.stdout
+    if "--help" in arguments:
+        assert "example:" in result.stdout
+    for heavy in ("torch", "scvi", "mudata", "pandas", "numpy"):
+        assert f"'{heavy}'" not in result.stdout

@@ -1,0 +1,88 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import couplevi as cvi
+from couplevi.train import CoupledTrainingPlan
+
+
+@pytest.fixture
+def model(mdata):
+    cvi.model.JAMIE.setup_mudata(mdata, modalities=("rna", "ephys"))
+    return cvi.model.JAMIE(mdata, n_latent=4)
+
+
+def test_weight_matrices_decay_and_scalars_do_not(model):
+    plan = CoupledTrainingPlan(model.module, lr=0.1, weight_decay=0.3)
+    decayed, others = plan.configure_optimizers()["optimizer"].param_groups
+    assert (decayed["weight_decay"], others["weight_decay"]) == (0.3, 0.0)
+    assert all(p.ndim == 2 for p in decayed["params"])
+    assert any(p is model.module.temperature_logit for p in others["params"])
+    assert len(decayed["params"]) + len(others["params"]) == len(list(model.module.parameters()))
+
+
+def test_kl_weight_rises_over_its_share_of_the_training(model):
+    model.train(max_epochs=20, enable_progress_bar=False, plan_kwargs={"kl_warmup": 0.5})
+    weight = model.history["kl_weight"]["kl_weight"].to_numpy()
+    assert weight[0] < 0.2
+    assert (np.diff(weight[:9]) > 0).all()
+    assert (weight[10:] == 1).all()
+
+
+def test_learning_rate_goes_through_one_cycle(model):
+    rates = []
+
+    class Record(torch.optim.AdamW):
+        def step(self, *args, **kwargs):
+            rates.append(self.param_groups[0]["lr"])
+            return super().step(*args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim, "AdamW", Record)
+        model.train(max_epochs=100, enable_progress_bar=False)
+    peak = int(np.argmax(rates))
+    assert rates[0] == pytest.approx(3e-3 / 25)
+    assert rates[peak] == pytest.approx(3e-3, rel=1e-3)
+    assert peak == pytest.approx(30, abs=1)
+    assert rates[-1] < 1e-5
+
+
+def test_validation_loss_uses_final_weights(model):
+    """With a huge divergence and a warm-up, only the training loss starts low."""
+    model.module.weights["kl"] = 1e6
+    model.train(
+        max_epochs=2, train_size=0.5, early_stopping=False, enable_progress_bar=False, plan_kwargs={"kl_warmup": 1.0}
+    )
+    train, validation = (model.history[f"{mode}_loss"].iloc[0, 0] for mode in ("train", "validation"))
+    assert train < 1e3 < validation
+
+
+def test_metrics_are_means_over_the_batches_of_an_epoch(model):
+    seen = []
+    original = type(model.module).loss
+
+    def loss(self, *args, **kwargs):
+        output = original(self, *args, **kwargs)
+        seen.append({name: value.item() for name, value in output.extra_metrics.items()} | {"loss": output.loss.item()})
+        return output
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(model.module), "loss", loss)
+        model.train(max_epochs=1, batch_size=20, enable_progress_bar=False)
+    assert len(seen) > 1
+    for name in ("combination", "contrastive", "kl_rna"):
+        expected = np.mean([s[name] for s in seen])
+        assert model.history[f"{name}_train"].iloc[0, 0] == pytest.approx(expected, rel=1e-5)
+    assert model.history["train_loss"].iloc[0, 0] == pytest.approx(np.mean([s["loss"] for s in seen]), rel=1e-5)
+
+
+def test_every_term_is_in_the_history(model, quick):
+    model.train(**quick)
+    terms = ("kl", "combination", "reconstruction", "cross_reconstruction", "contrastive", "alignment")
+    assert {f"{t}_train" for t in terms} <= set(model.history)
+    assert {"elbo_train", "reconstruction_loss_train", "kl_local_train", "reconstruction_rna_train"} <= set(
+        model.history
+    )
+    assert all(len(frame) == 3 and math.isfinite(frame.iloc[-1, 0]) for frame in model.history.values())
