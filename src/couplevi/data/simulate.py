@@ -23,7 +23,7 @@ def branching_manifold(
     *,
     n_features: Mapping[str, int] | None = None,
     paired: float = 1.0,
-    noise: float = 0.1,
+    noise: float = 0.5,
     sparse: bool = False,
     seed: int = 0,
 ) -> md.MuData:
@@ -161,11 +161,11 @@ def _features(given: Mapping[str, int] | None, default: dict[str, int]) -> dict[
 
 
 def _branch_position(branch: np.ndarray, pseudotime: np.ndarray, rng: np.random.Generator) -> FloatArray:
-    """Branches leave the centre in three directions, bend, and are a little wide."""
+    """Branches leave the centre in three directions, bend, and have some width."""
     angle = 2 * np.pi * branch / 3 + 0.5 * pseudotime
     radius = 0.15 + pseudotime
     position = radius[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
-    return position + rng.normal(0, 0.03, position.shape)
+    return position + rng.normal(0, 0.1, position.shape)
 
 
 def _smooth_map(position: FloatArray, n_features: int, noise: float, rng: np.random.Generator) -> FloatArray:
