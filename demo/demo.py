@@ -18,6 +18,7 @@ HERE = Path(__file__).parent
 
 
 def main() -> None:
+    """Run the demonstration."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # lightning, about torch
     md.set_options(pull_on_update=False)
