@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from numbers import Real
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -37,10 +39,21 @@ def check_option(value: object, options: Sequence[object], name: str) -> None:
         raise ValueError(expected(f"`{name}` to be one of {list(options)}", repr(value)))
 
 
-def check_fraction(value: float, name: str) -> None:
+def check_fraction(value: object, name: str) -> None:
     """Raise ValueError unless `value` is a number in [0, 1)."""
-    if not 0 <= value < 1:
-        raise ValueError(expected(f"`{name}` to be at least 0 and below 1", value))
+    if not _is_number(value) or not 0 <= value < 1:
+        raise ValueError(expected(f"`{name}` to be at least 0 and below 1", repr(value)))
+
+
+def check_number(value: object, name: str, minimum: float = 0.0, maximum: float = math.inf) -> None:
+    """Raise ValueError unless `value` is a finite number between `minimum` and `maximum`."""
+    if not _is_number(value) or not math.isfinite(value) or not minimum <= value <= maximum:
+        limits = f"of at least {minimum:g}" if maximum == math.inf else f"from {minimum:g} to {maximum:g}"
+        raise ValueError(expected(f"`{name}` to be a number {limits}", repr(value)))
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def check_count(value: object, name: str, minimum: int = 1) -> None:
@@ -90,7 +103,10 @@ def check_modalities(mdata: MuData, modalities: Sequence[str]) -> tuple[str, ...
 
 
 def check_obs_names(mdata: MuData, modalities: Sequence[str]) -> None:
-    """Raise ValueError if a cell name occurs twice in a modality."""
+    """Raise ValueError if rows of the MuData are not cells, or a cell name occurs twice in a modality."""
+    if mdata.axis != 0:
+        remedy = "Build it with `mudata.MuData(modalities)`."
+        raise ValueError(expected("a MuData that shares cells (`axis=0`)", f"`axis={mdata.axis}`", remedy))
     for modality in modalities:
         names = mdata[modality].obs_names
         if not names.is_unique:
@@ -102,6 +118,14 @@ def check_obs_names(mdata: MuData, modalities: Sequence[str]) -> None:
                     "Rename the cells (equal names in two modalities mean the same cell) and build the MuData again.",
                 )
             )
+
+
+def check_var_names(names: pd.Index, where: str) -> None:
+    """Raise ValueError if a feature name occurs twice."""
+    if not names.is_unique:
+        double = names[names.duplicated()].unique()
+        remedy = "Call `.var_names_make_unique()` on it."
+        raise ValueError(expected(f"each feature of {where} once", f"{listing(double, 3)} more than once", remedy))
 
 
 def warn_generic_names(mdata: MuData, modalities: Sequence[str]) -> None:

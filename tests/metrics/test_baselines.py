@@ -26,3 +26,16 @@ def test_one_target_feature_stays_a_column():
 def test_too_many_neighbours_are_refused(n_neighbors):
     with pytest.raises(ValueError, match="between 1 and the 4 cells to learn from"):
         knn_imputation(np.zeros((4, 1)), np.zeros((4, 1)), np.zeros((1, 1)), n_neighbors)
+
+
+def test_confidence_weights_the_cells():
+    x, y = np.zeros((3, 1)), np.array([[0.0], [0.0], [8.0]])
+    np.testing.assert_allclose(knn_imputation(x, y, [[0.0]], 3, confidence=[0.25, 0.25, 0.5]), [[4.0]])
+    x = np.array([[-1.0], [1.0], [1.0]])
+    sure = ridge_imputation(x, y, [[1.0]], confidence=[1.0, 1.0, 1e-9])
+    np.testing.assert_allclose(sure, [[0.0]], atol=1e-6)
+
+
+def test_ridge_needs_cells():
+    with pytest.raises(ValueError, match="at least one cell to learn from"):
+        ridge_imputation(np.zeros((0, 2)), np.zeros((0, 1)), np.zeros((1, 2)))

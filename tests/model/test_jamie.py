@@ -199,13 +199,13 @@ def test_matches_pull_hidden_pairs_together(paired):
     assert distance() > 0.2
 
 
-def test_fitted_pairs_are_those_trained_on(mdata, quick):
+def test_fitted_links_are_those_trained_on(mdata, quick):
     cvi.pp.link(mdata, modalities=BOTH, hide=0.5, seed=0)
     model = make(mdata, correspondence_key="correspondence")
     model.train(**quick)
     known = mdata.obs_names[mdata.obsp["correspondence"].diagonal() > 0]
     for a, b in (BOTH, BOTH[::-1]):
-        rows, columns = model.fitted_pairs(a, b)
+        rows, columns = model.fitted_links(a, b).tocoo().coords
         assert set(mdata[a].obs_names[rows]) == set(known)
         assert mdata[a].obs_names[rows].equals(mdata[b].obs_names[columns])
         np.testing.assert_array_equal(model.is_fitted(mdata.obs_names, a, b), mdata.obs_names.isin(known))
@@ -293,7 +293,9 @@ def test_nan_stops_training_with_the_best_weights(mdata):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(model.module), "loss", loss)
-        with pytest.warns(UserWarning, match="The loss became NaN or infinite. Training stopped; .* best weights"):
+        with pytest.warns(
+            UserWarning, match="The loss or a weight became NaN or infinite. Training stopped; .* best weights"
+        ):
             model.train(max_epochs=20, enable_progress_bar=False)
     assert model.is_trained
     assert len(model.history["train_loss"]) < 20
@@ -416,3 +418,68 @@ def test_two_models_on_one_mudata(mdata, quick):
     np.testing.assert_array_equal(first.get_latent_representation(), z)
     assert first.reader("rna").key == "log1p"
     assert second.reader("rna").key is None
+
+
+@pytest.mark.parametrize("step", [5, 7])
+def test_nan_in_a_gradient_stops_training_with_finite_weights(mdata, step):
+    """The loss of that step, and of the epoch if it is the last, is finite."""
+    model = make(mdata)
+    count = iter(range(1000))
+    model.module.encoders[0].mean.weight.register_hook(lambda g: g * float("nan") if next(count) == step else g)
+    with pytest.warns(UserWarning, match="a weight became NaN"):
+        model.train(max_epochs=8, enable_progress_bar=False)
+    assert np.isfinite(model.get_latent_representation()).all()
+
+
+def test_failed_second_training_leaves_the_first(mdata, quick):
+    model = make(mdata)
+    model.train(**quick)
+    before = model.get_latent_representation()
+    hook = model.module.encoders[0].mean.weight.register_hook(lambda g: g * float("nan"))
+    with pytest.raises(RuntimeError, match="a finite loss"):
+        model.train(**quick)
+    hook.remove()
+    assert model.is_trained
+    np.testing.assert_array_equal(model.get_latent_representation(), before)
+
+
+def test_links_of_every_training_are_fitted(paired, quick):
+    model = make(paired)
+    model.train(**quick, train_size=0.5)
+    seen = set(model.train_indices)
+    model.train(**quick, train_size=0.5)
+    seen |= set(model.train_indices)
+    assert len(seen) > 20
+    assert set(np.flatnonzero(model.is_fitted(paired.obs_names, *BOTH))) == seen
+
+
+def test_training_without_validation_units_has_no_validation(paired, quick):
+    model = make(paired)
+    model.train(**quick, train_size=0.99)
+    assert len(model.validation_indices) == 0
+    assert "validation_loss" not in model.history
+
+
+@pytest.mark.parametrize("batch_size", [0, -3, 2.5])
+def test_batch_sizes_are_whole_numbers_above_zero(fitted, batch_size):
+    model, _ = fitted
+    for call in (model.train, model.get_latent_representation, model.get_elbo):
+        with pytest.raises(ValueError, match="`batch_size` to be a whole number of at least 1"):
+            call(batch_size=batch_size)
+
+
+def test_data_without_distinct_cells_or_a_modality(fitted):
+    model, mdata = fitted
+    double = mdata.copy()
+    double["rna"].obs_names = ["same"] * double["rna"].n_obs
+    with pytest.raises(ValueError, match=r"each cell once in `mdata\['rna'\].obs_names`"):
+        model.get_latent_representation(double)
+    with pytest.raises(KeyError, match=r"`modality` to be one of \['rna'\], found 'ephys'"):
+        model.get_elbo(md.MuData({"rna": mdata["rna"].copy()}))
+
+
+def test_fitted_links_need_training_and_known_modalities(fitted, mdata):
+    with pytest.raises(RuntimeError, match="untrained model"):
+        make(mdata).is_fitted(mdata.obs_names, *BOTH)
+    with pytest.raises(ValueError, match="`modality` to be one of"):
+        fitted[0].fitted_links("rna", "atac")

@@ -1,3 +1,4 @@
+import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,8 +25,6 @@ def test_reads_layers_and_x(adata, mdata):
 def test_features_are_found_by_name_and_put_in_order(adata, kind):
     other = adata[:, ::-1].copy()
     extra = np.hstack([other.X, np.ones((other.n_obs, 1), dtype=np.float32)])
-    import anndata as ad
-
     wide = ad.AnnData(kind(extra), obs=other.obs)
     wide.var_names = [*other.var_names, "further"]
     values = reader_of(adata).read(wide)
@@ -48,7 +47,7 @@ def test_representation_has_a_number_of_columns(adata):
     assert reader.var_names == ("X_pca_0", "X_pca_1", "X_pca_2", "X_pca_3")
     np.testing.assert_array_equal(reader.read(adata), adata.X[:, :4])
     adata.obsm["X_pca"] = adata.X[:, :3]
-    with pytest.raises(ValueError, match="4 columns in .*X_pca.*, found 3 columns"):
+    with pytest.raises(ValueError, match=r"all 4 features .* found 1 missing: \['X_pca_3'\]"):
         reader.read(adata)
 
 
@@ -69,3 +68,35 @@ def test_mudata_without_the_modality(adata, mdata):
     reader = ModalityReader("protein", "X", None, ("a",))
     with pytest.raises(KeyError, match=r"one of \['rna', 'ephys'\], found 'protein'"):
         reader.read(mdata)
+
+
+def test_columns_of_a_data_frame_are_found_by_name(adata):
+    adata.obsm["scores"] = pd.DataFrame(adata.X[:, :3], index=adata.obs_names, columns=["a", "b", "c"])
+    reader = ModalityReader("rna", "obsm", "scores", ("a", "b", "c"))
+    before = reader.read(adata)
+    adata.obsm["scores"] = adata.obsm["scores"][["c", "a", "b"]]
+    np.testing.assert_array_equal(reader.read(adata), before)
+    adata.obsm["scores"] = adata.obsm["scores"].rename(columns={"c": "d"})
+    with pytest.raises(ValueError, match=r"1 missing: \['c'\]"):
+        reader.read(adata)
+
+
+def test_duplicate_features_are_refused(adata):
+    with pytest.warns(UserWarning, match="Variable names are not unique"):
+        double = adata[:, [*range(adata.n_vars), 0]].copy()
+    with pytest.raises(
+        ValueError, match=r"each feature of `X` of modality 'rna' once, found \['rna0'\] more than once"
+    ):
+        reader_of(adata).read(double)
+
+
+def test_backed_and_empty_data_are_refused(adata, tmp_path):
+    adata.copy().write(tmp_path / "rna.h5ad")
+    backed = ad.read_h5ad(tmp_path / "rna.h5ad", backed="r")
+    with pytest.raises(NotImplementedError, match="data in memory, found a backed AnnData.*to_memory"):
+        reader_of(adata).read(backed)
+    backed.file.close()
+    reader = reader_of(adata)
+    adata.X = None
+    with pytest.raises(ValueError, match="values in `X`, found none"):
+        reader.read(adata)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import couplevi as cvi
+from couplevi.model import JAMIE
 from couplevi.model._save_load import from_plain, to_plain
 
 
@@ -180,3 +181,22 @@ def test_plain_values_return():
     assert again["names"] == ["x", "y"]
     assert again["nested"] == value["nested"]
     assert again["scalar"] == 1.5
+
+
+def test_data_of_another_model_do_not_stay_behind(fitted, tmp_path):
+    model, mdata = fitted
+    model.save(tmp_path / "m", save_anndata=True)
+    model.save(tmp_path / "m", overwrite=True)
+    with pytest.warns(UserWarning, match="No MuData was saved"):
+        assert JAMIE.load(tmp_path / "m").adata is None
+
+
+def test_damaged_files_are_refused(fitted, tmp_path):
+    model, _ = fitted
+    model.save(tmp_path / "m")
+    path = tmp_path / "m" / "model.pt"
+    content = path.read_bytes()
+    for length in (1, 100, len(content) // 2, len(content) - 10):
+        path.write_bytes(content[:length])
+        with pytest.raises(ValueError, match="a model saved by couplevi, found a damaged file"):
+            JAMIE.load(tmp_path / "m", adata=False)

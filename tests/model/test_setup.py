@@ -66,7 +66,9 @@ def test_anndata_is_told_how_to_become_a_mudata(mdata):
         ({"batch_key": "donor"}, NotImplementedError, "`batch_key`: couplevi does not support batch covariates yet"),
         ({"correspondence_key": "links"}, KeyError, r"a matrix of links in `mdata.obsp\['links'\]`"),
         ({"match_key": "match"}, KeyError, r"a matrix of links in `mdata.obsp\['match'\]`"),
-        ({"correspondence_key": {("rna", "atac"): "x"}}, ValueError, "keys of `correspondence_key` to be pairs"),
+        ({"correspondence_key": {("rna", "atac"): "x"}}, ValueError, "`correspondence_key` to map pairs of"),
+        ({"correspondence_key": {("rna", "ephys"): None}}, ValueError, "`correspondence_key` to map pairs of"),
+        ({"layers": "log1p"}, TypeError, "`layers` to map modalities to keys, found 'log1p'"),
     ],
 )
 def test_bad_arguments(mdata, kwargs, error, message):
@@ -81,7 +83,7 @@ def test_non_finite_values(mdata, bad):
 
 def test_missing_values_altogether(mdata):
     mdata["rna"].X = None
-    refuse(mdata, ValueError, r"values in `mdata\['rna'\].X`, found none")
+    refuse(mdata, ValueError, r"In modality 'rna': Expected values in `X`, found none")
     setup(mdata, layers={"rna": "log1p"})
 
 
@@ -102,7 +104,7 @@ def test_duplicate_cell_names(mdata):
 @pytest.mark.filterwarnings("ignore:Variable names are not unique", "ignore:var_names are not unique")
 def test_duplicate_feature_names(mdata):
     mdata["rna"].var_names = ["gene", "gene", *mdata["rna"].var_names[2:]]
-    refuse(mdata, ValueError, r"each feature once .* \['gene'\] more than once. Call .*var_names_make_unique")
+    refuse(mdata, ValueError, r"each feature of .* once, found \['gene'\] more than once. Call .*var_names_make_unique")
 
 
 def test_single_cell_in_a_modality(mdata):
@@ -207,3 +209,17 @@ def test_components_of_an_unknown_modality(mdata):
     setup(mdata)
     with pytest.raises(ValueError, match="`n_pcs` to be one of"):
         cvi.model.JAMIE(mdata, n_pcs={"atac": 5})
+
+
+def test_data_that_scvi_tools_cannot_register(mdata):
+    dotted = md.MuData({"rna.a": mdata["rna"].copy(), "ephys": mdata["ephys"].copy()})
+    refuse(dotted, ValueError, "without a dot, .* found 'rna.a'", modalities=("rna.a", "ephys"))
+    view = md.MuData({"rna": mdata["rna"][:20], "ephys": mdata["ephys"].copy()})
+    with pytest.raises(ValueError, match=r"an AnnData of its own as modality 'rna', found a view.*`rna.copy\(\)`"):
+        setup(view)
+    empty = md.MuData({"rna": mdata["rna"][:, :0].copy(), "ephys": mdata["ephys"].copy()})
+    refuse(empty, ValueError, "at least one feature in modality 'rna', found none")
+    with pytest.warns(UserWarning, match="obs_names are not unique"):
+        across = md.MuData({"rna": mdata["rna"].copy(), "ephys": mdata["rna"].copy()}, axis=1)
+    with pytest.raises(ValueError, match="shares cells .* found `axis=1`"):
+        setup(across)

@@ -135,3 +135,19 @@ def test_losses_needs_a_known_term_of_a_trained_model(fitted, mdata):
     cvi.model.JAMIE.setup_mudata(mdata, modalities=("rna", "ephys"))
     with pytest.raises(RuntimeError, match="Call `model.train"):
         cvi.pl.losses(cvi.model.JAMIE(mdata))
+
+
+def test_nothing_to_show_is_refused_and_one_name_is_enough(placed, fitted):
+    with pytest.raises(ValueError, match="something to show, found an empty list"):
+        cvi.pl.losses(fitted[0], terms=[], show=False)
+    with pytest.raises(ValueError, match="`n_features` to be a whole number of at least 1"):
+        cvi.pl.imputation(placed, source="rna", target="ephys", n_features=0)
+    assert cvi.pl.losses(fitted[0], terms="combination", show=False).get_title() == "combination"
+    axes = cvi.pl.imputation(placed, source="rna", target="ephys", features="ephys1", show=False)
+    assert axes.get_title().startswith("ephys1")
+
+
+def test_no_label_at_all_needs_no_legend(placed):
+    mdata = placed.copy()
+    mdata.obs["empty"] = None
+    assert cvi.pl.latent(mdata, color="empty", show=False)[0].get_legend() is None

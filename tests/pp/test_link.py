@@ -1,3 +1,4 @@
+import mudata as md
 import numpy as np
 import pandas as pd
 import pytest
@@ -141,3 +142,11 @@ def test_three_modalities_are_linked_two_by_two(three_modalities):
 def test_anndata_is_told_how_to_become_a_mudata(mdata):
     with pytest.raises(TypeError, match=r"a MuData, found anndata.*mudata\.MuData"):
         cvi.pp.link(mdata["rna"], modalities=BOTH)
+
+
+def test_matrix_that_could_follow_either_order_is_refused(paired):
+    """As many cells as profiles, in another order: its rows could be meant either way."""
+    turned = md.MuData({"rna": paired["rna"].copy(), "ephys": paired["ephys"][::-1].copy()})
+    with pytest.raises(ValueError, match="cells of modality 'ephys' in the order of `mdata.obs_names`"):
+        cvi.pp.link(turned, modalities=BOTH, pairs=np.eye(40))
+    assert "correspondence" not in turned.obsp

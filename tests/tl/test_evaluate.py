@@ -1,7 +1,9 @@
 import logging
 
+import mudata as md
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from sklearn.linear_model import RidgeCV
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.preprocessing import StandardScaler
@@ -149,3 +151,53 @@ def test_bad_requests(hidden, tmp_path):
     assert len(cvi.tl.evaluate(mdata, loaded))
     with pytest.raises(ValueError, match="a model with its training data to fit baselines, found one without"):
         cvi.tl.evaluate(mdata, loaded, baselines=("knn",))
+
+
+def test_weak_links_do_not_drown_the_baseline(quick):
+    """Each cell has its own pair and many links of 0.01 to others."""
+    mdata = cvi.data.branching_manifold(80, n_features={"rna": 30, "ephys": 8}, noise=0.2, seed=1)
+    sure = sp.diags(np.r_[np.ones(60), np.zeros(20)]).tolil()
+    scores = []
+    for n_weak in (0, 300):
+        weak = np.random.default_rng(0).integers(0, 60, (2, n_weak))
+        links = sure.copy()
+        links[weak[0], weak[1]] = 0.01
+        links.setdiag(sure.diagonal())
+        cvi.pp.link(mdata, modalities=BOTH, pairs=links.tocsr())
+        model = cvi.tl.jamie(mdata, modalities=BOTH, correspondence_key="correspondence", train_kwargs=quick)
+        frame = cvi.tl.evaluate(mdata, model, baselines=("knn", "ridge"))
+        scores.append([value(frame, "pearson", source="rna", method=m) for m in ("knn", "ridge")])
+    np.testing.assert_allclose(scores[0], scores[1], atol=0.02)
+
+
+def test_cells_that_cannot_be_scored_give_nan_and_no_warning(hidden):
+    model, mdata, known = hidden
+    constant = mdata.copy()
+    constant["ephys"].X[:] = 1
+    frame = cvi.tl.evaluate(constant, model, baselines=("knn",))
+    assert np.isnan(value(frame, "pearson", source="rna", method="JAMIE"))
+    bare = mdata.copy()
+    bare.obs.loc[~known, "cell_type"] = None
+    frame = cvi.tl.evaluate(bare, model, labels="cell_type")
+    assert "jensen_shannon" not in set(frame["metric"])
+    assert value(frame, "cells_without_label", split="held_out") == 20
+
+
+def test_baselines_need_the_links_of_the_training(hidden, tmp_path):
+    model, mdata, known = hidden
+    model.save(tmp_path / "m")
+    others = cvi.data.branching_manifold(80, n_features={"rna": 30, "ephys": 8}, seed=5)
+    others = md.MuData({m: a.copy() for m, a in others.mod.items()})
+    for adata in others.mod.values():
+        adata.obs_names = "new" + adata.obs_names
+    others.update()
+    elsewhere = cvi.model.JAMIE.load(tmp_path / "m", adata=others)
+    for baselines in ("knn", "ridge"):
+        with pytest.raises(ValueError, match="hold the links it was trained on, for a baseline, found 0 such cells"):
+            cvi.tl.evaluate(others, elsewhere, baselines=baselines)
+
+
+def test_untrained_model_is_refused(mdata):
+    cvi.model.JAMIE.setup_mudata(mdata, modalities=BOTH)
+    with pytest.raises(RuntimeError, match="untrained model"):
+        cvi.tl.evaluate(mdata, cvi.model.JAMIE(mdata))

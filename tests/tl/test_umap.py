@@ -28,7 +28,7 @@ def test_cells_without_latent_have_no_place(fitted):
 
 
 def test_missing_latents(mdata, fitted):
-    with pytest.raises(KeyError, match=r"latents in `mdata.obsm\['X_jamie'\]`.*Run `cvi.tl.jamie` first"):
+    with pytest.raises(KeyError, match=r"latents in `.obsm\['X_jamie'\]`.*Run `cvi.tl.jamie` first"):
         cvi.tl.umap(mdata)
     with pytest.raises(KeyError, match="`modalities` to be one of"):
         cvi.tl.umap(fitted[1].copy(), modalities=["atac"])
@@ -36,3 +36,10 @@ def test_missing_latents(mdata, fitted):
         cvi.tl.umap(fitted[1].copy(), n_neighbors=1)
     with pytest.raises(TypeError, match="a MuData"):
         cvi.tl.umap(mdata["rna"])
+
+
+def test_modality_without_latents_is_named(fitted):
+    mdata = fitted[1].copy()
+    del mdata["ephys"].obsm["X_jamie"]
+    with pytest.raises(KeyError, match=r"found none in \['ephys'\]"):
+        cvi.tl.umap(mdata)

@@ -65,7 +65,7 @@ class CoupledDataSplitter(pl.LightningDataModule):
         self.n_partners = n_partners
         self.distributed = distributed_sampler
         self.seed = int(torch.randint(2**31, ()))  # the seed of torch, or of scvi.settings, determines all draws
-        n_train, n_validation = _set_sizes(len(dataset), train_size, validation_size)
+        n_train, n_validation = set_sizes(len(dataset), train_size, validation_size)
         order = (
             np.random.default_rng(self.seed).permutation(len(dataset)) if shuffle_set_split else np.arange(len(dataset))
         )
@@ -110,7 +110,8 @@ class CoupledDataSplitter(pl.LightningDataModule):
         )
 
 
-def _set_sizes(n: int, train_size: float, validation_size: float | None) -> tuple[int, int]:
+def set_sizes(n: int, train_size: float, validation_size: float | None) -> tuple[int, int]:
+    """Number of units to train and to validate on, of `n`."""
     if not 0 < train_size <= 1:
         raise ValueError(expected("`train_size` to be above 0 and at most 1", train_size))
     rest = 1 - train_size if validation_size is None else validation_size

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.linear_model import RidgeCV
-from sklearn.neighbors import KNeighborsRegressor
+from sklearn.neighbors import NearestNeighbors
 
 from couplevi._validate import expected
 
@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 RIDGE_PENALTIES = np.logspace(-1, 6, 15)
 
 
-def knn_imputation(source: ArrayLike, target: ArrayLike, query: ArrayLike, n_neighbors: int = 5) -> FloatArray:
+def knn_imputation(
+    source: ArrayLike,
+    target: ArrayLike,
+    query: ArrayLike,
+    n_neighbors: int = 5,
+    confidence: ArrayLike | None = None,
+) -> FloatArray:
     """Mean target profile of the nearest source cells, the baseline of the JAMIE paper.
 
     Parameters
@@ -27,6 +33,8 @@ def knn_imputation(source: ArrayLike, target: ArrayLike, query: ArrayLike, n_nei
         Source modality of the cells to predict, shape ``(n_query, n_source)``.
     n_neighbors
         Neighbours averaged, at least 1.
+    confidence
+        Weight above 0 of each cell to learn from, shape ``(n,)``; None weights them equally.
 
     Returns
     -------
@@ -46,10 +54,15 @@ def knn_imputation(source: ArrayLike, target: ArrayLike, query: ArrayLike, n_nei
     x, y = np.asarray(source), np.asarray(target)
     if not 1 <= n_neighbors <= len(x):
         raise ValueError(expected(f"`n_neighbors` between 1 and the {len(x)} cells to learn from", n_neighbors))
-    return KNeighborsRegressor(n_neighbors).fit(x, y).predict(np.asarray(query)).reshape(-1, y.shape[1])
+    nearest = NearestNeighbors(n_neighbors=n_neighbors).fit(x).kneighbors(np.asarray(query), return_distance=False)
+    weight = np.ones(len(x)) if confidence is None else np.asarray(confidence, dtype=np.float64)
+    weight = weight[nearest] / weight[nearest].sum(axis=1, keepdims=True)
+    return np.einsum("qk,qkf->qf", weight, y[nearest])
 
 
-def ridge_imputation(source: ArrayLike, target: ArrayLike, query: ArrayLike) -> FloatArray:
+def ridge_imputation(
+    source: ArrayLike, target: ArrayLike, query: ArrayLike, confidence: ArrayLike | None = None
+) -> FloatArray:
     """Linear prediction with one penalty for all features, chosen by leave-one-out among 15 from 0.1 to a million.
 
     Parameters
@@ -59,10 +72,17 @@ def ridge_imputation(source: ArrayLike, target: ArrayLike, query: ArrayLike) -> 
         since they share the penalty.
     query
         Source modality of the cells to predict, shape ``(n_query, n_source)``.
+    confidence
+        Weight above 0 of each cell to learn from, shape ``(n,)``; None weights them equally.
 
     Returns
     -------
     Predictions in the units of `target`, shape ``(n_query, n_target)``.
+
+    Raises
+    ------
+    ValueError
+        If there is no cell to learn from.
 
     Examples
     --------
@@ -72,5 +92,8 @@ def ridge_imputation(source: ArrayLike, target: ArrayLike, query: ArrayLike) -> 
     >>> bool(np.allclose(cvi.metrics.ridge_imputation(x, 2 * x, [[0.5]]), 1.0, atol=0.01))
     True
     """
-    y = np.asarray(target)
-    return RidgeCV(RIDGE_PENALTIES).fit(np.asarray(source), y).predict(np.asarray(query)).reshape(-1, y.shape[1])
+    x, y = np.asarray(source), np.asarray(target)
+    if len(x) == 0:
+        raise ValueError(expected("at least one cell to learn from", "none"))
+    fit = RidgeCV(RIDGE_PENALTIES).fit(x, y, sample_weight=confidence)
+    return fit.predict(np.asarray(query)).reshape(-1, y.shape[1])

@@ -9,7 +9,7 @@ import pandas as pd
 import scipy.sparse as sp
 from mudata import MuData
 
-from couplevi._validate import check_finite, check_modality, expected, listing
+from couplevi._validate import check_finite, check_modality, check_var_names, expected, listing
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -39,8 +39,7 @@ class ModalityReader:
     @classmethod
     def registered(cls, modality: str, attribute: str, key: str | None, columns: Iterable[object]) -> Self:
         """Reader of a registered field, `columns` being its names or, for an array in ``obsm``, its numbers."""
-        names = tuple(f"{key}_{c}" if isinstance(c, int | np.integer) else str(c) for c in columns)
-        return cls(modality, attribute, key, names)
+        return cls(modality, attribute, key, tuple(_column_names(key, columns)))
 
     @property
     def where(self) -> str:
@@ -63,22 +62,23 @@ class ModalityReader:
         KeyError
             If the layer or representation is missing.
         ValueError
-            If features are missing, or values are NaN or infinite.
+            If features are missing or double, or values are NaN or infinite.
+        NotImplementedError
+            If the data are backed.
         """
         adata = self.profiles(data)
+        if adata.isbacked:
+            remedy = "Read it whole, or part of it: `adata[cells].to_memory()`."
+            raise NotImplementedError(expected("data in memory", "a backed AnnData", remedy))
         names, matrix = stored(adata, self.attribute, self.key)
-        if self.attribute == "obsm":
-            if matrix.shape[1] != len(self.var_names):
-                raise ValueError(
-                    expected(f"{len(self.var_names)} columns in {self.where}", f"{matrix.shape[1]} columns")
-                )
-        elif not np.array_equal(names, self.var_names):
+        if not np.array_equal(names, self.var_names):
             matrix = matrix[:, self._columns(names)]
         check_finite(matrix, self.where)
         return sp.csr_array(matrix) if sp.issparse(matrix) else np.asarray(matrix)
 
     def _columns(self, names: pd.Index) -> np.ndarray:
-        columns = names.get_indexer_for(pd.Index(self.var_names))
+        check_var_names(names, self.where)
+        columns = names.get_indexer(pd.Index(self.var_names))
         missing = [name for name, column in zip(self.var_names, columns, strict=False) if column < 0]
         if missing:
             raise ValueError(
@@ -94,6 +94,8 @@ class ModalityReader:
 def stored(adata: AnnData, attribute: str, key: str | None) -> tuple[pd.Index, Matrix]:
     """Feature names and values at a place of an AnnData."""
     if attribute == "X":
+        if adata.X is None:
+            raise ValueError(expected("values in `X`", "none", "Name a layer: `layers={modality: layer}`."))
         return adata.var_names, adata.X
     container = getattr(adata, attribute)
     if key not in container:
@@ -102,5 +104,10 @@ def stored(adata: AnnData, attribute: str, key: str | None) -> tuple[pd.Index, M
     if attribute == "layers":
         return adata.var_names, values
     if isinstance(values, pd.DataFrame):
-        return values.columns.astype(str), values.to_numpy()
-    return pd.Index([f"{key}_{i}" for i in range(values.shape[1])]), values
+        return pd.Index(_column_names(key, values.columns)), values.to_numpy()
+    return pd.Index(_column_names(key, range(values.shape[1]))), values
+
+
+def _column_names(key: str | None, columns: Iterable[object]) -> list[str]:
+    """Names of the columns of a representation; numbers get its key in front."""
+    return [f"{key}_{c}" if isinstance(c, int | np.integer) else str(c) for c in columns]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -76,8 +75,10 @@ class SaveLoadMixin:
             SAVE_KEYS.VAR_NAMES_KEY: to_plain(self.var_names_),
             SAVE_KEYS.ATTR_DICT_KEY: to_plain(attributes),
         }
-        if save_anndata:
-            path = folder / f"{prefix or ''}{SAVE_KEYS.MDATA_FNAME}"
+        path = folder / f"{prefix or ''}{SAVE_KEYS.MDATA_FNAME}"
+        if not save_anndata:
+            path.unlink(missing_ok=True)  # another model's data
+        else:
             _replace(path, lambda temporary: self.adata.write(temporary, **anndata_write_kwargs))
         _replace(folder / f"{prefix or ''}{SAVE_KEYS.MODEL_FNAME}", lambda temporary: torch.save(state, temporary))
 
@@ -152,19 +153,11 @@ def read_model_file(dir_path: str | os.PathLike[str], prefix: str | None = None)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Detected pickle protocol")  # a plain pickle: refused below
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        LookupError,
-        ValueError,
-        AttributeError,
-        AssertionError,
-    ) as error:
+    except Exception as error:  # damaged files raise almost anything
         raise ValueError(
             expected(
                 f"{str(path)!r} to be a model saved by couplevi",
-                "a file that holds something else, or a pickle with objects in it",
+                "a damaged file, one that holds something else, or a pickle with objects in it",
                 "It was not opened: pickles can run code. Only tensors, numbers, strings and lists are read.",
             )
         ) from error

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
-from couplevi._validate import check_count, check_fraction, check_option, expected
+from couplevi._validate import check_count, check_fraction, check_number, check_option, expected
 
 NOT_YET = MappingProxyType(
     {
@@ -19,6 +19,9 @@ NOT_YET = MappingProxyType(
 
 
 DEFAULT_N_PCS = 50
+
+SMALLEST = 1e-12
+"""Least value of what must be above 0."""
 
 
 @dataclass(frozen=True)
@@ -106,24 +109,26 @@ kl_weight
         for name in ("dropout_rate", "input_dropout_rate"):
             check_fraction(getattr(self, name), name)
         for field in fields(self):
-            if field.name.endswith("_weight") and not getattr(self, field.name) >= 0:
-                raise ValueError(expected(f"`{field.name}` to be at least 0", getattr(self, field.name)))
-        if not 0 < self.unknown_negative_weight <= 1:
-            raise ValueError(
-                expected("`unknown_negative_weight` to be above 0 and at most 1", self.unknown_negative_weight)
-            )
+            if field.name.endswith("_weight") or field.name == "weight_decay":
+                check_number(getattr(self, field.name), field.name)
+        check_number(self.unknown_negative_weight, "unknown_negative_weight", SMALLEST, 1)
+        check_number(self.kl_warmup, "kl_warmup", 0, 1)
+        for name in ("lr", "gradient_clip"):
+            check_number(getattr(self, name), name, SMALLEST)
         check_option(self.normalization, ("batch", "layer"), "normalization")
         check_option(self.activation, ("gelu", "leaky_relu"), "activation")
         check_option(self.lr_schedule, ("constant", "one_cycle"), "lr_schedule")
         check_option(self.kl_schedule, ("linear", "sigmoid"), "kl_schedule")
-        if not self.encoder_widths or not all(w > 0 for w in self.encoder_widths):
-            raise ValueError(expected("`encoder_widths` to be positive numbers", self.encoder_widths))
+        if not self.encoder_widths:
+            raise ValueError(expected("one or more `encoder_widths`", "none"))
+        for width in self.encoder_widths:
+            check_number(width, "encoder_widths", SMALLEST)
         if (self.n_steps is None) == (self.max_epochs is None):
             raise ValueError(expected("one of `n_steps` and `max_epochs`", f"{self.n_steps} and {self.max_epochs}"))
 
     def widths(self, n_prepared: int) -> tuple[int, ...]:
         """Hidden widths of an encoder of `n_prepared` features."""
-        return tuple(w if isinstance(w, int) else max(1, round(w * n_prepared)) for w in self.encoder_widths)
+        return tuple(max(1, round(w * n_prepared)) if isinstance(w, float) else int(w) for w in self.encoder_widths)
 
 
 DEFAULT = Settings()
@@ -193,5 +198,6 @@ def _consistent(overrides: Mapping[str, Any]) -> dict[str, Any]:
         if result.get(given) is not None:
             result.setdefault(other, None)
     if "encoder_widths" in result:
-        result["encoder_widths"] = tuple(result["encoder_widths"])
+        widths = result["encoder_widths"]
+        result["encoder_widths"] = tuple(widths) if isinstance(widths, Iterable) else (widths,)
     return result

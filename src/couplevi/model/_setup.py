@@ -13,8 +13,8 @@ from couplevi._validate import (
     check_modalities,
     check_mudata,
     check_obs_names,
+    check_var_names,
     expected,
-    listing,
     warn_generic_names,
 )
 from couplevi.data import links_by_name, registered_links
@@ -41,15 +41,12 @@ def check_setup(mdata: MuData, modalities: Sequence[str]) -> tuple[str, ...]:
         )
     check_obs_names(mdata, names)
     for m in names:
-        if not mdata[m].var_names.is_unique:
-            double = mdata[m].var_names[mdata[m].var_names.duplicated()].unique()
-            raise ValueError(
-                expected(
-                    f"each feature once in `mdata[{m!r}].var_names`",
-                    f"{listing(double, 3)} more than once",
-                    f"Call `mdata[{m!r}].var_names_make_unique()`.",
-                )
-            )
+        if "." in m:
+            raise ValueError(expected("names of modalities without a dot, which scvi-tools cannot register", repr(m)))
+        if mdata[m].is_view:
+            remedy = f"Build the MuData from `{m}.copy()`."
+            raise ValueError(expected(f"an AnnData of its own as modality {m!r}", "a view of another one", remedy))
+        check_var_names(mdata[m].var_names, f"`mdata[{m!r}]`")
         if mdata[m].n_obs < 2:
             raise ValueError(expected(f"at least two cells in modality {m!r}", mdata[m].n_obs))
     return names
@@ -62,6 +59,10 @@ def value_places(
     use_rep: Mapping[str, str] | None,
 ) -> dict[str, tuple[str, str | None]]:
     """Attribute and key of each modality's values, all of them checked."""
+    for name, given in (("layers", layers), ("use_rep", use_rep)):
+        if given is not None and not isinstance(given, Mapping):
+            remedy = f"For example {{{modalities[0]!r}: {given!r}}}."
+            raise TypeError(expected(f"`{name}` to map modalities to keys", repr(given), remedy))
     layers, use_rep = dict(layers or {}), dict(use_rep or {})
     for name, given in (("layers", layers), ("use_rep", use_rep)):
         unknown = set(given) - set(modalities)
@@ -75,10 +76,10 @@ def value_places(
         places[m] = ("layers", layer) if layer else ("obsm", rep) if rep else ("X", None)
         try:
             values = stored(mdata[m], *places[m])[1]
-        except KeyError as error:
-            raise KeyError(f"In modality {m!r}: {error.args[0]}") from None
-        if values is None:
-            raise ValueError(expected(f"values in `mdata[{m!r}].X`", "none", f'Name a layer: `layers={{"{m}": ...}}`.'))
+        except (KeyError, ValueError) as error:
+            raise type(error)(f"In modality {m!r}: {error.args[0]}") from None
+        if values.shape[1] == 0:
+            raise ValueError(expected(f"at least one feature in modality {m!r}", "none"))
         check_finite(values, f"modality {m!r}")
     return places
 
@@ -98,9 +99,10 @@ def link_keys(modalities: Sequence[str], keys: Keys, name: str) -> dict[Modality
             )
         return {(modalities[0], modalities[1]): keys}
     possible = [set(pair) for pair in combinations(modalities, 2)]
-    for pair in keys:
-        if set(pair) not in possible:
-            raise ValueError(expected(f"the keys of `{name}` to be pairs of {list(modalities)}", repr(pair)))
+    for pair, key in keys.items():
+        if set(pair) not in possible or not isinstance(key, str):
+            found = f"{pair!r}: {key!r}"
+            raise ValueError(expected(f"`{name}` to map pairs of {list(modalities)} to keys in `mdata.obsp`", found))
     return dict(keys)
 
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 from scvi.model.base import UnsupervisedTrainingMixin
 
-from couplevi._validate import expected
-from couplevi.dataloaders import CoupledDataSplitter
+from couplevi._validate import check_count, check_option, expected
+from couplevi.dataloaders import CoupledDataSplitter, set_sizes
 from couplevi.model._dataset import (
     PAIR_SEPARATOR,
     cells_of_units,
@@ -23,7 +24,6 @@ from couplevi.train import BestWeights, CoupledTrainingPlan, HistoryLogger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import scipy.sparse as sp
     from mudata import MuData
 
     from couplevi._types import BoolArray, IntArray, ModalityPair
@@ -34,6 +34,8 @@ PLAN_SETTINGS = ("lr", "weight_decay", "lr_schedule", "kl_warmup", "kl_schedule"
 
 PATIENCE = 45
 """Epochs without a better validation loss at which training stops."""
+
+REMEDY = "Look for extreme values in the data, or lower the learning rate: `plan_kwargs={'lr': 1e-4}`."
 
 
 class CoupledTrainingMixin(UnsupervisedTrainingMixin):
@@ -49,6 +51,8 @@ class CoupledTrainingMixin(UnsupervisedTrainingMixin):
     fitted_links_: dict[str, IntArray]
     _data: Callable[..., MuData]
     _readers: Callable[[], dict[str, ModalityReader]]
+    _check_if_trained: Callable[..., None]
+    is_trained_: bool
     _links: Callable[[MuData, str], dict[ModalityPair, sp.csr_array]]
 
     def train(
@@ -96,20 +100,22 @@ class CoupledTrainingMixin(UnsupervisedTrainingMixin):
         ValueError
             If the model has no data, a share is out of range, or early stopping lacks validation units.
         RuntimeError
-            If the loss is not finite from the first epoch on. If that happens later, training stops with a warning
-            and the best weights so far.
+            If the loss or a weight is not finite from the first epoch on; the weights are then those from before. If
+            that happens later, training stops with a warning and the best weights so far.
         """
         settings = self.settings_
         dataset, order = self._training_data()
-        batch_size = batch_size or settings.batch_size
+        batch_size = settings.batch_size if batch_size is None else batch_size
+        check_count(batch_size, "batch_size")
+        n_train, n_validation = set_sizes(len(dataset), train_size, validation_size)
         if max_epochs is None:
-            n_batches = math.ceil(math.ceil(train_size * len(dataset)) / batch_size)
-            max_epochs = settings.max_epochs or math.ceil((settings.n_steps or 1) / n_batches)
-        has_validation = train_size < 1 and validation_size != 0
+            max_epochs = settings.max_epochs or math.ceil((settings.n_steps or 1) / math.ceil(n_train / batch_size))
+        has_validation = n_validation > 0
         if early_stopping and not has_validation:
             raise ValueError(expected("validation units for early stopping", "none", "Pass `train_size=0.9`."))
         stops_early = has_validation if early_stopping is None else early_stopping
         trainer, best = self._trainer_arguments(max_epochs, has_validation, stops_early)
+        was_trained = self.is_trained_
         super().train(
             max_epochs=max_epochs,
             accelerator=accelerator,
@@ -122,26 +128,49 @@ class CoupledTrainingMixin(UnsupervisedTrainingMixin):
             plan_kwargs={**{name: getattr(settings, name) for name in PLAN_SETTINGS}, **(plan_kwargs or {})},
             **{**trainer, **trainer_kwargs, "callbacks": [*trainer_kwargs.get("callbacks", []), best]},
         )
-        self.fitted_links_ = fitted_links(self.adata, dataset, order, self.train_indices)
+        if best.failed and not math.isfinite(best.best):
+            self.is_trained_ = was_trained
+            raise RuntimeError(expected("a finite loss", "NaN or infinity in the first epoch of training", REMEDY))
+        for pair, ends in fitted_links(self.adata, dataset, order, self.train_indices).items():
+            before = self.fitted_links_.get(pair, ends[:0])
+            self.fitted_links_[pair] = np.unique(np.concatenate([before, ends]), axis=0)
         for name in ("train_indices", "validation_indices", "test_indices"):
             setattr(self, name, cells_of_units(self.adata, dataset, order, getattr(self, name)))
         if best.failed:
-            self._report_failure(best)
+            message = (
+                "The loss or a weight became NaN or infinite. Training stopped; the model has its best weights so far."
+            )
+            warnings.warn(f"{message} {REMEDY}", UserWarning, stacklevel=2)
 
-    def fitted_pairs(self, a: str, b: str) -> tuple[IntArray, IntArray]:
-        """Links that the model was trained on, as rows of two modalities in its data, shapes ``(n_links,)``.
+    def fitted_links(self, a: str, b: str) -> sp.csr_array:
+        """Links between two modalities that the model was trained on, as far as its data hold them.
+
+        Parameters
+        ----------
+        a, b
+            Two modalities of the model.
+
+        Returns
+        -------
+        Confidences, shape ``(n_a, n_b)``: rows and columns in the order of the modalities' ``obs_names``.
 
         Raises
         ------
+        RuntimeError
+            If the model is not trained.
         ValueError
             If the model has no data, or a modality is not one of its own.
         """
-        mdata, readers = self._data(None), self._readers()
+        ends = self._fitted_ends(a, b).T
+        mdata = self._data(None)
+        links = self._links(mdata, "correspondence")
+        known = links[a, b] if (a, b) in links else links[b, a].T.tocsr()
         row, column = (
-            pd.Index(hashed(readers[m].profiles(mdata).obs_names)).get_indexer(ends)
-            for m, ends in zip((a, b), self._fitted_links(a, b).T, strict=True)
+            pd.Index(hashed(mdata[m].obs_names)).get_indexer(names) for m, names in zip((a, b), ends, strict=True)
         )
-        return row, column
+        here = (row >= 0) & (column >= 0)
+        fitted = sp.coo_array((np.ones(here.sum(), dtype=np.float32), (row[here], column[here])), shape=known.shape)
+        return sp.csr_array(known.multiply(fitted))
 
     def is_fitted(self, obs_names: pd.Index, a: str, b: str) -> BoolArray:
         """Whether a cell's own profiles in two modalities were linked in training, shape ``(n_cells,)``.
@@ -153,7 +182,7 @@ class CoupledTrainingMixin(UnsupervisedTrainingMixin):
         a, b
             Two modalities of the model.
         """
-        links = self._fitted_links(a, b)
+        links = self._fitted_ends(a, b)
         return np.isin(hashed(obs_names), links[links[:, 0] == links[:, 1], 0])
 
     def _training_data(self) -> tuple[CoupledDataset, dict[str, IntArray]]:
@@ -191,18 +220,10 @@ class CoupledTrainingMixin(UnsupervisedTrainingMixin):
         }
         return arguments, BestWeights(monitor, warmup_epochs=warmup, restore=True)
 
-    def _report_failure(self, best: BestWeights) -> None:
-        remedy = "Look for extreme values in the data, or lower the learning rate: `plan_kwargs={'lr': 1e-4}`."
-        if not math.isfinite(best.best):
-            self.is_trained_ = False
-            raise RuntimeError(expected("a finite loss", "NaN or infinity in the first epoch of training", remedy))
-        warnings.warn(
-            f"The loss became NaN or infinite. Training stopped; the model has its best weights so far. {remedy}",
-            UserWarning,
-            stacklevel=3,
-        )
-
-    def _fitted_links(self, a: str, b: str) -> IntArray:
+    def _fitted_ends(self, a: str, b: str) -> IntArray:
+        self._check_if_trained(warn=False)
+        for m in (a, b):
+            check_option(m, list(self.n_components_), "modality")
         first, second = sorted((a, b))
         links = self.fitted_links_[PAIR_SEPARATOR.join((first, second))]
         return links if first == a else links[:, ::-1]

@@ -16,7 +16,7 @@ from scvi.data.fields import MuDataLayerField, MuDataObsmField
 from scvi.model.base import BaseModelClass
 
 from couplevi._constants import Registry
-from couplevi._validate import check_mudata, check_option, expected
+from couplevi._validate import check_count, check_modality, check_mudata, check_obs_names, check_option, expected
 from couplevi.data import MuDataObspField, rows_in_obs
 from couplevi.dataloaders import Links
 from couplevi.model._reader import ModalityReader
@@ -419,6 +419,8 @@ class JAMIE(SaveLoadMixin, CoupledTrainingMixin, BaseModelClass):
         if not isinstance(adata, ad.AnnData | MuData):
             found = "a model without data" if adata is None else type(adata).__name__
             raise ValueError(expected("an AnnData or a MuData", found, "Pass `adata=`, or load the model with it."))
+        if isinstance(adata, MuData):
+            check_obs_names(adata, [m for m in self.modalities_ if m in adata.mod])
         return adata
 
     def reader(self, modality: str, name: str = "modality") -> ModalityReader:
@@ -447,7 +449,8 @@ class JAMIE(SaveLoadMixin, CoupledTrainingMixin, BaseModelClass):
         matrix = self.reader(modality).read(profiles)
         preparation = self.module.preparation(modality).record()
         self.module.eval()
-        step = batch_size or CHUNK
+        step = CHUNK if batch_size is None else batch_size
+        check_count(step, "batch_size")
         for start in range(0, matrix.shape[0], step):
             rows = slice(start, start + step)
             h = torch.from_numpy(preparation.transform(matrix[rows])).to(self.device)
@@ -483,6 +486,7 @@ class JAMIE(SaveLoadMixin, CoupledTrainingMixin, BaseModelClass):
         mdata = check_mudata(self._data(adata))
         errors = {}
         for m in self.modalities_:
+            check_modality(mdata, m)
             parts = [self.module.profile_errors(m, h, q) for _, h, q in self._posteriors(mdata[m], m, batch_size)]
             error, kl = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
             errors[m] = error, kl

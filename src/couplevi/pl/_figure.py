@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 def make_axes(n: int, ax: Axes | Sequence[Axes] | None, *, width: float = 4.0, height: float = 3.6) -> list[Axes]:
     """`n` axes: the given ones, or new ones in rows of at most four."""
+    if n == 0:
+        raise ValueError(expected("something to show", "an empty list"))
     if ax is not None:
         given = [ax] if isinstance(ax, Axes) else list(np.asarray(ax, dtype=object).ravel())
         if len(given) != n:

@@ -8,7 +8,7 @@ import numpy as np
 
 from couplevi._arrays import dense
 from couplevi._constants import Key
-from couplevi._validate import check_modality, check_mudata, expected, listing
+from couplevi._validate import check_count, check_modality, check_mudata, expected, listing
 from couplevi.metrics import pearson_per_feature
 from couplevi.pl._figure import finish, make_axes
 
@@ -23,7 +23,7 @@ def imputation(
     *,
     source: str,
     target: str,
-    features: Sequence[str] | None = None,
+    features: Sequence[str] | str | None = None,
     layer: str | None = None,
     n_features: int = 8,
     key: str = "jamie",
@@ -82,6 +82,8 @@ def imputation(
     2
     """
     check_modality(check_mudata(mdata), target, "target")
+    check_count(n_features, "n_features")
+    features = [features] if isinstance(features, str) else features
     profiles = mdata[target]
     slot = Key.layers.imputed(key, source)
     for name in filter(None, (slot, layer)):

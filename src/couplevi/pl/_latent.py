@@ -127,4 +127,7 @@ def _scatter(ax: Axes, positions: np.ndarray, values: pd.Series | None, referenc
     points(*positions[~missing].T, c=[colors[name] for name in names[~missing]])
     for name, c in colors.items():
         ax.scatter([], [], color=c, label=name)
-    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize="small", ncols=1 + len(colors) // 18)
+    if colors:
+        ax.legend(
+            loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize="small", ncols=1 + len(colors) // 18
+        )

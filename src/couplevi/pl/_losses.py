@@ -25,7 +25,7 @@ class HasHistory(Protocol):
 def losses(
     model: HasHistory,
     *,
-    terms: Sequence[str] | None = None,
+    terms: Sequence[str] | str | None = None,
     ax: Sequence[Axes] | Axes | None = None,
     show: bool | None = None,
     save: str | os.PathLike[str] | None = None,
@@ -71,6 +71,7 @@ def losses(
     if terms is None:
         objective = ("loss", "reconstruction", "cross_reconstruction", "combination", "contrastive", "alignment", "kl")
         terms = [t for t in objective if (curve := _curve(history, t, TRAIN)) is not None and curve.abs().max() > 0]
+    terms = [terms] if isinstance(terms, str) else list(terms)
     axes = make_axes(len(terms), ax, width=3.2, height=2.6)
     for term, axes_t in zip(terms, axes, strict=True):
         curves = {mode: _curve(history, term, mode) for mode in (TRAIN, VALIDATION)}

@@ -50,7 +50,8 @@ def link(
         - a data frame with a column of cell names for each modality, called as the modality, and optionally
           ``"confidence"`` in [0, 1] (1 if absent);
         - a matrix of confidences in [0, 1], sparse or up to 10,000 cells dense, of shape ``(n_obs, n_obs)`` in the
-          order of ``mdata.obs_names`` or ``(n_first, n_second)`` in the orders of the modalities;
+          order of ``mdata.obs_names`` or ``(n_first, n_second)`` in the orders of the modalities; refused where
+          both are possible and differ;
         - None: every cell measured in both is linked to itself.
     hide
         Share of the links, in [0, 1), that is left out at random: for tests of what the model makes of the rest.
@@ -128,6 +129,12 @@ def _as_matrix(
 def _from_matrix(mdata: MuData, modalities: tuple[str, ...], matrix: Any) -> sp.csr_array:
     links = check_confidences(matrix, "`pairs`")
     shape = tuple(mdata[m].n_obs for m in modalities)
+    if links.shape == shape == (mdata.n_obs, mdata.n_obs):
+        for m in modalities:
+            if not mdata[m].obs_names.equals(mdata.obs_names):
+                remedy = "Pass a data frame of cell names, or bring the modality's cells into that order."
+                found = "another: rows of `pairs` might follow either"
+                raise ValueError(expected(f"cells of modality {m!r} in the order of `mdata.obs_names`", found, remedy))
     if links.shape == (mdata.n_obs, mdata.n_obs):
         check_measured(mdata, links, modalities, "`pairs`")
         return links

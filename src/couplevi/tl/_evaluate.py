@@ -11,14 +11,14 @@ import pandas as pd
 from couplevi import metrics
 from couplevi._arrays import dense
 from couplevi._constants import NO_LABEL
-from couplevi._validate import check_mudata, check_option, expected
+from couplevi._validate import check_count, check_mudata, check_option, expected
 from couplevi.preparation import fit_preparation
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from mudata import MuData
 
-    from couplevi._types import FloatArray
+    from couplevi._types import BoolArray, FloatArray
     from couplevi.model import JAMIE
 
 logger = logging.getLogger(__name__)
@@ -41,13 +41,18 @@ class _Cells(NamedTuple):
     names: pd.Index
     labels: pd.Series | None
 
+    @property
+    def labelled(self) -> BoolArray:
+        """Which cells have a label; none without labels."""
+        return np.zeros(len(self.names), dtype=bool) if self.labels is None else self.labels.notna().to_numpy()
+
 
 def evaluate(
     mdata: MuData,
     model: JAMIE,
     *,
     labels: str | None = None,
-    baselines: Sequence[str] = (),
+    baselines: Sequence[str] | str = (),
     in_sample: bool = False,
     n_neighbors: int = 5,
 ) -> pd.DataFrame:
@@ -67,8 +72,9 @@ def evaluate(
         Column of ``mdata.obs`` with cell types. Cells without one (missing, ``"unknown"``, ``"nan"``, ``"Mis"``) are
         left out where labels are needed, and counted in rows ``"cells_without_label"``.
     baselines
-        Of ``"knn"`` and ``"ridge"``: fitted on exactly the links that the model was trained on, standardised. Needs
-        the model to have its data. Above 2,000 source features they read 50 principal components.
+        Of ``"knn"`` and ``"ridge"``: fitted on exactly the links that the model was trained on, weighted by
+        confidence, on standardised features. Needs the model to have its data. Above 2,000 source features they read
+        50 principal components.
     in_sample
         Score imputation on fitted pairs, too, in rows labelled so.
     n_neighbors
@@ -90,8 +96,10 @@ def evaluate(
         If `mdata` is not a MuData.
     KeyError
         If labels are missing.
+    RuntimeError
+        If the model is not trained.
     ValueError
-        For an unknown baseline, or baselines of a model without data.
+        For an unknown baseline, or baselines of a model whose data hold none of the links that it was trained on.
 
     Examples
     --------
@@ -107,6 +115,8 @@ def evaluate(
     [['in_sample', 80], ['held_out', 20]]
     """
     check_mudata(mdata)
+    check_count(n_neighbors, "n_neighbors")
+    baselines = [baselines] if isinstance(baselines, str) else baselines
     for baseline in baselines:
         check_option(baseline, list(BASELINES), "baselines")
     if labels is not None and labels not in mdata.obs:
@@ -153,7 +163,7 @@ def _alignment(mdata: MuData, model: JAMIE, a: str, b: str, cells: _Cells, n_nei
     rows = [("foscttm", a, b, method, cells.split, n, metrics.foscttm(z[a], z[b]))]
     if cells.labels is None:
         return rows
-    known = cells.labels.notna().to_numpy()
+    known = cells.labelled
     y = cells.labels[known]
     rows.append(("cells_without_label", a, b, method, cells.split, n, float((~known).sum())))
     for source, target in ((a, b), (b, a)) if known.sum() >= n_neighbors else ():
@@ -177,18 +187,18 @@ def _imputation(
     for baseline in baselines:
         options = {"n_neighbors": n_neighbors} if baseline == "knn" else {}
         imputed[baseline] = _baseline(model, source, target, query, BASELINES[baseline], options)
+    known = cells.labelled
     correlation = {method: metrics.pearson_per_feature(measured, values) for method, values in imputed.items()}
     rows = []
     for method, values in imputed.items():
         scores: dict[str, Any] = {
-            "pearson": np.nanmean(correlation[method]),
-            "pearson_median": np.nanmedian(correlation[method]),
-            "auroc": np.nanmean(metrics.auroc_per_feature(measured, values)),
+            "pearson": _over_features(np.mean, correlation[method]),
+            "pearson_median": _over_features(np.median, correlation[method]),
+            "auroc": _over_features(np.mean, metrics.auroc_per_feature(measured, values)),
             "relative_rmse": _relative_rmse(measured, values),
         }
-        if cells.labels is not None:
-            known = cells.labels.notna().to_numpy()
-            distance = metrics.jensen_shannon_distance(measured[known], values[known], cells.labels[known])
+        if known.any():
+            distance = metrics.jensen_shannon_distance(measured[known], values[known], cells.labels[known])  # type: ignore[index]
             scores["jensen_shannon"] = distance.mean()
         for baseline in baselines if method not in baselines else ():
             comparison = metrics.binomial_comparison(correlation[method], correlation[baseline])
@@ -208,17 +218,31 @@ def _baseline(
     options: dict[str, int],
 ) -> FloatArray:
     """Predictions of a baseline fitted on the links of the model, in the units of the target."""
-    rows, columns = model.fitted_pairs(source, target)
+    links = model.fitted_links(source, target)
+    confidence = links.sum(axis=1)
+    rows = np.flatnonzero(confidence)
+    if len(rows) < 2 or len(rows) < options.get("n_neighbors", 0):
+        remedy = "Load it with the data that it was trained on, or leave `baselines` out."
+        found = f"{len(rows)} such cells"
+        raise ValueError(expected("a model whose data hold the links it was trained on, for a baseline", found, remedy))
     x, y = (model.reader(m).read(model.adata[m]) for m in (source, target))
-    x, y = x[rows], dense(y[columns])
+    # a profile with several links learns from their mean, weighted by confidence
+    x, y = x[rows], dense(links[rows] @ y) / confidence[rows, None]
     prepare = fit_preparation(x, None if x.shape[1] <= MAX_BASELINE_FEATURES else min(50, len(rows) - 1))
     standardise = fit_preparation(y)
     new = prepare.transform(model.reader(source).read(query))
-    return standardise.inverse(method(prepare.transform(x), standardise.transform(y), new, **options))
+    learned = prepare.transform(x), standardise.transform(y)
+    return standardise.inverse(method(*learned, new, confidence=np.minimum(confidence[rows], 1), **options))
+
+
+def _over_features(summarise: Callable[..., Any], scores: FloatArray) -> float:
+    """Mean or median over the features that have a score; NaN if none has."""
+    scores = scores[~np.isnan(scores)]
+    return float(summarise(scores)) if len(scores) else np.nan
 
 
 def _relative_rmse(measured: FloatArray, imputed: FloatArray) -> float:
     """Mean over features that vary of the root mean square error, relative to that of the measured mean."""
     error = np.sqrt(np.square(measured - imputed).mean(axis=0))
     spread = measured.std(axis=0)
-    return float(np.mean(error[spread > 0] / spread[spread > 0]))
+    return _over_features(np.mean, error[spread > 0] / spread[spread > 0])

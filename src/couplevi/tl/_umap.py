@@ -8,7 +8,7 @@ import numpy as np
 import scanpy as sc
 
 from couplevi._constants import Key
-from couplevi._validate import check_count, check_modality, check_mudata, expected
+from couplevi._validate import check_count, check_modality, check_mudata, expected, listing
 
 if TYPE_CHECKING:
     from mudata import MuData
@@ -64,17 +64,14 @@ def umap(
     check_count(n_neighbors, "n_neighbors", minimum=2)
     latent = Key.obsm.latent(key_added)
     if modalities is None:
-        if key_added not in mdata.uns or latent not in mdata.obsm:
-            raise KeyError(
-                expected(
-                    f"latents in `mdata.obsm[{latent!r}]`", f"keys {list(mdata.obsm)}", "Run `cvi.tl.jamie` first."
-                )
-            )
-        modalities = list(mdata.uns[key_added][Key.uns.MODALITIES])
+        modalities = list(mdata.uns.get(key_added, {}).get(Key.uns.MODALITIES, []))
     places = [mdata]
     for m in modalities:
         check_modality(mdata, m, "modalities")
         places.append(mdata[m])
+    if any(latent not in place.obsm for place in places):
+        found = "none in " + listing([m for m in modalities if latent not in mdata[m].obsm] or ["mdata.obsm"])
+        raise KeyError(expected(f"latents in `.obsm[{latent!r}]`", found, "Run `cvi.tl.jamie` first."))
     stacked = np.concatenate([place.obsm[latent] for place in places])
     placed = np.isfinite(stacked).all(axis=1)
     together = ad.AnnData(obsm={latent: stacked[placed]}, shape=(int(placed.sum()), 0))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class BestWeights(Callback):
     """Remembers the weights of the epoch with the lowest loss and returns to them if training fails.
 
-    If the training loss turns NaN or infinite, training stops, `failed` is set and the best weights so far (those
+    If the training loss or a weight turns NaN or infinite, training stops, `failed` is set and the best weights so far (those
     before training if there are none, with `best` infinite) are restored. With `restore`, they are restored at the
     end of any training.
 
@@ -52,9 +52,10 @@ class BestWeights(Callback):
         metrics = trainer.callback_metrics
         if "train_loss" not in metrics or self.failed:
             return
-        self.failed = not math.isfinite(metrics["train_loss"])
+        finite = math.isfinite(metrics["train_loss"]) and all(p.isfinite().all() for p in pl_module.module.parameters())
+        self.failed = not finite
         trainer.should_stop |= self.failed
         value = float(metrics.get(self.monitor, math.inf))
-        if math.isfinite(value) and (epoch <= self.warmup_epochs or value < self.best):
+        if finite and math.isfinite(value) and (epoch <= self.warmup_epochs or value < self.best):
             self.best = value
             self._state = copy.deepcopy(pl_module.module.state_dict())
