@@ -1,7 +1,7 @@
 import numpy as np
 import scipy.sparse as sp
 
-from couplevi.dataloaders import CoupledDataset, Links
+from couplevi.dataloaders import CoupledDataset, Links, ProfileDraw
 
 
 def test_batch_holds_the_profiles_and_links_that_were_drawn():
@@ -12,7 +12,8 @@ def test_batch_holds_the_profiles_and_links_that_were_drawn():
     dataset = CoupledDataset(rows, {("a", "b"): Links(sp.csr_array(dense))}, {("a", "b"): Links(sp.csr_array(match))})
     index = {"a": np.array([4, 1]), "b": np.array([0, 3, 2])}
     drawn = {"a": np.array([True, False]), "b": np.array([True, True, False])}
-    batch = dataset[{m: (index[m], drawn[m]) for m in rows}]
+    alone = lambda m: (np.arange(len(index[m])), np.ones(len(index[m]), dtype=np.float32))
+    batch = dataset[{m: ProfileDraw(index[m], drawn[m], *alone(m)) for m in rows}]
     for m in rows:
         np.testing.assert_array_equal(batch["profiles"][m].h, rows[m][index[m]])
         np.testing.assert_array_equal(batch["profiles"][m].drawn, drawn[m])
@@ -20,3 +21,12 @@ def test_batch_holds_the_profiles_and_links_that_were_drawn():
         block = batch[name]["a", "b"]
         actual = sp.coo_array((block.confidence, (block.row, block.col)), (2, 3)).toarray()
         np.testing.assert_array_equal(actual, matrix[np.ix_(index["a"], index["b"])])
+
+
+def test_profiles_are_mixed_in_the_given_shares():
+    rows = {"a": np.array([[0.0], [8.0], [4.0]], dtype=np.float32)}
+    part = ProfileDraw(
+        np.array([1, 2]), np.ones(2, dtype=bool), np.array([1, 0]), np.array([0.75, 1], dtype=np.float32)
+    )
+    batch = CoupledDataset(rows, {})[{"a": part}]
+    np.testing.assert_allclose(batch["profiles"]["a"].h, [[7.0], [4.0]])

@@ -16,13 +16,11 @@ def dataset_of(matrix, matches=None):
 
 
 def drawn(draw, modality):
-    index, is_drawn = draw[modality]
-    return index[is_drawn].tolist()
+    return draw[modality].position[draw[modality].drawn].tolist()
 
 
 def partners(draw, modality):
-    index, is_drawn = draw[modality]
-    return index[~is_drawn].tolist()
+    return draw[modality].position[~draw[modality].drawn].tolist()
 
 
 @given(n=st.integers(1, 40), batch_size=st.integers(1, 12), n_pairs=st.integers(0, 40), epoch=st.integers(0, 3))
@@ -116,3 +114,31 @@ def test_processes_share_the_units(n):
         assert len(parts[-1]) == len(sampler)
     assert len(parts[0]) == len(parts[1])
     assert set(np.concatenate([*parts[0], *parts[1]])) == set(range(n))
+
+
+def test_units_are_mixed_with_their_like_and_pairs_as_pairs():
+    """Pairs 0 to 9, profiles 10 to 19 alone, the last two of each modality half linked across."""
+    matrix = np.diag(np.r_[np.ones(10), np.zeros(10)])
+    matrix[18, 19] = matrix[19, 18] = 0.5
+    dataset = dataset_of(matrix)
+    sampler = UnitSampler(dataset, np.arange(len(dataset)), batch_size=32, mixup_alpha=1.0)
+    (draw,) = sampler
+    mixed_with = {m: draw[m].position[draw[m].other] for m in "ab"}
+    share = {m: dict(zip(draw[m].position, draw[m].share, strict=True)) for m in "ab"}
+    other = {m: dict(zip(draw[m].position, mixed_with[m], strict=True)) for m in "ab"}
+    for i in range(10):
+        assert share["a"][i] == share["b"][i]
+        assert other["a"][i] == other["b"][i] < 10
+    for m in "ab":
+        assert all(other[m][i] in range(10, 18) for i in range(10, 18))
+        assert [share[m][i] for i in (18, 19)] == [1, 1]
+        assert draw[m].share.min() >= 0.5
+    assert len({round(float(s), 6) for s in share["a"].values()}) > 10
+
+
+@pytest.mark.parametrize("arguments", [{"mixup_alpha": 0.0}, {"mixup_alpha": 1.0, "shuffle": False}])
+def test_nothing_is_mixed_without_alpha_or_in_validation(arguments):
+    dataset = dataset_of(np.eye(8))
+    for draw in UnitSampler(dataset, np.arange(8), batch_size=4, **arguments):
+        assert (draw["a"].share == 1).all()
+        assert (draw["a"].other == np.arange(4)).all()

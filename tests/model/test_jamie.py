@@ -236,7 +236,7 @@ def test_default_schedule_is_counted_in_steps(mdata):
     model = make(mdata)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(UnsupervisedTrainingMixin, "train", lambda self, **kwargs: (_ for _ in ()).throw(Stop(kwargs)))
-        for batch_size, epochs in ((None, 800), (25, 267)):
+        for batch_size, epochs in ((None, 1600), (25, 534)):
             with pytest.raises(Stop) as stop:
                 model.train(batch_size=batch_size)
             assert stop.value.args[0]["max_epochs"] == epochs

@@ -12,8 +12,9 @@ def test_presets_are_those_of_the_design():
     assert (paper.n_latent, paper.n_pcs, paper.batch_size, paper.lr, paper.patience) == (32, 512, 512, 1e-3, 500)
     assert (paper.combination_weight, paper.reconstruction_weight, paper.kl_weight) == (32, 1, 0.032)
     assert paper.cross_reconstruction_weight == paper.contrastive_weight == 0
+    assert (paper.feature_weights, paper.mixup_alpha) == ("equal", 0)
     assert (paper.max_epochs, paper.max_epochs * paper.kl_warmup) == (10_000, 2_500)
-    integration = dataclasses.replace(PRESETS["default"], dropout_rate=0.0, input_dropout_rate=0.0)
+    integration = dataclasses.replace(PRESETS["default"], dropout_rate=0.0, input_dropout_rate=0.0, mixup_alpha=0.0)
     assert PRESETS["integration"] == integration
 
 
@@ -49,6 +50,8 @@ def test_steps_and_epochs_replace_each_other():
         ({"kl_warmup": 5.0}, ValueError, "`kl_warmup` to be a number from 0 to 1, found 5.0"),
         ({"lr": -1.0}, ValueError, "`lr` to be a number of at least"),
         ({"gradient_clip": 0.0}, ValueError, "`gradient_clip` to be a number of at least"),
+        ({"mixup_alpha": -0.1}, ValueError, "`mixup_alpha` to be a number of at least 0"),
+        ({"feature_weights": "variance"}, ValueError, "`feature_weights` to be one of"),
         ({"weight_decay": -1}, ValueError, "`weight_decay` to be a number of at least 0"),
         ({"dropout_rate": 1.0}, ValueError, "`dropout_rate` to be at least 0 and below 1"),
         ({"input_dropout_rate": -0.1}, ValueError, "`input_dropout_rate`"),

@@ -28,7 +28,7 @@ def assert_same_components(fitted, pca):
 @pytest.mark.parametrize("kind", [np.asarray, sp.csr_matrix, sp.csr_array, sp.csc_matrix])
 def test_components_equal_those_of_scikit_learn(counts, reference, kind):
     scaled, pca = reference
-    fitted = fit_preparation(kind(counts), 5)
+    fitted = fit_preparation(kind(counts), 5, "equal")
     assert_same_components(fitted, pca)
     assert fitted.rms == pytest.approx(np.sqrt(pca.explained_variance_.mean() * 299 / 300), rel=1e-4)
     np.testing.assert_allclose(fitted.mean, counts.mean(axis=0), rtol=1e-5)
@@ -38,7 +38,7 @@ def test_components_equal_those_of_scikit_learn(counts, reference, kind):
 @pytest.mark.parametrize("kind", [np.asarray, sp.csr_matrix])
 def test_iteration_finds_the_same_components(counts, reference, kind, monkeypatch):
     monkeypatch.setattr(_fit, "MAX_GRAM", 10)
-    assert_same_components(fit_preparation(kind(counts), 5), reference[1])
+    assert_same_components(fit_preparation(kind(counts), 5, "equal"), reference[1])
 
 
 @pytest.mark.parametrize("max_gram", [10, 1000])
@@ -79,3 +79,40 @@ def test_large_offset_does_not_ruin_the_scale():
     x = 1e6 + np.random.default_rng(0).normal(0, 2, (500, 3))
     fitted = fit_preparation(x)
     np.testing.assert_allclose(fitted.scale, x.std(axis=0), rtol=1e-4)
+
+
+@pytest.fixture
+def diluted():
+    """Five groups of cells that differ in 40 features, among 800 rare ones that mean nothing."""
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(5), 40)
+    signal = rng.normal(size=(5, 40))[group] + rng.normal(size=(200, 40))
+    noise = rng.normal(3, 1, (200, 800)) * (rng.random((200, 800)) < 0.02)
+    return np.hstack([signal + 5, noise]).astype(np.float32), group
+
+
+def separation(x, group, weights):
+    """Share of the variance of the first components that lies between the groups."""
+    h = fit_preparation(x, 4, weights).transform(x)
+    means = np.stack([h[group == g].mean(axis=0) for g in range(5)])
+    return means[group].var(axis=0).sum() / h.var(axis=0).sum()
+
+
+def test_features_that_share_nothing_do_not_fill_the_components(diluted):
+    x, group = diluted
+    assert separation(x, group, "communality") > 0.75
+    assert separation(x, group, "communality") > separation(x, group, "equal") + 0.2
+    weight = x.std(axis=0) / fit_preparation(x, 4).scale
+    assert weight[:40].min() > 2 * np.median(weight[40:])
+    assert np.square(weight).mean() == pytest.approx(1, rel=1e-4)
+
+
+def test_weights_do_not_depend_on_units_or_method(diluted, monkeypatch):
+    x, _ = diluted
+    whole = fit_preparation(x, 4)
+    units = np.geomspace(1e-3, 1e3, x.shape[1]).astype(np.float32)
+    other = fit_preparation(x * units, 4)
+    np.testing.assert_allclose(other.scale, whole.scale * units, rtol=1e-3)
+    np.testing.assert_allclose(other.components, whole.components, atol=1e-3)
+    monkeypatch.setattr(_fit, "MAX_GRAM", 10)
+    np.testing.assert_allclose(fit_preparation(sp.csr_matrix(x), 4).scale, whole.scale, rtol=0.05)

@@ -29,9 +29,9 @@ def test_inverse_of_components_is_the_projection(x):
     fitted = fit_preparation(x, 4)
     h = fitted.transform(x)
     assert np.sqrt(np.square(h).mean()) == pytest.approx(1, abs=1e-5)
-    standardised = (x - x.mean(axis=0)) / x.std(axis=0)
-    projected = standardised @ fitted.components.T @ fitted.components
-    np.testing.assert_allclose(fitted.inverse(h), projected * x.std(axis=0) + x.mean(axis=0), atol=1e-3)
+    weighted = (x - x.mean(axis=0)) / fitted.scale
+    projected = weighted @ fitted.components.T @ fitted.components
+    np.testing.assert_allclose(fitted.inverse(h), projected * fitted.scale + x.mean(axis=0), atol=1e-3)
     np.testing.assert_allclose(fitted.transform(fitted.inverse(h)), h, atol=1e-4)
 
 

@@ -1,9 +1,18 @@
 """From prepared profiles and their links to minibatches."""
 
-from couplevi.dataloaders._dataset import CoupledDataset, Draw
+from couplevi.dataloaders._dataset import CoupledDataset, Draw, ProfileDraw
 from couplevi.dataloaders._links import Links
 from couplevi.dataloaders._sampler import UnitSampler
 from couplevi.dataloaders._splitter import CoupledDataSplitter, set_sizes
 from couplevi.dataloaders._units import make_units
 
-__all__ = ["CoupledDataSplitter", "CoupledDataset", "Draw", "Links", "UnitSampler", "make_units", "set_sizes"]
+__all__ = [
+    "CoupledDataSplitter",
+    "CoupledDataset",
+    "Draw",
+    "Links",
+    "ProfileDraw",
+    "UnitSampler",
+    "make_units",
+    "set_sizes",
+]

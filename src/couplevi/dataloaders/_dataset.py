@@ -1,21 +1,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from couplevi._types import Batch, BoolArray, IntArray, ProfileBatch
+from couplevi._types import Batch, BoolArray, FloatArray, IntArray, ProfileBatch
 from couplevi.dataloaders._units import make_units
 
 if TYPE_CHECKING:
-    from couplevi._types import FloatArray, ModalityPair
+    from couplevi._types import ModalityPair
     from couplevi.dataloaders._links import Links
 
-Draw: TypeAlias = dict[str, tuple[IntArray, BoolArray]]
-"""For each modality the positions of the profiles of a batch, and whether each was drawn or came as a partner."""
+
+class ProfileDraw(NamedTuple):
+    """Profiles of one modality that make up a batch, all of shape ``(n,)``."""
+
+    position: IntArray
+    """Place in the dataset."""
+    drawn: BoolArray
+    """Whether a profile was drawn, or came along as a partner."""
+    other: IntArray
+    """Place in the batch of the profile that it is mixed with."""
+    share: FloatArray
+    """Its own share in the mixture, in [0.5, 1]."""
+
+
+Draw: TypeAlias = dict[str, ProfileDraw]
+"""A batch: its profiles by modality."""
 
 
 class Rows(Protocol):
@@ -59,12 +73,13 @@ class CoupledDataset(Dataset[Batch]):
         return len(self.units)
 
     def __getitem__(self, draw: Draw) -> Batch:
-        profiles = {
-            m: ProfileBatch(torch.from_numpy(np.asarray(self.rows[m][index])), torch.from_numpy(drawn))
-            for m, (index, drawn) in draw.items()
-        }
+        profiles = {}
+        for m, part in draw.items():
+            h = torch.from_numpy(np.asarray(self.rows[m][part.position]))
+            share = torch.from_numpy(part.share)[:, None]
+            profiles[m] = ProfileBatch(torch.lerp(h[part.other], h, share), torch.from_numpy(part.drawn))
         blocks = [
-            {(a, b): table.block(draw[a][0], draw[b][0]) for (a, b), table in tables.items()}
+            {(a, b): table.block(draw[a].position, draw[b].position) for (a, b), table in tables.items()}
             for tables in (self.links, self.matches)
         ]
         return {"profiles": profiles, "links": blocks[0], "matches": blocks[1]}

@@ -1,17 +1,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
 from torch.utils.data import DistributedSampler
 
+from couplevi.dataloaders._dataset import ProfileDraw
 from couplevi.dataloaders._links import gather_rows
 
 if TYPE_CHECKING:
-    from couplevi._types import IntArray, ModalityPair
+    from couplevi._types import BoolArray, FloatArray, IntArray, ModalityPair
     from couplevi.dataloaders._dataset import CoupledDataset, Draw
 
 
@@ -21,6 +22,9 @@ class UnitSampler(DistributedSampler):
     Every unit is drawn once per epoch; batches are of equal size, to within one, and at most `batch_size`. Each
     profile drawn brings up to `n_partners` further profiles, by confidence and without replacement, which lie in the
     same part of the data. All random draws are made here, so that reading a batch needs no random state.
+
+    With `mixup_alpha`, a unit is mixed with another one of the batch that was measured in the same modalities, all
+    its profiles with the same share, so that a mixture is again a pair. Units with links to others are left alone.
 
     Parameters
     ----------
@@ -32,8 +36,11 @@ class UnitSampler(DistributedSampler):
         Largest number of units in a batch.
     n_partners
         Largest number of further partners of a profile.
+    mixup_alpha
+        Concentration, at least 0, of the Beta distribution of the shares: 1 draws any share alike, small values mix
+        little, 0 not at all.
     shuffle
-        Draw in a new order in each epoch; else always in the same order and with the same partners.
+        Draw in a new order in each epoch; else always in the same order with the same partners, unmixed.
     seed
         Together with the epoch it determines all draws.
     num_replicas, rank
@@ -50,6 +57,7 @@ class UnitSampler(DistributedSampler):
         *,
         batch_size: int,
         n_partners: int = 4,
+        mixup_alpha: float = 0.0,
         shuffle: bool = True,
         seed: int = 0,
         num_replicas: int = 1,
@@ -59,7 +67,9 @@ class UnitSampler(DistributedSampler):
         self.units = np.asarray(units)
         self.batch_size = batch_size
         self.n_partners = n_partners
+        self.mixup_alpha = mixup_alpha if shuffle else 0.0
         self._partners = _partner_tables(dataset, self.units)
+        self._mixes = _without_partners(dataset, self._partners)
 
     def __len__(self) -> int:
         return math.ceil(math.ceil(len(self.units) / self.num_replicas) / self.batch_size)
@@ -77,12 +87,33 @@ class UnitSampler(DistributedSampler):
         partners: dict[str, list[IntArray]] = {m: [] for m in drawn}
         for (source, target), matrix in self._partners.items():
             partners[target].append(_draw_partners(matrix, drawn[source], self.n_partners, rng))
+        mate, share = self._mixtures(units, rng)
         draw = {}
-        for m, index in drawn.items():
+        for i, (m, index) in enumerate(drawn.items()):
             further = np.setdiff1d(np.concatenate([index[:0], *partners[m]]), index)
-            is_drawn = np.arange(len(index) + len(further)) < len(index)
-            draw[m] = (np.concatenate([index, further]), is_drawn)
+            place = np.arange(len(index) + len(further))
+            has = table[:, i] >= 0
+            place_of_unit = np.cumsum(has) - 1
+            other, own = place.copy(), np.ones(len(place), dtype=np.float32)
+            other[: len(index)], own[: len(index)] = place_of_unit[mate[has]], share[has]
+            draw[m] = ProfileDraw(np.concatenate([index, further]), place < len(index), other, own)
         return draw
+
+    def _mixtures(self, units: IntArray, rng: np.random.Generator) -> tuple[IntArray, FloatArray]:
+        """For each unit the place of another one, measured in the same modalities, and its own share of at least half.
+
+        Zhang et al., mixup: beyond empirical risk minimization, ICLR 2018.
+        """
+        mate, share = np.arange(len(units)), np.ones(len(units), dtype=np.float32)
+        if not self.mixup_alpha:
+            return mate, share
+        _, pattern = np.unique(self.dataset.units[units] >= 0, axis=0, return_inverse=True)
+        for group in range(pattern.max(initial=-1) + 1):
+            members = np.flatnonzero((pattern.ravel() == group) & self._mixes[units])
+            mate[members] = rng.permutation(members)
+            drawn = rng.beta(self.mixup_alpha, self.mixup_alpha, len(members))
+            share[members] = np.maximum(drawn, 1 - drawn)
+        return mate, share
 
 
 def _partner_tables(dataset: CoupledDataset, units: IntArray) -> dict[ModalityPair, sp.csr_array]:
@@ -103,6 +134,16 @@ def _partner_tables(dataset: CoupledDataset, units: IntArray) -> dict[ModalityPa
             further = sp.csr_array((matrix.data[keep], (row[keep], col[keep])), shape=matrix.shape)
             tables[a, b], tables[b, a] = further, sp.csr_array(further.T)
     return tables
+
+
+def _without_partners(dataset: CoupledDataset, partners: Mapping[ModalityPair, sp.csr_array]) -> BoolArray:
+    """Whether a unit has no link to another one, shape ``(n_units,)``."""
+    alone = np.ones(len(dataset.units), dtype=bool)
+    column = {m: i for i, m in enumerate(dataset.modalities)}
+    for (source, _), matrix in partners.items():
+        profile = dataset.units[:, column[source]]
+        alone &= (profile < 0) | (np.diff(matrix.indptr)[profile] == 0)
+    return alone
 
 
 def _draw_partners(matrix: sp.csr_array, rows: IntArray, k: int, rng: np.random.Generator) -> IntArray:

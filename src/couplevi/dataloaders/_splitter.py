@@ -38,6 +38,8 @@ class CoupledDataSplitter(pl.LightningDataModule):
         Largest number of units in a batch.
     n_partners
         Largest number of further partners of a profile.
+    mixup_alpha
+        How strongly units are mixed in training, see :class:`~couplevi.dataloaders.UnitSampler`.
     shuffle_set_split
         Split at random; else the units are taken in the order of their values.
     distributed_sampler
@@ -55,6 +57,7 @@ class CoupledDataSplitter(pl.LightningDataModule):
         validation_size: float | None = None,
         batch_size: int = 256,
         n_partners: int = 4,
+        mixup_alpha: float = 0.0,
         shuffle_set_split: bool = True,
         distributed_sampler: bool = False,
         load_sparse_tensor: bool = False,
@@ -63,6 +66,7 @@ class CoupledDataSplitter(pl.LightningDataModule):
         self.dataset = dataset
         self.batch_size = batch_size
         self.n_partners = n_partners
+        self.mixup_alpha = mixup_alpha
         self.distributed = distributed_sampler
         self.seed = int(torch.randint(2**31, ()))  # the seed of torch, or of scvi.settings, determines all draws
         n_train, n_validation = set_sizes(len(dataset), train_size, validation_size)
@@ -96,6 +100,7 @@ class CoupledDataSplitter(pl.LightningDataModule):
             np.sort(units),
             batch_size=self.batch_size,
             n_partners=self.n_partners,
+            mixup_alpha=self.mixup_alpha,
             shuffle=shuffle,
             seed=self.seed,
             **processes,

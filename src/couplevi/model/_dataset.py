@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 PAIR_SEPARATOR = "|"
 
 
-def fit_modality(matrix: Matrix, reader: ModalityReader, n_components: int | None) -> Preparation:
+def fit_modality(
+    matrix: Matrix, reader: ModalityReader, n_components: int | None, weights: Literal["communality", "equal"]
+) -> Preparation:
     """Fit scaling and PCA of one modality; constant features are named in a warning and stay constant."""
-    preparation = fit_preparation(matrix, n_components)
+    preparation = fit_preparation(matrix, n_components, weights)
     constant = np.asarray(reader.var_names)[preparation.scale == 0]
     if len(constant):
         warnings.warn(

@@ -36,6 +36,9 @@ class Settings:
         Principal components of the standardised features that each modality is reduced to, at least 1: a number for
         all, or a mapping from modality to number or None. None uses the features themselves, as does a modality with
         no more than that many.
+    feature_weights
+        Weights of the standardised features in the principal components: ``"communality"``, see
+        :func:`~couplevi.preparation.fit_preparation`, or ``"equal"``.
     encoder_widths
         Width of each hidden layer of an encoder: a whole number, or a float that multiplies the number of prepared
         features. A decoder has them in reverse.
@@ -54,6 +57,9 @@ kl_weight
         Largest number of units (pairs or single profiles) drawn per step.
     n_partners
         Largest number of further linked profiles that a profile brings along.
+    mixup_alpha
+        How strongly pairs are mixed with pairs, and single profiles with single profiles, in training, at least 0:
+        shares are drawn from a Beta distribution of this concentration (Zhang et al., 2018); 0 mixes nothing.
     n_steps
         Optimiser steps of a training; None if `max_epochs` is given.
     max_epochs
@@ -71,22 +77,24 @@ kl_weight
 
     n_latent: int = 32
     n_pcs: int | Mapping[str, int | None] | None = DEFAULT_N_PCS
+    feature_weights: Literal["communality", "equal"] = "communality"
     encoder_widths: tuple[int | float, ...] = (256,)
     normalization: Literal["batch", "layer"] = "layer"
     activation: Literal["gelu", "leaky_relu"] = "gelu"
-    dropout_rate: float = 0.5
+    dropout_rate: float = 0.6
     input_dropout_rate: float = 0.2
     reconstruction_weight: float = 1.0
     cross_reconstruction_weight: float = 1.0
     combination_weight: float = 1.0
-    contrastive_weight: float = 0.3
+    contrastive_weight: float = 3.0
     alignment_weight: float = 1.0
     kl_weight: float = 1e-3
     unknown_negative_weight: float = 0.3
     normalize_block: bool = False
     batch_size: int = 256
     n_partners: int = 4
-    n_steps: int | None = 800
+    mixup_alpha: float = 1.0
+    n_steps: int | None = 1600
     max_epochs: int | None = None
     lr: float = 3e-3
     weight_decay: float = 1e-2
@@ -113,8 +121,10 @@ kl_weight
                 check_number(getattr(self, field.name), field.name)
         check_number(self.unknown_negative_weight, "unknown_negative_weight", SMALLEST, 1)
         check_number(self.kl_warmup, "kl_warmup", 0, 1)
+        check_number(self.mixup_alpha, "mixup_alpha")
         for name in ("lr", "gradient_clip"):
             check_number(getattr(self, name), name, SMALLEST)
+        check_option(self.feature_weights, ("communality", "equal"), "feature_weights")
         check_option(self.normalization, ("batch", "layer"), "normalization")
         check_option(self.activation, ("gelu", "leaky_relu"), "activation")
         check_option(self.lr_schedule, ("constant", "one_cycle"), "lr_schedule")
@@ -136,9 +146,10 @@ DEFAULT = Settings()
 PRESETS: Mapping[str, Settings] = MappingProxyType(
     {
         "default": DEFAULT,
-        "integration": replace(DEFAULT, dropout_rate=0.0, input_dropout_rate=0.0),
+        "integration": replace(DEFAULT, dropout_rate=0.0, input_dropout_rate=0.0, mixup_alpha=0.0),
         "paper": Settings(
             n_pcs=512,
+            feature_weights="equal",
             encoder_widths=(2.0, 1.0),
             normalization="batch",
             activation="leaky_relu",
@@ -150,6 +161,7 @@ PRESETS: Mapping[str, Settings] = MappingProxyType(
             kl_weight=0.032,
             normalize_block=True,
             batch_size=512,
+            mixup_alpha=0.0,
             n_steps=None,
             max_epochs=10_000,
             lr=1e-3,
@@ -161,7 +173,7 @@ PRESETS: Mapping[str, Settings] = MappingProxyType(
         ),
     }
 )
-"""``default``: ours. ``integration``: without dropout, reproduces the given pairs as closely as the paper does.
+"""``default``: ours. ``integration``: without dropout and mixing, reproduces the given pairs as closely as the paper does.
 ``paper``: the published architecture, objective and schedule (2,500 to 10,000 epochs)."""
 
 

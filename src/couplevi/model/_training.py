@@ -22,7 +22,7 @@ from couplevi.model._dataset import (
 from couplevi.train import BestWeights, CoupledTrainingPlan, HistoryLogger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from mudata import MuData
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from couplevi.dataloaders import CoupledDataset
     from couplevi.model._reader import ModalityReader
 
+SPLITTER_SETTINGS = ("n_partners", "mixup_alpha")
 PLAN_SETTINGS = ("lr", "weight_decay", "lr_schedule", "kl_warmup", "kl_schedule")
 
 PATIENCE = 45
@@ -124,8 +125,12 @@ class CoupledTrainingMixin(UnsupervisedTrainingMixin):
             validation_size=validation_size,
             shuffle_set_split=shuffle_set_split,
             batch_size=batch_size,
-            datasplitter_kwargs={"n_partners": settings.n_partners, **(datasplitter_kwargs or {}), "dataset": dataset},
-            plan_kwargs={**{name: getattr(settings, name) for name in PLAN_SETTINGS}, **(plan_kwargs or {})},
+            datasplitter_kwargs={
+                **_chosen(settings, SPLITTER_SETTINGS),
+                **(datasplitter_kwargs or {}),
+                "dataset": dataset,
+            },
+            plan_kwargs={**_chosen(settings, PLAN_SETTINGS), **(plan_kwargs or {})},
             **{**trainer, **trainer_kwargs, "callbacks": [*trainer_kwargs.get("callbacks", []), best]},
         )
         if best.failed and not math.isfinite(best.best):
@@ -190,7 +195,8 @@ class CoupledTrainingMixin(UnsupervisedTrainingMixin):
         mdata, readers = self._data(None), self._readers()
         if not self.is_trained_:
             for m, reader in readers.items():
-                self.module.preparation(m).fill(fit_modality(reader.read(mdata), reader, self.n_components_[m]))
+                record = fit_modality(reader.read(mdata), reader, self.n_components_[m], self.settings_.feature_weights)
+                self.module.preparation(m).fill(record)
         self.module.train()
         preparations = {m: self.module.preparation(m).record() for m in readers}
         links, matches = self._links(mdata, "correspondence"), self._links(mdata, "match")
@@ -227,3 +233,7 @@ class CoupledTrainingMixin(UnsupervisedTrainingMixin):
         first, second = sorted((a, b))
         links = self.fitted_links_[PAIR_SEPARATOR.join((first, second))]
         return links if first == a else links[:, ::-1]
+
+
+def _chosen(settings: object, names: Sequence[str]) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in names}

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 class Preparation:
     """Invertible linear map from the features of a modality to what its encoder reads.
 
-    Features are standardised and, if there are `components`, projected on them. The prepared values are divided by
-    one number, their root mean square, so that networks meet the same scale whatever the modality.
+    Features are centred, divided by their scale and, if there are `components`, projected on them. The prepared values
+    are divided by one number, their root mean square, so that networks meet the same scale whatever the modality.
 
     Attributes
     ----------
     mean, scale
-        Mean and standard deviation per feature, shape ``(n_vars,)``. A scale of 0 marks a constant feature: it is
-        ignored on the way in and comes out as its mean.
+        Mean and divisor of each feature, its standard deviation over its weight in the components, shape
+        ``(n_vars,)``. A scale of 0 marks a constant feature: it is ignored on the way in and comes out as its mean.
     components
         Orthonormal rows, shape ``(n_prepared, n_vars)``, or None if the standardised features are used as they are.
     rms
