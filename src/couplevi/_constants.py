@@ -41,12 +41,20 @@ class Key:
         def imputed(key: str, target: str) -> str:
             return f"{key}_{target}"
 
+        @staticmethod
+        def imputed_sd(key: str, target: str) -> str:
+            return f"{key}_{target}_sd"
+
         TRUTH: Final = "latent_true"
 
     class layers:
         @staticmethod
         def imputed(key: str, source: str) -> str:
             return f"{key}_from_{source}"
+
+        @staticmethod
+        def imputed_sd(key: str, source: str) -> str:
+            return f"{key}_from_{source}_sd"
 
         LOG1P: Final = "log1p"
 

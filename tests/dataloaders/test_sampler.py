@@ -142,3 +142,13 @@ def test_nothing_is_mixed_without_alpha_or_in_validation(arguments):
     for draw in UnitSampler(dataset, np.arange(8), batch_size=4, **arguments):
         assert (draw["a"].share == 1).all()
         assert (draw["a"].other == np.arange(4)).all()
+
+
+def test_units_held_back_are_drawn_from_their_epoch_on():
+    dataset = dataset_of(np.eye(20))
+    sampler = UnitSampler(dataset, np.arange(20), batch_size=6, held_back=np.array([3, 7]), release_epoch=2)
+    for epoch, missing in ((0, {3, 7}), (1, {3, 7}), (2, set())):
+        sampler.set_epoch(epoch)
+        draws = list(sampler)
+        assert len(draws) == len(sampler)
+        assert set(range(20)) - {i for d in draws for i in drawn(d, "a")} == missing

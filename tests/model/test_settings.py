@@ -14,7 +14,7 @@ def test_presets_are_those_of_the_design():
     assert paper.cross_reconstruction_weight == paper.contrastive_weight == 0
     assert (paper.feature_weights, paper.mixup_alpha) == ("equal", 0)
     assert (paper.max_epochs, paper.max_epochs * paper.kl_warmup) == (10_000, 2_500)
-    integration = dataclasses.replace(PRESETS["default"], dropout_rate=0.0, input_dropout_rate=0.0, mixup_alpha=0.0)
+    integration = dataclasses.replace(PRESETS["default"], dropout_rate=0.0, input_dropout_rate=0.0)
     assert PRESETS["integration"] == integration
 
 

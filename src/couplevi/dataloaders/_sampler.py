@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class UnitSampler(DistributedSampler):
     """Draws minibatches of units and the partners that they are linked to.
 
-    Every unit is drawn once per epoch; batches are of equal size, to within one, and at most `batch_size`. Each
+    Every unit, but those held back, is drawn once per epoch; batches are of equal size, to within one, and at most `batch_size`. Each
     profile drawn brings up to `n_partners` further profiles, by confidence and without replacement, which lie in the
     same part of the data. All random draws are made here, so that reading a batch needs no random state.
 
@@ -36,6 +36,8 @@ class UnitSampler(DistributedSampler):
         Largest number of units in a batch.
     n_partners
         Largest number of further partners of a profile.
+    held_back, release_epoch
+        Units that are not drawn before that epoch.
     mixup_alpha
         Concentration, at least 0, of the Beta distribution of the shares: 1 draws any share alike, small values mix
         little, 0 not at all.
@@ -58,6 +60,8 @@ class UnitSampler(DistributedSampler):
         batch_size: int,
         n_partners: int = 4,
         mixup_alpha: float = 0.0,
+        held_back: IntArray | None = None,
+        release_epoch: int = 0,
         shuffle: bool = True,
         seed: int = 0,
         num_replicas: int = 1,
@@ -67,6 +71,8 @@ class UnitSampler(DistributedSampler):
         self.units = np.asarray(units)
         self.batch_size = batch_size
         self.n_partners = n_partners
+        self.held_back = np.empty(0, dtype=np.int64) if held_back is None else held_back
+        self.release_epoch = release_epoch
         self.mixup_alpha = mixup_alpha if shuffle else 0.0
         self._partners = _partner_tables(dataset, self.units)
         self._mixes = _without_partners(dataset, self._partners)
@@ -76,7 +82,8 @@ class UnitSampler(DistributedSampler):
 
     def __iter__(self) -> Iterator[Draw]:
         rng = np.random.default_rng((self.seed, self.epoch if self.shuffle else 0))
-        order = rng.permutation(self.units) if self.shuffle else self.units
+        units = np.setdiff1d(self.units, self.held_back) if self.epoch < self.release_epoch else self.units
+        order = rng.permutation(units) if self.shuffle else units
         padded = np.resize(order, math.ceil(len(order) / self.num_replicas) * self.num_replicas)
         for batch in np.array_split(padded[self.rank :: self.num_replicas], len(self)):
             yield self._draw(batch, rng)

@@ -40,6 +40,8 @@ class CoupledDataSplitter(pl.LightningDataModule):
         Largest number of further partners of a profile.
     mixup_alpha
         How strongly units are mixed in training, see :class:`~couplevi.dataloaders.UnitSampler`.
+    n_calibration, release_epoch
+        Number of units of the training set, measured in several modalities, that are not drawn before that epoch.
     shuffle_set_split
         Split at random; else the units are taken in the order of their values.
     distributed_sampler
@@ -58,6 +60,8 @@ class CoupledDataSplitter(pl.LightningDataModule):
         batch_size: int = 256,
         n_partners: int = 4,
         mixup_alpha: float = 0.0,
+        n_calibration: int = 0,
+        release_epoch: int = 0,
         shuffle_set_split: bool = True,
         distributed_sampler: bool = False,
         load_sparse_tensor: bool = False,
@@ -74,6 +78,10 @@ class CoupledDataSplitter(pl.LightningDataModule):
             np.random.default_rng(self.seed).permutation(len(dataset)) if shuffle_set_split else np.arange(len(dataset))
         )
         self.train_idx, self.val_idx, self.test_idx = np.split(order, [n_train, n_train + n_validation])
+        self.release_epoch = release_epoch
+        is_pair = (dataset.units[self.train_idx] >= 0).sum(axis=1) > 1
+        shuffled = np.random.default_rng((self.seed, 1)).permutation(self.train_idx[is_pair])
+        self.calibration_idx = np.sort(shuffled[:n_calibration])
 
     @property
     def n_train(self) -> int:
@@ -86,12 +94,12 @@ class CoupledDataSplitter(pl.LightningDataModule):
         return len(self.val_idx)
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        return self._loader(self.train_idx, shuffle=True)
+        return self._loader(self.train_idx, shuffle=True, held_back=self.calibration_idx)
 
     def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
         return self._loader(self.val_idx, shuffle=False) if self.n_val else []
 
-    def _loader(self, units: IntArray, *, shuffle: bool) -> DataLoader[Batch]:
+    def _loader(self, units: IntArray, *, shuffle: bool, held_back: IntArray | None = None) -> DataLoader[Batch]:
         processes: dict[str, Any] = {}
         if self.distributed:
             processes = {"num_replicas": torch.distributed.get_world_size(), "rank": torch.distributed.get_rank()}
@@ -101,6 +109,8 @@ class CoupledDataSplitter(pl.LightningDataModule):
             batch_size=self.batch_size,
             n_partners=self.n_partners,
             mixup_alpha=self.mixup_alpha,
+            held_back=held_back,
+            release_epoch=self.release_epoch,
             shuffle=shuffle,
             seed=self.seed,
             **processes,

@@ -8,11 +8,14 @@ from couplevi.metrics._imputation import (
     jensen_shannon_distance,
     pearson_per_feature,
 )
+from couplevi.metrics._intervals import interval_coverage, interval_score
 
 __all__ = [
     "auroc_per_feature",
     "binomial_comparison",
     "foscttm",
+    "interval_coverage",
+    "interval_score",
     "jensen_shannon_distance",
     "knn_imputation",
     "label_transfer_accuracy",

@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import math
 import warnings
+from functools import partial
+from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+import torch
+from scipy.stats import norm
 from scvi.model.base import UnsupervisedTrainingMixin
 
+from couplevi._arrays import dense
 from couplevi._validate import check_count, check_option, expected
 from couplevi.dataloaders import CoupledDataSplitter, set_sizes
 from couplevi.model._dataset import (
@@ -19,22 +24,33 @@ from couplevi.model._dataset import (
     fitted_links,
     hashed,
 )
-from couplevi.train import BestWeights, CoupledTrainingPlan, HistoryLogger
+from couplevi.train import BestWeights, Calibration, CoupledTrainingPlan, HistoryLogger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mudata import MuData
+    from torch.distributions import Normal
 
-    from couplevi._types import BoolArray, IntArray, ModalityPair
+    from couplevi._types import BoolArray, FloatArray, IntArray, ModalityPair
     from couplevi.dataloaders import CoupledDataset
     from couplevi.model._reader import ModalityReader
+    from couplevi.preparation import Preparation
 
 SPLITTER_SETTINGS = ("n_partners", "mixup_alpha")
 PLAN_SETTINGS = ("lr", "weight_decay", "lr_schedule", "kl_warmup", "kl_schedule")
 
 PATIENCE = 45
 """Epochs without a better validation loss at which training stops."""
+
+CALIBRATION_END = 0.5
+"""Share of the epochs in which the pairs for calibration are held back."""
+MIN_CALIBRATION, MAX_CALIBRATION = 20, 2_000
+LEVEL = 0.9
+Z = float(norm.ppf((1 + LEVEL) / 2))
+"""A Gaussian stays within so many standard deviations with that probability."""
+N_SAMPLES = 16
+"""Samples of the posterior that the variance of an imputation is taken over."""
 
 REMEDY = "Look for extreme values in the data, or lower the learning rate: `plan_kwargs={'lr': 1e-4}`."
 
@@ -54,6 +70,7 @@ class CoupledTrainingMixin(UnsupervisedTrainingMixin):
     _readers: Callable[[], dict[str, ModalityReader]]
     _check_if_trained: Callable[..., None]
     is_trained_: bool
+    device: torch.device
     _links: Callable[[MuData, str], dict[ModalityPair, sp.csr_array]]
 
     def train(
@@ -115,7 +132,10 @@ class CoupledTrainingMixin(UnsupervisedTrainingMixin):
         if early_stopping and not has_validation:
             raise ValueError(expected("validation units for early stopping", "none", "Pass `train_size=0.9`."))
         stops_early = has_validation if early_stopping is None else early_stopping
-        trainer, best = self._trainer_arguments(max_epochs, has_validation, stops_early)
+        release_epoch = math.floor(CALIBRATION_END * max_epochs)
+        trainer, best = self._trainer_arguments(max_epochs, has_validation, stops_early, release_epoch)
+        n_calibration = 0 if self.is_trained_ else self._n_calibration(dataset, release_epoch)
+        calibration = Calibration(partial(self._calibrate, dataset, order))
         was_trained = self.is_trained_
         super().train(
             max_epochs=max_epochs,
@@ -127,11 +147,13 @@ class CoupledTrainingMixin(UnsupervisedTrainingMixin):
             batch_size=batch_size,
             datasplitter_kwargs={
                 **_chosen(settings, SPLITTER_SETTINGS),
+                "n_calibration": n_calibration,
+                "release_epoch": release_epoch,
                 **(datasplitter_kwargs or {}),
                 "dataset": dataset,
             },
             plan_kwargs={**_chosen(settings, PLAN_SETTINGS), **(plan_kwargs or {})},
-            **{**trainer, **trainer_kwargs, "callbacks": [*trainer_kwargs.get("callbacks", []), best]},
+            **{**trainer, **trainer_kwargs, "callbacks": [*trainer_kwargs.get("callbacks", []), best, calibration]},
         )
         if best.failed and not math.isfinite(best.best):
             self.is_trained_ = was_trained
@@ -202,8 +224,57 @@ class CoupledTrainingMixin(UnsupervisedTrainingMixin):
         links, matches = self._links(mdata, "correspondence"), self._links(mdata, "match")
         return coupled_dataset(mdata, readers, preparations, links, matches)
 
+    def _n_calibration(self, dataset: CoupledDataset, release_epoch: int) -> int:
+        """Number of pairs to hold back; 0 where these would be too few, or there is no epoch before or after."""
+        n_pairs = int(((dataset.units >= 0).sum(axis=1) > 1).sum())
+        if not self.settings_.calibration_size or not release_epoch or n_pairs < 4 * MIN_CALIBRATION:
+            return 0
+        return min(max(round(self.settings_.calibration_size * n_pairs), MIN_CALIBRATION), MAX_CALIBRATION)
+
+    @torch.inference_mode()
+    def _calibrate(
+        self, dataset: CoupledDataset, order: Mapping[str, IntArray], held_back: IntArray, trained_on: IntArray
+    ) -> None:
+        """Residual variance of each modality predicted from each other.
+
+        The residuals of the pairs trained on, of which there are many, give each feature's share; those of the pairs
+        held back, by how much all are too small. Both are measured by what 90 % of the absolute residuals stay below,
+        so that outliers do not widen the intervals of all.
+        """
+        self.module.eval()
+        some = np.random.default_rng(0).permutation(trained_on)[:MAX_CALIBRATION]
+        for source, target in permutations(dataset.modalities, 2):
+            fitted, unseen = (self._residuals(dataset, order, units, source, target) for units in (some, held_back))
+            if len(unseen) < MIN_CALIBRATION or len(fitted) < MIN_CALIBRATION:
+                continue
+            scale = np.quantile(fitted, LEVEL, axis=0) / Z
+            varies = scale > 0
+            inflation = np.quantile(unseen[:, varies] / scale[varies], LEVEL) / Z if varies.any() else 1.0
+            variance = torch.from_numpy(np.square(scale * inflation))
+            self.module.residual_variance(source, target).copy_(variance)
+
+    def _residuals(
+        self, dataset: CoupledDataset, order: Mapping[str, IntArray], units: IntArray, source: str, target: str
+    ) -> FloatArray:
+        """Absolute errors in the units of the target, for the units measured in both modalities."""
+        table = dict(zip(dataset.modalities, dataset.units[units].T, strict=True))
+        both = (table[source] >= 0) & (table[target] >= 0)
+        h = torch.from_numpy(np.asarray(dataset.rows[source][table[source][both]]))
+        imputed = self.module.decode(target, self.module.encode(source, h.to(self.device)).loc).mean.cpu().numpy()
+        profiles = self._data(None)[target][order[target][table[target][both]]]
+        measured = dense(self._readers()[target].read(profiles))
+        return np.abs(measured - self.module.preparation(target).record().inverse(imputed))
+
+    def _predict(self, target: str, preparation: Preparation, q: Normal) -> tuple[FloatArray, FloatArray]:
+        """Features decoded from the mean latent, and their variance over the posterior, in the units of the target."""
+        mean = preparation.inverse(self.module.decode(target, q.loc).mean.cpu().numpy())
+        squares = np.zeros_like(mean)
+        for sample in self.module.decoded_samples(target, q, N_SAMPLES):
+            squares += np.square(preparation.inverse(sample.cpu().numpy()) - mean)
+        return mean, squares / N_SAMPLES
+
     def _trainer_arguments(
-        self, max_epochs: int, has_validation: bool, stops_early: bool
+        self, max_epochs: int, has_validation: bool, stops_early: bool, release_epoch: int
     ) -> tuple[dict[str, Any], BestWeights]:
         """Defaults of the trainer, and the callback that keeps the best weights."""
         arguments: dict[str, Any] = {
@@ -216,7 +287,7 @@ class CoupledTrainingMixin(UnsupervisedTrainingMixin):
         patience = PATIENCE if stops_early else self.settings_.patience
         if patience is None:
             return arguments, BestWeights("train_loss")
-        warmup = math.ceil(self.settings_.kl_warmup * max_epochs)
+        warmup = max(math.ceil(self.settings_.kl_warmup * max_epochs), release_epoch if stops_early else 0)
         monitor = "validation_loss" if stops_early else "train_loss"
         arguments |= {
             "early_stopping": True,

@@ -265,7 +265,13 @@ class JAMIE(SaveLoadMixin, CoupledTrainingMixin, BaseModelClass):
 
     @torch.inference_mode()
     def impute(
-        self, *, source: str, target: str, adata: AnnData | MuData | None = None, batch_size: int | None = None
+        self,
+        *,
+        source: str,
+        target: str,
+        adata: AnnData | MuData | None = None,
+        return_sd: bool = False,
+        batch_size: int | None = None,
     ) -> AnnData:
         """Predict one modality from another: the target's decoder applied to the mean latent of the source.
 
@@ -275,18 +281,23 @@ class JAMIE(SaveLoadMixin, CoupledTrainingMixin, BaseModelClass):
             Modality that was measured, and the one to predict.
         adata
             New data: a MuData with the source, or an AnnData of the source alone. None takes the model's data.
+        return_sd
+            Add predictive standard deviations: what the latents leave unexplained, measured per feature on pairs that
+            were held back in the first half of training, plus the spread of the posterior, propagated by sampling.
+            Approximate, for cells never seen; ``X +- 1.645 sd`` holds about 90 % of the measured values.
         batch_size
             Profiles imputed at a time; None is 4,096. The result does not depend on it.
 
         Returns
         -------
         AnnData of all cells of the source (with their ``obs``) by the features of the target, ``X`` in the units of
-        the target's registered values, float32.
+        the target's registered values, float32; with `return_sd` also ``layers["sd"]``, at least 0, in the same
+        units.
 
         Raises
         ------
         RuntimeError
-            If the model is not trained.
+            If the model is not trained, or `return_sd` is asked of one that could not hold back enough pairs.
         KeyError
             If a modality, its layer or representation is missing.
         ValueError
@@ -299,11 +310,26 @@ class JAMIE(SaveLoadMixin, CoupledTrainingMixin, BaseModelClass):
         if source == target:
             raise ValueError(expected("`target` to differ from `source`", repr(target)))
         preparation = self.module.preparation(target).record()
+        residual = self.module.residual_variance(source, target).cpu().numpy()
+        if return_sd and not self.has_sd(source, target):
+            remedy = (
+                "It takes 80 pairs, 2 epochs and `calibration_size` above 0. Leave `return_sd` out, or train again."
+            )
+            raise RuntimeError(expected("a model with calibrated standard deviations", "one without", remedy))
+        layers = {"sd": np.empty((profiles.n_obs, preparation.n_vars), dtype=np.float32)} if return_sd else {}
         imputed = np.empty((profiles.n_obs, preparation.n_vars), dtype=np.float32)
         for rows, _, q in self._posteriors(profiles, source, batch_size):
-            imputed[rows] = preparation.inverse(self.module.decode(target, q.loc).mean.cpu().numpy())
+            if return_sd:
+                imputed[rows], variance = self._predict(target, preparation, q)
+                layers["sd"][rows] = np.sqrt(variance + residual)
+            else:
+                imputed[rows] = preparation.inverse(self.module.decode(target, q.loc).mean.cpu().numpy())
         var = pd.DataFrame(index=pd.Index(self.var_names_[target]))
-        return ad.AnnData(imputed, obs=profiles.obs.copy(), var=var)
+        return ad.AnnData(imputed, obs=profiles.obs.copy(), var=var, layers=layers)
+
+    def has_sd(self, source: str, target: str) -> bool:
+        """Whether :meth:`impute` can give standard deviations of `target` predicted from `source`."""
+        return not self.module.residual_variance(source, target).isnan().any()
 
     def get_reconstruction_error(
         self, adata: MuData | None = None, *, batch_size: int | None = None

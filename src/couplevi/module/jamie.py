@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import permutations
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -82,6 +83,9 @@ class JAMIEModule(BaseModuleClass):
             Decoder(n_latent, widths[m][::-1], GaussianHead(widths[m][0], p.n_prepared), **hidden)
             for m, p in preparations.items()
         )
+        for source, target in permutations(self.index, 2):
+            unknown = torch.full((modalities[target][0],), math.nan)
+            self.register_buffer(self._residual_name(source, target), unknown)
         self.log_aggregation_weights = nn.Parameter(torch.zeros(len(self.index)))
         self.temperature_logit = nn.Parameter(torch.tensor(math.log(2.0)))  # a temperature of 1
 
@@ -94,6 +98,19 @@ class JAMIEModule(BaseModuleClass):
     def preparation(self, modality: str) -> PreparationBuffers:
         """Scaling and PCA of a modality."""
         return cast("PreparationBuffers", self.preparations[self.index[modality]])
+
+    def _residual_name(self, source: str, target: str) -> str:
+        return f"residual_variance_{self.index[source]}_{self.index[target]}"
+
+    def residual_variance(self, source: str, target: str) -> torch.Tensor:
+        """Buffer of the variance that latents leave unexplained, per feature of the target; NaN before calibration."""
+        return cast("torch.Tensor", getattr(self, self._residual_name(source, target)))
+
+    def decoded_samples(self, target: str, q: Normal, n_samples: int) -> Iterator[torch.Tensor]:
+        """Means decoded from samples of the posterior, the same standard normal draws for every profile and call."""
+        noise = torch.randn(n_samples, self.n_latent, generator=torch.Generator().manual_seed(0)).to(q.loc)
+        for draw in noise:
+            yield self.decode(target, q.loc + q.scale * draw).mean
 
     def aggregation_weights(self) -> dict[str, torch.Tensor]:
         """Positive weight ``w`` of each modality in an average over linked latents."""

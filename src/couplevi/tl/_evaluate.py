@@ -88,6 +88,9 @@ def evaluate(
     - ``"pearson"`` and ``"auroc"`` (means over features, larger is better), ``"pearson_median"``,
       ``"relative_rmse"`` (error relative to predicting each feature's mean over these cells, smaller is better) and,
       with labels, ``"jensen_shannon"`` (mean over features and types, smaller is better);
+    - ``"coverage_90"`` (mean over features of the share of measured values inside 90 % intervals) and
+      ``"interval_score_90"`` (in standard deviations of the feature, smaller is better), if the model gives standard
+      deviations;
     - with baselines ``"features_won_against_knn"`` by correlation, and ``"p_value_against_knn"`` of that.
 
     Raises
@@ -183,7 +186,8 @@ def _imputation(
 ) -> list[tuple]:
     query = mdata[source][cells.names]
     measured = dense(model.reader(target).read(mdata[target][cells.names]))
-    imputed = {type(model).__name__: model.impute(source=source, target=target, adata=query).X}
+    predicted = model.impute(source=source, target=target, adata=query, return_sd=model.has_sd(source, target))
+    imputed = {type(model).__name__: predicted.X}
     for baseline in baselines:
         options = {"n_neighbors": n_neighbors} if baseline == "knn" else {}
         imputed[baseline] = _baseline(model, source, target, query, BASELINES[baseline], options)
@@ -200,6 +204,8 @@ def _imputation(
         if known.any():
             distance = metrics.jensen_shannon_distance(measured[known], values[known], cells.labels[known])  # type: ignore[index]
             scores["jensen_shannon"] = distance.mean()
+        if method not in baselines and "sd" in predicted.layers:
+            scores |= _interval_scores(measured, values, predicted.layers["sd"])
         for baseline in baselines if method not in baselines else ():
             comparison = metrics.binomial_comparison(correlation[method], correlation[baseline])
             scores[f"features_won_against_{baseline}"] = comparison.wins
@@ -233,6 +239,14 @@ def _baseline(
     new = prepare.transform(model.reader(source).read(query))
     learned = prepare.transform(x), standardise.transform(y)
     return standardise.inverse(method(*learned, new, confidence=np.minimum(confidence[rows], 1), **options))
+
+
+def _interval_scores(measured: FloatArray, imputed: FloatArray, sd: FloatArray) -> dict[str, float]:
+    spread = measured.std(axis=0)
+    varies = spread > 0
+    score = metrics.interval_score(measured, imputed, sd)[varies] / spread[varies]
+    coverage = metrics.interval_coverage(measured, imputed, sd)[varies]
+    return {"coverage_90": _over_features(np.mean, coverage), "interval_score_90": _over_features(np.mean, score)}
 
 
 def _over_features(summarise: Callable[..., Any], scores: FloatArray) -> float:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from mudata import MuData
 
+    from couplevi._types import FloatArray
     from couplevi.model import JAMIE
 
 
@@ -22,6 +23,7 @@ def impute(
     *,
     source: str,
     target: str,
+    return_sd: bool = False,
     as_modality: bool = False,
     key_added: str = "jamie",
 ) -> None:
@@ -35,6 +37,8 @@ def impute(
         Fitted model.
     source, target
         Modality to predict from, and the one to predict.
+    return_sd
+        Also write predictive standard deviations, see :meth:`couplevi.model.JAMIE.impute`.
     as_modality
         Also add the imputed values as a modality of their own, for differential expression and plots.
     key_added
@@ -49,6 +53,7 @@ def impute(
     - ``mdata[t].layers["jamie_from_{s}"]``, shape ``(n_t, n_vars_t)``, where `mdata` has the target and its features
       were registered from ``X`` or a layer: the same values beside the measured ones, NaN for cells without the
       source and for features that the model does not know;
+    - ``"jamie_{t}_sd"`` and ``"jamie_from_{s}_sd"`` beside these two, with `return_sd`: standard deviations;
     - modality ``"{t}_from_{s}"``, with `as_modality`. Matrices in ``mdata.obsp`` stay as they are.
 
     Raises
@@ -69,15 +74,24 @@ def impute(
     ((75, 40), (75, 40))
     """
     check_modality(check_mudata(mdata), source, "source")
-    imputed = model.impute(source=source, target=target, adata=mdata)
-    beside = _beside_measured(mdata[target], imputed) if target in mdata.mod else None
+    imputed = model.impute(source=source, target=target, adata=mdata, return_sd=return_sd)
+    values = {(Key.obsm.imputed(key_added, target), Key.layers.imputed(key_added, source)): imputed.X}
+    if return_sd:
+        slots = Key.obsm.imputed_sd(key_added, target), Key.layers.imputed_sd(key_added, source)
+        values[slots] = imputed.layers["sd"]
+    beside = {
+        layer: _beside_measured(mdata[target], imputed, x)
+        for (_, layer), x in values.items()
+        if target in mdata.mod and mdata[target].var_names.isin(imputed.var_names).any()
+    }
     name = Key.mod.imputed(source, target)
     if as_modality and name in mdata.mod and key_added not in mdata[name].uns:
         raise ValueError(expected(f"no modality {name!r} but an imputed one", "a measured one", "Rename it first."))
 
-    mdata[source].obsm[Key.obsm.imputed(key_added, target)] = imputed.X.copy()
-    if beside is not None:
-        mdata[target].layers[Key.layers.imputed(key_added, source)] = beside
+    for (slot, _), x in values.items():
+        mdata[source].obsm[slot] = x.copy()
+    for layer, x in beside.items():
+        mdata[target].layers[layer] = x
     names = mdata.uns.setdefault(key_added, {}).setdefault(Key.uns.VAR_NAMES, {})
     names[target] = list(imputed.var_names)
     if as_modality:
@@ -89,13 +103,11 @@ def impute(
             mdata.update()
 
 
-def _beside_measured(profiles: AnnData, imputed: AnnData) -> np.ndarray | None:
-    """Imputed values in the rows and columns of the measured ones; None if they have no feature in common."""
+def _beside_measured(profiles: AnnData, imputed: AnnData, values: FloatArray) -> FloatArray:
+    """Imputed `values` in the rows and columns of the measured ones."""
     rows = imputed.obs_names.get_indexer(profiles.obs_names)
     columns = imputed.var_names.get_indexer(profiles.var_names)
-    if (columns < 0).all():
-        return None
-    values = np.full(profiles.shape, np.nan, dtype=np.float32)
+    beside = np.full(profiles.shape, np.nan, dtype=np.float32)
     known = np.ix_(rows >= 0, columns >= 0)
-    values[known] = imputed.X[np.ix_(rows[rows >= 0], columns[columns >= 0])]
-    return values
+    beside[known] = values[np.ix_(rows[rows >= 0], columns[columns >= 0])]
+    return beside

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from lightning.pytorch.callbacks import Callback
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
+
+    from couplevi._types import IntArray
 
 
 class BestWeights(Callback):
@@ -59,3 +63,22 @@ class BestWeights(Callback):
         if finite and math.isfinite(value) and (epoch <= self.warmup_epochs or value < self.best):
             self.best = value
             self._state = copy.deepcopy(pl_module.module.state_dict())
+
+
+class Calibration(Callback):
+    """Measures, on units that were held back so far, how far predictions are off; they are trained on from then on.
+
+    Parameters
+    ----------
+    measure
+        Called once with these units and those trained on so far, rows of ``dataset.units``.
+    """
+
+    def __init__(self, measure: Callable[[IntArray, IntArray], None]) -> None:
+        self.measure = measure
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        if trainer.current_epoch == data.release_epoch and len(data.calibration_idx):
+            self.measure(data.calibration_idx, np.setdiff1d(data.train_idx, data.calibration_idx))
+            pl_module.train()

@@ -1,0 +1,90 @@
+"""Measures of predictive intervals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import norm
+
+from couplevi._validate import expected
+
+if TYPE_CHECKING:
+    from couplevi._types import FloatArray
+
+
+def interval_coverage(measured: ArrayLike, imputed: ArrayLike, sd: ArrayLike, level: float = 0.9) -> FloatArray:
+    """Share of the measured values of each feature inside ``imputed +- z sd``.
+
+    Parameters
+    ----------
+    measured, imputed, sd
+        The same cells and features, shape ``(n_cells, n_features)``; `sd` may be of any shape that broadcasts to it,
+        at least 0.
+    level
+        Share that Gaussian intervals of that level hold, in (0, 1); 0.9 makes ``z`` 1.645.
+
+    Returns
+    -------
+    Shape ``(n_features,)``, in [0, 1]; close to `level` is good.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ, a standard deviation is negative, or the level is not in (0, 1).
+
+    Examples
+    --------
+    >>> import couplevi as cvi
+    >>> cvi.metrics.interval_coverage([[0.0], [1.0], [5.0]], [[0.0], [0.0], [0.0]], 1.0)
+    array([0.66666667])
+    """
+    y, low, high = _interval(measured, imputed, sd, level)
+    return ((y >= low) & (y <= high)).mean(axis=0)
+
+
+def interval_score(measured: ArrayLike, imputed: ArrayLike, sd: ArrayLike, level: float = 0.9) -> FloatArray:
+    """Mean interval score of each feature: width, plus a penalty for what lies outside. Smaller is better.
+
+    Parameters
+    ----------
+    measured, imputed, sd, level
+        As for :func:`interval_coverage`.
+
+    Returns
+    -------
+    Shape ``(n_features,)``, at least 0, in the units of each feature.
+
+    Raises
+    ------
+    ValueError
+        As :func:`interval_coverage`.
+
+    References
+    ----------
+    Gneiting and Raftery, Strictly proper scoring rules, prediction, and estimation, JASA 2007, equation 43.
+
+    Examples
+    --------
+    >>> import couplevi as cvi
+    >>> cvi.metrics.interval_score([[0.0], [4.0]], [[0.0], [0.0]], 1.0, level=0.6826894921370859).round(2)
+    array([11.45])
+    """
+    y, low, high = _interval(measured, imputed, sd, level)
+    outside = np.maximum(low - y, 0) + np.maximum(y - high, 0)
+    return (high - low + 2 / (1 - level) * outside).mean(axis=0)
+
+
+def _interval(
+    measured: ArrayLike, imputed: ArrayLike, sd: ArrayLike, level: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    y, mean, scale = (np.asarray(x, dtype=np.float64) for x in (measured, imputed, sd))
+    if y.shape != mean.shape or y.ndim != 2 or len(y) == 0:
+        raise ValueError(expected("two matrices of the same cells and features", f"shapes {y.shape} and {mean.shape}"))
+    if (scale < 0).any():
+        raise ValueError(expected("standard deviations of at least 0", f"{scale.min():g}"))
+    if not 0 < level < 1:
+        raise ValueError(expected("`level` to be above 0 and below 1", level))
+    half = norm.ppf((1 + level) / 2) * np.broadcast_to(scale, y.shape)
+    return y, mean - half, mean + half
