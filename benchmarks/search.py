@@ -1,6 +1,6 @@
 """Search for the default preset with Ray Tune, by cross-validation inside the training cells of several data sets.
 
-    pip install "ray[tune]"
+    pip install "couplevi[search]"
     python -m benchmarks.search --data DIR --trials 20 --out search.csv
 
 The held-out 20 % of each set is never read. What was tried, and every scoring of the held-out cells, is listed in

@@ -1,6 +1,6 @@
 """Table and figure for the documentation from the rows of `benchmarks.quality`.
 
-    python -m benchmarks.summary results.csv --table table.md --figure docs/_static/benchmarks.png
+python -m benchmarks.summary results.csv --table table.md --figure docs/_static/benchmarks.png
 """
 
 from __future__ import annotations
@@ -55,7 +55,10 @@ def _figure(means: pd.DataFrame) -> mpl.figure.Figure:
     several = means.groupby("data")["known"].nunique()
     names = [name for name in means["data"].unique() if several[name] > 1]
     figure, axes = plt.subplots(2, len(names), figsize=(4.2 * len(names), 6.4), squeeze=False, layout="constrained")
-    labels = (("forward_r", "held-out r (larger is better)"), ("held_out_foscttm", "held-out FOSCTTM (smaller is better)"))
+    labels = (
+        ("forward_r", "held-out r (larger is better)"),
+        ("held_out_foscttm", "held-out FOSCTTM (smaller is better)"),
+    )
     for row, (column, label) in zip(axes, labels, strict=True):
         for ax, name in zip(row, names, strict=True):
             for color, method in enumerate(LINES):
