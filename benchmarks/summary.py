@@ -54,7 +54,9 @@ def _figure(means: pd.DataFrame) -> mpl.figure.Figure:
     """Held-out imputation and alignment against the share of known pairs, where several shares were run."""
     several = means.groupby("data")["known"].nunique()
     names = [name for name in means["data"].unique() if several[name] > 1]
-    figure, axes = plt.subplots(2, len(names), figsize=(4.2 * len(names), 6.4), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(
+        2, len(names), figsize=(max(5.5, 4.2 * len(names)), 7), squeeze=False, layout="constrained"
+    )
     labels = (
         ("forward_r", "held-out r (larger is better)"),
         ("held_out_foscttm", "held-out FOSCTTM (smaller is better)"),
@@ -67,7 +69,7 @@ def _figure(means: pd.DataFrame) -> mpl.figure.Figure:
                     ax.plot(line["known"] * 100, line[column], "o-", color=f"C{color}", label=method, markersize=4)
             ax.set(title=name, xlabel="% of the pairs known", ylabel=label)
     handles = {text: line for ax in axes.ravel() for line, text in zip(*ax.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
