@@ -41,7 +41,7 @@ def main() -> None:
 def _table(means: pd.DataFrame) -> str:
     lines = []
     for (data, known), part in means.groupby(["data", "known"], sort=False):
-        lines += [f"### {data}, {known:.0%} of the pairs known", ""]
+        lines += [f"## {data}, {known:.0%} of the pairs known", ""]
         lines += ["| " + " | ".join(["method", *SHOWN.values()]) + " |", "|" + "---|" * (len(SHOWN) + 1)]
         for row in part.itertuples():
             values = ["" if pd.isna(v := getattr(row, name)) else f"{v:.3g}" for name in SHOWN]
