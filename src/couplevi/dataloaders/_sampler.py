@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 class UnitSampler(DistributedSampler):
     """Draws minibatches of units and the partners that they are linked to.
 
-    Every unit, but those held back, is drawn once per epoch; batches are of equal size, to within one, and at most `batch_size`. Each
-    profile drawn brings up to `n_partners` further profiles, by confidence and without replacement, which lie in the
-    same part of the data. All random draws are made here, so that reading a batch needs no random state.
+    Every unit, but those held back, is drawn once per epoch; batches are of equal size, to within one, and at most
+    `batch_size`. Each profile drawn brings up to `n_partners` further profiles, by confidence and without replacement,
+    which lie in the same part of the data. All random draws are made here, so that reading a batch needs no random
+    state.
 
     With `mixup_alpha`, a unit is mixed with another one of the batch that was measured in the same modalities, all
     its profiles with the same share, so that a mixture is again a pair. Units with links to others are left alone.

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from couplevi._types import BoolArray, FloatArray, IntArray, ModalityPair
     from couplevi.dataloaders import CoupledDataset
     from couplevi.model._reader import ModalityReader
-    from couplevi.preparation import Preparation
 
 SPLITTER_SETTINGS = ("n_partners", "mixup_alpha")
 PLAN_SETTINGS = ("lr", "weight_decay", "lr_schedule", "kl_warmup", "kl_schedule")
@@ -260,18 +259,21 @@ class CoupledTrainingMixin(UnsupervisedTrainingMixin):
         table = dict(zip(dataset.modalities, dataset.units[units].T, strict=True))
         both = (table[source] >= 0) & (table[target] >= 0)
         h = torch.from_numpy(np.asarray(dataset.rows[source][table[source][both]]))
-        imputed = self.module.decode(target, self.module.encode(source, h.to(self.device)).loc).mean.cpu().numpy()
+        imputed = self._decoded(target, self.module.encode(source, h.to(self.device)).loc)
         profiles = self._data(None)[target][order[target][table[target][both]]]
         measured = dense(self._readers()[target].read(profiles))
-        return np.abs(measured - self.module.preparation(target).record().inverse(imputed))
+        return np.abs(measured - imputed)
 
-    def _predict(self, target: str, preparation: Preparation, q: Normal) -> tuple[FloatArray, FloatArray]:
-        """Features decoded from the mean latent, and their variance over the posterior, in the units of the target."""
-        mean = preparation.inverse(self.module.decode(target, q.loc).mean.cpu().numpy())
+    def _decoded(self, target: str, z: torch.Tensor) -> FloatArray:
+        """Features decoded from latents, in the units of the target."""
+        return self.module.preparation(target).record().inverse(self.module.decode(target, z).mean.cpu().numpy())
+
+    def _posterior_variance(self, target: str, q: Normal, mean: FloatArray) -> FloatArray:
+        """Variance over the posterior of the decoded features, around those decoded from its mean."""
         squares = np.zeros_like(mean)
-        for sample in self.module.decoded_samples(target, q, N_SAMPLES):
-            squares += np.square(preparation.inverse(sample.cpu().numpy()) - mean)
-        return mean, squares / N_SAMPLES
+        for z in self.module.latent_samples(q, N_SAMPLES):
+            squares += np.square(self._decoded(target, z) - mean)
+        return squares / N_SAMPLES
 
     def _trainer_arguments(
         self, max_epochs: int, has_validation: bool, stops_early: bool, release_epoch: int

@@ -309,21 +309,18 @@ class JAMIE(SaveLoadMixin, CoupledTrainingMixin, BaseModelClass):
         self.reader(target, "target")
         if source == target:
             raise ValueError(expected("`target` to differ from `source`", repr(target)))
-        preparation = self.module.preparation(target).record()
         residual = self.module.residual_variance(source, target).cpu().numpy()
         if return_sd and not self.has_sd(source, target):
             remedy = (
                 "It takes 80 pairs, 2 epochs and `calibration_size` above 0. Leave `return_sd` out, or train again."
             )
             raise RuntimeError(expected("a model with calibrated standard deviations", "one without", remedy))
-        layers = {"sd": np.empty((profiles.n_obs, preparation.n_vars), dtype=np.float32)} if return_sd else {}
-        imputed = np.empty((profiles.n_obs, preparation.n_vars), dtype=np.float32)
+        imputed = np.empty((profiles.n_obs, len(residual)), dtype=np.float32)
+        layers = {"sd": np.empty_like(imputed)} if return_sd else {}
         for rows, _, q in self._posteriors(profiles, source, batch_size):
+            imputed[rows] = mean = self._decoded(target, q.loc)
             if return_sd:
-                imputed[rows], variance = self._predict(target, preparation, q)
-                layers["sd"][rows] = np.sqrt(variance + residual)
-            else:
-                imputed[rows] = preparation.inverse(self.module.decode(target, q.loc).mean.cpu().numpy())
+                layers["sd"][rows] = np.sqrt(self._posterior_variance(target, q, mean) + residual)
         var = pd.DataFrame(index=pd.Index(self.var_names_[target]))
         return ad.AnnData(imputed, obs=profiles.obs.copy(), var=var, layers=layers)
 

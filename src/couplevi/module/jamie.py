@@ -106,11 +106,11 @@ class JAMIEModule(BaseModuleClass):
         """Buffer of the variance that latents leave unexplained, per feature of the target; NaN before calibration."""
         return cast("torch.Tensor", getattr(self, self._residual_name(source, target)))
 
-    def decoded_samples(self, target: str, q: Normal, n_samples: int) -> Iterator[torch.Tensor]:
-        """Means decoded from samples of the posterior, the same standard normal draws for every profile and call."""
+    def latent_samples(self, q: Normal, n_samples: int) -> Iterator[torch.Tensor]:
+        """Samples of the posterior, the same standard normal draws for every profile and call."""
         noise = torch.randn(n_samples, self.n_latent, generator=torch.Generator().manual_seed(0)).to(q.loc)
         for draw in noise:
-            yield self.decode(target, q.loc + q.scale * draw).mean
+            yield q.loc + q.scale * draw
 
     def aggregation_weights(self) -> dict[str, torch.Tensor]:
         """Positive weight ``w`` of each modality in an average over linked latents."""

@@ -201,8 +201,8 @@ def _imputation(
             "auroc": _over_features(np.mean, metrics.auroc_per_feature(measured, values)),
             "relative_rmse": _relative_rmse(measured, values),
         }
-        if known.any():
-            distance = metrics.jensen_shannon_distance(measured[known], values[known], cells.labels[known])  # type: ignore[index]
+        if cells.labels is not None and known.any():
+            distance = metrics.jensen_shannon_distance(measured[known], values[known], cells.labels[known])
             scores["jensen_shannon"] = distance.mean()
         if method not in baselines and "sd" in predicted.layers:
             scores |= _interval_scores(measured, values, predicted.layers["sd"])

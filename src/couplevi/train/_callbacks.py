@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class BestWeights(Callback):
     """Remembers the weights of the epoch with the lowest loss and returns to them if training fails.
 
-    If the training loss or a weight turns NaN or infinite, training stops, `failed` is set and the best weights so far (those
-    before training if there are none, with `best` infinite) are restored. With `restore`, they are restored at the
-    end of any training.
+    If the training loss or a weight turns NaN or infinite, training stops, `failed` is set and the best weights so far
+    (those before training if there are none, with `best` infinite) are restored. With `restore`, they are restored at
+    the end of any training.
 
     Parameters
     ----------
