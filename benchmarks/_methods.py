@@ -9,6 +9,7 @@ from functools import partial
 
 import anndata as ad
 import numpy as np
+import scipy.sparse as sp
 import scvi
 import torch
 from scipy.linalg import orthogonal_procrustes
@@ -92,7 +93,7 @@ def multivi(task: Task, seed: int) -> Result:
         mdata["atac"].X = (mdata["atac"].X > 0).astype(np.float32)
         scvi.model.MULTIVI.setup_mudata(mdata, modalities={"rna_layer": "rna", "atac_layer": "atac"})
     model = scvi.model.MULTIVI(train, n_genes=train["rna"].n_vars, n_regions=train["atac"].n_vars)
-    model.train(max_epochs=60, batch_size=256, enable_progress_bar=False)
+    model.train(enable_progress_bar=False)  # as its authors set it: up to 500 epochs, stopped early
     kinds = ("expression", "accessibility")
     order = kinds if task.modalities[0] == "rna" else kinds[::-1]
     parts = {"train": train, "test": test}
@@ -105,13 +106,14 @@ def totalvi(task: Task, seed: int) -> Result:
     """Proteins of the test cells are given as missing."""
     scvi.settings.seed = seed
     cells = ad.concat({"train": task.train["rna"], "test": task.test["rna"]}, label="part")
-    proteins = np.concatenate([np.asarray(task.train["protein"].X.todense()), np.zeros(task.test["protein"].shape)])
-    cells.obsm["protein"] = proteins
+    counts = task.train["protein"].X
+    counts = counts.toarray() if sp.issparse(counts) else np.asarray(counts)
+    cells.obsm["protein"] = np.concatenate([counts, np.zeros(task.test["protein"].shape)])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         scvi.model.TOTALVI.setup_anndata(cells, protein_expression_obsm_key="protein", batch_key="part")
         model = scvi.model.TOTALVI(cells)
-        model.train(max_epochs=112, enable_progress_bar=False)
+        model.train(enable_progress_bar=False)  # as its authors set it: up to 400 epochs, stopped early
         test = np.flatnonzero(cells.obs["part"] == "test")
         _, protein = model.get_normalized_expression(
             indices=test, transform_batch="train", include_protein_background=True, n_samples=10, return_numpy=True

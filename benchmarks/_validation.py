@@ -17,6 +17,8 @@ def cross_validate(name: str, folder: Path, n_folds: int, **settings: object) ->
     """Means over the first `n_folds` of five folds of the 80 % of the cells that are not held out."""
     task = load(name, folder, 1.0, 0)
     a, b = task.modalities
+    if "n_pcs" in settings:
+        settings["n_pcs"] = {m: min(int(settings["n_pcs"]), task.train[m].n_vars) for m in (a, b)}
     order = np.random.RandomState(123).permutation(task.train.n_obs)
     rows = []
     for fold in range(n_folds):

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from couplevi import data, metrics, model, pl, pp, tl
+    from couplevi import correspondence, data, metrics, model, pl, pp, tl
 
 __version__ = version("couplevi")
-__all__ = ["data", "metrics", "model", "pl", "pp", "tl"]
+__all__ = ["correspondence", "data", "metrics", "model", "pl", "pp", "tl"]
 
 
 def __getattr__(name: str) -> "ModuleType":

@@ -7,6 +7,9 @@ from typing import Final
 CORRESPONDENCE: Final = "correspondence"
 """Default of ``mdata.obsp`` and ``mdata.uns`` for links given by the user."""
 
+MATCH: Final = "match"
+"""Default of ``mdata.obsp`` and ``mdata.uns`` for inferred links."""
+
 NO_LABEL: Final = frozenset({"", "nan", "None", "<NA>", "unknown", "Unknown", "Mis"})
 """Spellings of a missing label; cells that carry one are left out of label metrics, and counted."""
 

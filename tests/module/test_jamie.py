@@ -27,6 +27,7 @@ def make_module(**options):
         "hidden": {"normalization": "layer", "activation": "gelu", "dropout_rate": 0.0},
         "unknown_negative_weight": 0.3,
         "normalize_block": False,
+        "match_weight": 0.0,
     }
     torch.manual_seed(0)
     module = JAMIEModule({"a": (8, 3), "b": (2, None)}, 4, **{**defaults, **options})
@@ -70,6 +71,19 @@ def test_aggregation_is_the_weighted_mean_over_links(result):
         pull = sum(columns[i, j] * z["a"][i] for i in range(5))
         expected = (w["b"] * z["b"][j] + w["a"] * pull) / (w["b"] + w["a"] * columns[:, j].sum())
         torch.testing.assert_close(inference["z_aggregated"]["b"][j], expected)
+
+
+def test_match_weight_mixes_inferred_links_into_the_aggregation():
+    module, batch = make_module(match_weight=0.25), make_batch()
+    torch.manual_seed(0)
+    inference = module.inference(batch["profiles"], batch["links"], batch["matches"])
+    z, w = inference["z"], {m: x.item() for m, x in module.aggregation_weights().items()}
+    p, f = (x / np.maximum(x.sum(axis=1, keepdims=True), 1) for x in (P, F))
+    mixed = 0.75 * p + 0.25 * f
+    for i in range(5):
+        pull = sum(mixed[i, j] * z["b"][j] for j in range(4))
+        expected = (w["a"] * z["a"][i] + w["b"] * pull) / (w["a"] + w["b"] * mixed[i].sum())
+        torch.testing.assert_close(inference["z_aggregated"]["a"][i], expected)
 
 
 def test_unlinked_profile_keeps_its_latent(result):
@@ -215,13 +229,13 @@ def test_renaming_modalities_swaps_rows_and_columns():
     """The mirror image of a batch gives the same link terms."""
     module, batch = make_module(), make_batch()
     torch.manual_seed(0)
-    inference = module.inference(batch["profiles"], batch["links"])
+    inference = module.inference(batch["profiles"], batch["links"], batch["matches"])
     mirrored = {
         name: {("b", "a"): Links(sp.csr_array(np.ascontiguousarray(x.T))).block(COLS, ROWS)}
         for name, x in (("links", P), ("matches", F))
     }
     flipped = {"profiles": batch["profiles"], **mirrored}
-    aggregated = module.aggregate(inference["z"], flipped["links"])
+    aggregated = module.aggregate(inference["z"], flipped["links"], flipped["matches"])
     for m in "ab":
         torch.testing.assert_close(aggregated[m], inference["z_aggregated"][m])
     terms = []
@@ -249,6 +263,7 @@ def test_modalities_may_have_any_name():
         "hidden": {"normalization": "batch", "activation": "leaky_relu", "dropout_rate": 0.0},
         "unknown_negative_weight": 1.0,
         "normalize_block": False,
+        "match_weight": 0.0,
     }
     module = JAMIEModule({"rna.v2": (5, None), "values": (6, None)}, 2, **options)
     assert module.encode("values", torch.zeros(3, 6)).loc.shape == (3, 2)

@@ -2,6 +2,7 @@
 
 from couplevi.data._bipartite import links_by_name, registered_links, rows_in_obs
 from couplevi.data._fields import MuDataObspField
+from couplevi.data._values import column_names, stored, value_places
 from couplevi.data.simulate import branching_manifold, count_clusters
 
 __all__ = ["branching_manifold", "count_clusters"]

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from mudata import MuData
 
 from couplevi._validate import check_finite, check_modality, check_var_names, expected, listing
+from couplevi.data import column_names, stored
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -39,7 +40,7 @@ class ModalityReader:
     @classmethod
     def registered(cls, modality: str, attribute: str, key: str | None, columns: Iterable[object]) -> Self:
         """Reader of a registered field, `columns` being its names or, for an array in ``obsm``, its numbers."""
-        return cls(modality, attribute, key, tuple(_column_names(key, columns)))
+        return cls(modality, attribute, key, tuple(column_names(key, columns)))
 
     @property
     def where(self) -> str:
@@ -89,25 +90,3 @@ class ModalityReader:
                 )
             )
         return columns
-
-
-def stored(adata: AnnData, attribute: str, key: str | None) -> tuple[pd.Index, Matrix]:
-    """Feature names and values at a place of an AnnData."""
-    if attribute == "X":
-        if adata.X is None:
-            raise ValueError(expected("values in `X`", "none", "Name a layer: `layers={modality: layer}`."))
-        return adata.var_names, adata.X
-    container = getattr(adata, attribute)
-    if key not in container:
-        raise KeyError(expected(f"`{attribute}[{key!r}]`", f"keys {list(container)}"))
-    values = container[key]
-    if attribute == "layers":
-        return adata.var_names, values
-    if isinstance(values, pd.DataFrame):
-        return pd.Index(_column_names(key, values.columns)), values.to_numpy()
-    return pd.Index(_column_names(key, range(values.shape[1]))), values
-
-
-def _column_names(key: str | None, columns: Iterable[object]) -> list[str]:
-    """Names of the columns of a representation; numbers get its key in front."""
-    return [f"{key}_{c}" if isinstance(c, int | np.integer) else str(c) for c in columns]

@@ -53,6 +53,9 @@ kl_weight
         Weight in (0, 1], in the contrastive term, of a profile whose true partner is not known.
     normalize_block
         Divide confidences by their sum in the minibatch (the paper does; then they do not matter).
+    match_weight
+        Share, in [0, 1], of inferred links (`match_key`) in the average over linked latents, the rest being that of
+        given links: 0 leaves them to the alignment term alone.
     batch_size
         Largest number of units (pairs or single profiles) drawn per step.
     n_partners
@@ -91,10 +94,11 @@ kl_weight
     cross_reconstruction_weight: float = 1.0
     combination_weight: float = 1.0
     contrastive_weight: float = 3.0
-    alignment_weight: float = 1.0
+    alignment_weight: float = 10.0
     kl_weight: float = 1e-3
     unknown_negative_weight: float = 0.3
     normalize_block: bool = False
+    match_weight: float = 0.0
     batch_size: int = 256
     n_partners: int = 4
     mixup_alpha: float = 1.0
@@ -126,6 +130,7 @@ kl_weight
                 check_number(getattr(self, field.name), field.name)
         check_number(self.unknown_negative_weight, "unknown_negative_weight", SMALLEST, 1)
         check_number(self.kl_warmup, "kl_warmup", 0, 1)
+        check_number(self.match_weight, "match_weight", 0, 1)
         check_number(self.mixup_alpha, "mixup_alpha")
         for name in ("lr", "gradient_clip"):
             check_number(getattr(self, name), name, SMALLEST)
@@ -151,7 +156,7 @@ DEFAULT = Settings()
 PRESETS: Mapping[str, Settings] = MappingProxyType(
     {
         "default": DEFAULT,
-        "integration": replace(DEFAULT, dropout_rate=0.0, input_dropout_rate=0.0),
+        "integration": replace(DEFAULT, dropout_rate=0.0, input_dropout_rate=0.0, alignment_weight=20.0),
         "paper": Settings(
             n_pcs=512,
             feature_weights="equal",
@@ -162,6 +167,7 @@ PRESETS: Mapping[str, Settings] = MappingProxyType(
             input_dropout_rate=0.0,
             cross_reconstruction_weight=0.0,
             combination_weight=32.0,
+            alignment_weight=1.0,
             contrastive_weight=0.0,
             kl_weight=0.032,
             normalize_block=True,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from couplevi._constants import CORRESPONDENCE
 from couplevi._validate import (
-    check_finite,
     check_modalities,
     check_mudata,
     check_obs_names,
@@ -18,7 +17,6 @@ from couplevi._validate import (
     warn_generic_names,
 )
 from couplevi.data import links_by_name, registered_links
-from couplevi.model._reader import stored
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -50,38 +48,6 @@ def check_setup(mdata: MuData, modalities: Sequence[str]) -> tuple[str, ...]:
         if mdata[m].n_obs < 2:
             raise ValueError(expected(f"at least two cells in modality {m!r}", mdata[m].n_obs))
     return names
-
-
-def value_places(
-    mdata: MuData,
-    modalities: Sequence[str],
-    layers: Mapping[str, str | None] | None,
-    use_rep: Mapping[str, str] | None,
-) -> dict[str, tuple[str, str | None]]:
-    """Attribute and key of each modality's values, all of them checked."""
-    for name, given in (("layers", layers), ("use_rep", use_rep)):
-        if given is not None and not isinstance(given, Mapping):
-            remedy = f"For example {{{modalities[0]!r}: {given!r}}}."
-            raise TypeError(expected(f"`{name}` to map modalities to keys", repr(given), remedy))
-    layers, use_rep = dict(layers or {}), dict(use_rep or {})
-    for name, given in (("layers", layers), ("use_rep", use_rep)):
-        unknown = set(given) - set(modalities)
-        if unknown:
-            raise ValueError(expected(f"`{name}` for modalities {list(modalities)}", f"also {sorted(unknown)}"))
-    places: dict[str, tuple[str, str | None]] = {}
-    for m in modalities:
-        layer, rep = layers.get(m), use_rep.get(m)
-        if layer is not None and rep is not None:
-            raise ValueError(expected(f"a layer or a representation for modality {m!r}", f"both: {layer!r}, {rep!r}"))
-        places[m] = ("layers", layer) if layer else ("obsm", rep) if rep else ("X", None)
-        try:
-            values = stored(mdata[m], *places[m])[1]
-        except (KeyError, ValueError) as error:
-            raise type(error)(f"In modality {m!r}: {error.args[0]}") from None
-        if values.shape[1] == 0:
-            raise ValueError(expected(f"at least one feature in modality {m!r}", "none"))
-        check_finite(values, f"modality {m!r}")
-    return places
 
 
 def link_keys(modalities: Sequence[str], keys: Keys, name: str) -> dict[ModalityPair, str]:
@@ -124,7 +90,12 @@ def links_between(
     return links
 
 
-def warn_about_links(mdata: MuData, modalities: Sequence[str], keys: Mapping[ModalityPair, str]) -> None:
+def warn_about_links(
+    mdata: MuData,
+    modalities: Sequence[str],
+    keys: Mapping[ModalityPair, str],
+    matches: Mapping[ModalityPair, str],
+) -> None:
     """Warn where links may not be what the user thinks: ignored ones, accidental ones, or none."""
     if not keys and CORRESPONDENCE in mdata.obsp:
         warnings.warn(
@@ -135,11 +106,12 @@ def warn_about_links(mdata: MuData, modalities: Sequence[str], keys: Mapping[Mod
         )
     if not keys:
         warn_generic_names(mdata, modalities)
-    if not any(matrix.nnz for matrix in links_between(mdata, modalities, keys).values()):
+    given = links_between(mdata, modalities, keys), links_between(mdata, modalities, matches, by_name=False)
+    if not any(matrix.nnz for links in given for matrix in links.values()):
         warnings.warn(
             f"No profile of {list(modalities)} is linked to one of another modality. Each modality will have a latent "
             "of its own, and imputations between them will mean nothing. Give the cells that were measured twice the "
-            "same name, or link profiles with `cvi.pp.link`.",
+            "same name, link profiles with `cvi.pp.link`, or infer links with `cvi.tl.match` and pass `match_key`.",
             UserWarning,
             stacklevel=3,
         )

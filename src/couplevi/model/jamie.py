@@ -17,12 +17,12 @@ from scvi.model.base import BaseModelClass
 
 from couplevi._constants import Registry
 from couplevi._validate import check_count, check_modality, check_mudata, check_obs_names, check_option, expected
-from couplevi.data import MuDataObspField, rows_in_obs
+from couplevi.data import MuDataObspField, rows_in_obs, value_places
 from couplevi.dataloaders import Links
 from couplevi.model._reader import ModalityReader
 from couplevi.model._save_load import SaveLoadMixin
 from couplevi.model._settings import DEFAULT_N_PCS, Settings, make_settings
-from couplevi.model._setup import Keys, check_setup, link_keys, links_between, value_places, warn_about_links
+from couplevi.model._setup import Keys, check_setup, link_keys, links_between, warn_about_links
 from couplevi.model._training import CoupledTrainingMixin
 from couplevi.module import TERMS, JAMIEModule
 
@@ -192,7 +192,7 @@ class JAMIE(SaveLoadMixin, CoupledTrainingMixin, BaseModelClass):
         )
         manager.register_fields(mdata, **kwargs)
         if "source_registry" not in kwargs:
-            warn_about_links(mdata, names, correspondence)
+            warn_about_links(mdata, names, correspondence, match)
         cls.register_manager(manager)
 
     @classmethod
@@ -432,6 +432,7 @@ class JAMIE(SaveLoadMixin, CoupledTrainingMixin, BaseModelClass):
             hidden={name: getattr(s, name) for name in ("normalization", "activation", "dropout_rate")},
             unknown_negative_weight=s.unknown_negative_weight,
             normalize_block=s.normalize_block,
+            match_weight=s.match_weight,
         )
 
     # data
@@ -492,11 +493,14 @@ class JAMIE(SaveLoadMixin, CoupledTrainingMixin, BaseModelClass):
         """Mean over the modalities of a cell; NaN for a cell with none of them."""
         present = [m for m in self.modalities_ if m in mdata.mod]
         z = {m: torch.from_numpy(self._latent_of_profiles(mdata[m], m, give_mean, batch_size)) for m in present}
-        links = {pair: Links(matrix).all() for pair, matrix in self._links(mdata, "correspondence").items()}
+        links, matches = (
+            {pair: Links(matrix).all() for pair, matrix in self._links(mdata, kind).items()}
+            for kind in ("correspondence", "match")
+        )
         weights = self.module.aggregation_weights()
         total = np.zeros((mdata.n_obs, self.settings_.n_latent))
         weight = np.zeros((mdata.n_obs, 1))
-        for m, aggregated in self.module.aggregate(z, links).items():
+        for m, aggregated in self.module.aggregate(z, links, matches).items():
             rows = rows_in_obs(mdata, m)
             total[rows] += weights[m].item() * aggregated.cpu().numpy()
             weight[rows] += weights[m].item()

@@ -47,6 +47,8 @@ class JAMIEModule(BaseModuleClass):
         Weight in (0, 1], in the contrastive term, of a negative that may be the true partner.
     normalize_block
         Divide the confidences in a minibatch by their sum in it, as the paper does, so that they no longer matter.
+    match_weight
+        Share in [0, 1] of inferred links, where there are any, in the average over links.
 
     References
     ----------
@@ -65,12 +67,14 @@ class JAMIEModule(BaseModuleClass):
         hidden: Mapping[str, Any],
         unknown_negative_weight: float,
         normalize_block: bool,
+        match_weight: float,
     ) -> None:
         super().__init__()
         self.n_latent = n_latent
         self.weights = dict(weights)
         self.unknown_negative_weight = unknown_negative_weight
         self.normalize_block = normalize_block
+        self.match_weight = match_weight
         # lists and not ModuleDicts, whose keys may not hold a dot or be called "values"
         self.index = {modality: i for i, modality in enumerate(modalities)}
         preparations = {m: PreparationBuffers(*sizes) for m, sizes in modalities.items()}
@@ -127,26 +131,42 @@ class JAMIEModule(BaseModuleClass):
         return self.decoders[self.index[modality]](z)
 
     @auto_move_data
-    def aggregate(self, z: dict[str, torch.Tensor], links: dict[ModalityPair, LinkBatch]) -> dict[str, torch.Tensor]:
+    def aggregate(
+        self,
+        z: dict[str, torch.Tensor],
+        links: dict[ModalityPair, LinkBatch],
+        matches: dict[ModalityPair, LinkBatch],
+    ) -> dict[str, torch.Tensor]:
         """Average of each latent with those that it is linked to, weighted by confidence and modality.
 
-        ``z~_a[i] = (w_a z_a[i] + w_b sum_j P[i,j] z_b[j]) / (w_a + w_b sum_j P[i,j])``, and the mirror image for b.
-        A profile without a link keeps its own latent.
+        ``z~_a[i] = (w_a z_a[i] + w_b sum_j P[i,j] z_b[j]) / (w_a + w_b sum_j P[i,j])``, and the mirror image for b;
+        where there are matches F, ``(1 - match_weight) P + match_weight F`` stands for P. A profile without a link
+        keeps its own latent.
         """
         weight = self.aggregation_weights()
         numerator = {m: weight[m] * z[m] for m in z}
         denominator = {m: weight[m].expand(len(z[m])) for m in z}
-        for (a, b), link in links.items():
+        for (a, b), link, share in self._mixed_links(links, matches):
             for here, there, own, other, confidence in (
                 (a, b, link.row, link.col, link.row_weight),
                 (b, a, link.col, link.row, link.col_weight),
             ):
                 if self.normalize_block:
                     confidence = link.confidence / _row_sums(link.confidence, own, len(z[here]))[own]
-                pull = weight[there] * confidence
+                pull = share * weight[there] * confidence
                 numerator[here] = numerator[here].index_add(0, own, pull[:, None] * z[there][other])
                 denominator[here] = denominator[here].index_add(0, own, pull)
         return {m: numerator[m] / denominator[m][:, None] for m in z}
+
+    def _mixed_links(
+        self, links: dict[ModalityPair, LinkBatch], matches: dict[ModalityPair, LinkBatch]
+    ) -> Iterator[tuple[ModalityPair, LinkBatch, float]]:
+        """Links and matches with their shares in the aggregation."""
+        for pair, link in links.items():
+            yield pair, link, 1 - self.match_weight if pair in matches else 1.0
+        if self.match_weight:
+            for pair, match in matches.items():
+                yield pair, match, self.match_weight
 
     def profile_errors(self, modality: str, h: torch.Tensor, q: Normal) -> tuple[torch.Tensor, torch.Tensor]:
         """Reconstruction error from the mean latent, and divergence, of each profile, shapes ``(n,)``."""
@@ -154,15 +174,18 @@ class JAMIEModule(BaseModuleClass):
         return reconstruction(px, h, self.preparation(modality).error_weight), kl_divergence(q)
 
     def _get_inference_input(self, tensors: Batch, **kwargs: Any) -> dict[str, Any]:
-        return {"profiles": tensors["profiles"], "links": tensors["links"]}
+        return {name: tensors[name] for name in ("profiles", "links", "matches")}
 
     def inference(
-        self, profiles: dict[str, ProfileBatch], links: dict[ModalityPair, LinkBatch]
+        self,
+        profiles: dict[str, ProfileBatch],
+        links: dict[ModalityPair, LinkBatch],
+        matches: dict[ModalityPair, LinkBatch],
     ) -> dict[str, dict[str, Any]]:
         """Posteriors `qz`, samples `z` and their aggregates `z_aggregated`, by modality."""
         qz = {m: self.encode(m, batch.h) for m, batch in profiles.items()}
         z = {m: q.rsample() for m, q in qz.items()}
-        return {"qz": qz, "z": z, "z_aggregated": self.aggregate(z, links)}
+        return {"qz": qz, "z": z, "z_aggregated": self.aggregate(z, links, matches)}
 
     def _get_generative_input(
         self, tensors: Batch, inference_outputs: dict[str, dict[str, Any]], **kwargs: Any
@@ -232,12 +255,13 @@ class JAMIEModule(BaseModuleClass):
         terms = dict.fromkeys(("combination", "cross_reconstruction", "contrastive", "alignment"), zero)
         linked = {m: torch.zeros(len(z[m]), device=z[m].device) for m in z}
         for (a, b), link in tensors["links"].items():
-            for source, target, own, other in ((a, b, link.row, link.col), (b, a, link.col, link.row)):
-                linked[source] = linked[source].index_fill(0, own, 1.0)
+            for source, target, other in ((a, b, link.col), (b, a, link.row)):
                 px = generative_outputs["px_cross"][source, target]
                 error = reconstruction(px, tensors["profiles"][target].h[other], self.preparation(target).error_weight)
                 terms["cross_reconstruction"] = terms["cross_reconstruction"] + weighted_mean(error, link.confidence)
             terms["contrastive"] = terms["contrastive"] + self._contrastive(qz[a].loc, qz[b].loc, link)
+        for (a, b), link, _ in self._mixed_links(tensors["links"], tensors["matches"]):
+            linked[a], linked[b] = linked[a].index_fill(0, link.row, 1.0), linked[b].index_fill(0, link.col, 1.0)
         for m in z:
             terms["combination"] = terms["combination"] + weighted_mean(combination(z[m], aggregated[m]), linked[m])
         for (a, b), match in tensors["matches"].items():

@@ -3,5 +3,6 @@
 from couplevi.pl._imputation import imputation
 from couplevi.pl._latent import latent
 from couplevi.pl._losses import losses
+from couplevi.pl._match import match
 
-__all__ = ["imputation", "latent", "losses"]
+__all__ = ["imputation", "latent", "losses", "match"]

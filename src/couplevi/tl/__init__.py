@@ -3,6 +3,7 @@
 from couplevi.tl._evaluate import evaluate
 from couplevi.tl._impute import impute
 from couplevi.tl._jamie import jamie
+from couplevi.tl._match import match
 from couplevi.tl._umap import umap
 
-__all__ = ["evaluate", "impute", "jamie", "umap"]
+__all__ = ["evaluate", "impute", "jamie", "match", "umap"]

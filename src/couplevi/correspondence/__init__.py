@@ -1,0 +1,18 @@
+"""Which profiles of two modalities belong together: solvers on arrays, which know no AnnData."""
+
+from couplevi.correspondence._anchored import Anchored
+from couplevi.correspondence._gromov import GromovWasserstein
+from couplevi.correspondence._record import BlockReport, Correspondence, effective_matches, sharpen
+from couplevi.correspondence._solver import Solver
+from couplevi.correspondence._unioncom import UnionCom
+
+__all__ = [
+    "Anchored",
+    "BlockReport",
+    "Correspondence",
+    "GromovWasserstein",
+    "Solver",
+    "UnionCom",
+    "effective_matches",
+    "sharpen",
+]

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.special import entr
+
+from couplevi._constants import MATCH, NO_LABEL, Key
+from couplevi._validate import check_mudata, expected
+from couplevi.pl._figure import finish, make_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from mudata import MuData
+
+N_BINS = 30
+
+
+def match(
+    mdata: MuData,
+    *,
+    labels: str | None = None,
+    key: str = MATCH,
+    ax: Axes | Sequence[Axes] | None = None,
+    show: bool | None = None,
+    save: str | os.PathLike[str] | None = None,
+    return_fig: bool = False,
+) -> Figure | Axes | list[Axes] | None:
+    """How sharp an inferred correspondence is, and whether it keeps to labels.
+
+    Parameters
+    ----------
+    mdata
+        MuData with ``obsp[key]``, written by :func:`couplevi.tl.match`.
+    labels
+        Column of ``mdata.obs``. Adds a panel with the share of each label's matches (rows) that goes to each label
+        (columns); cells without a label are left out.
+    key
+        Of the correspondence.
+    ax
+        Axes to draw into: one, or two with `labels`.
+    show, save, return_fig
+        As in scanpy.
+
+    Returns
+    -------
+    Axes if `show` is False or `save` is given, the figure with `return_fig`, else None.
+
+    Raises
+    ------
+    KeyError
+        If the correspondence or the column is missing.
+    ValueError
+        If there is no match, no labelled one, or `ax` has another number of axes.
+
+    Examples
+    --------
+    >>> import couplevi as cvi
+    >>> mdata = cvi.data.branching_manifold(n_obs=100)
+    >>> cvi.tl.match(mdata, modalities=("rna", "ephys"), layers={"rna": "log1p"})
+    >>> axes = cvi.pl.match(mdata, labels="cell_type", show=False)
+    """
+    check_mudata(mdata)
+    if key not in mdata.obsp:
+        remedy = f"Run `cvi.tl.match(mdata, modalities=..., key_added={key!r})`."
+        raise KeyError(expected(f"`mdata.obsp[{key!r}]`", f"keys {list(mdata.obsp)}", remedy))
+    if labels is not None and labels not in mdata.obs:
+        raise KeyError(expected(f"column {labels!r} in `mdata.obs`", f"columns {list(mdata.obs.columns)}"))
+    f = sp.coo_array(mdata.obsp[key])
+    if f.nnz == 0:
+        raise ValueError(expected(f"matches in `mdata.obsp[{key!r}]`", "none"))
+    rows, columns = mdata.uns.get(key, {}).get(Key.uns.MODALITIES, ("rows", "columns"))
+    axes = make_axes(1 if labels is None else 2, ax, width=4.6)
+    _sharpness(axes[0], f, str(rows), str(columns))
+    if labels is not None:
+        _agreement(axes[1], f, mdata.obs[labels].astype(str).to_numpy(), str(rows), str(columns))
+    return finish(axes, show, save, return_fig)
+
+
+def _sharpness(ax: Axes, f: sp.coo_array, rows: str, columns: str) -> None:
+    row = f.coords[0]
+    total = np.bincount(row, f.data, f.shape[0])
+    matches = np.exp(np.bincount(row, entr(f.data / total[row]), f.shape[0]))[total > 0]
+    top = max(matches.max(), 1.5)
+    ax.hist(matches, bins=list(np.geomspace(1, top, N_BINS)), color="tab:blue")
+    ax.axvline(np.median(matches), color="0.2", linestyle="--", linewidth=1)
+    ax.set(xscale="log", xlabel=f"effective matches in {columns}", ylabel=f"cells of {rows}")
+    ax.set_title(f"median {np.median(matches):.3g} of {len(np.unique(f.coords[1]))}")
+
+
+def _agreement(ax: Axes, f: sp.coo_array, labels: np.ndarray, rows: str, columns: str) -> None:
+    row, column = f.coords
+    named = ~np.isin(labels, list(NO_LABEL))
+    keep = named[row] & named[column]
+    if not keep.any():
+        raise ValueError(expected("matches between labelled cells", "none"))
+    names, code = np.unique(labels[named], return_inverse=True)
+    place = np.full(len(labels), -1)
+    place[named] = code
+    total = np.bincount(row, f.data, f.shape[0])
+    share = np.zeros((len(names), len(names)))
+    np.add.at(share, (place[row[keep]], place[column[keep]]), (f.data / total[row])[keep])
+    agreement = np.trace(share) / share.sum()
+    share /= share.sum(axis=1, keepdims=True).clip(min=1e-300)
+    image = ax.imshow(share, vmin=0, vmax=1, cmap="viridis", aspect="auto")
+    ax.figure.colorbar(image, ax=ax, label="share of the matches")
+    ax.set_xticks(range(len(names)), names, rotation=90)
+    ax.set_yticks(range(len(names)), names)
+    ax.set(xlabel=f"label in {columns}", ylabel=f"label in {rows}")
+    ax.set_title(f"{agreement:.1%} within labels")

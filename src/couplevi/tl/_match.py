@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils.extmath import row_norms
+
+from couplevi._arrays import dense
+from couplevi._constants import MATCH, Key
+from couplevi._validate import check_modalities, check_mudata, check_obs_names, check_option, expected
+from couplevi.correspondence import Anchored, GromovWasserstein, UnionCom
+from couplevi.correspondence import Correspondence as Inferred
+from couplevi.data import links_by_name, registered_links, rows_in_obs, stored, value_places
+from couplevi.preparation import fit_preparation
+
+if TYPE_CHECKING:
+    from mudata import MuData
+
+    from couplevi._types import FloatArray, Matrix
+    from couplevi.correspondence import Solver
+
+BY_NAME = "by_name"
+SOLVERS: Mapping[str, type[Solver]] = {solver.name: solver for solver in (Anchored, GromovWasserstein, UnionCom)}
+N_COMPONENTS = 50
+FEWEST_ANCHORS = 10
+
+
+def match(
+    mdata: MuData,
+    *,
+    modalities: Sequence[str],
+    layers: Mapping[str, str | None] | None = None,
+    use_rep: Mapping[str, str] | None = None,
+    method: Literal["auto", "anchored", "gw", "unioncom"] = "auto",
+    known: str | None = None,
+    group_key: str | None = None,
+    key_added: str = MATCH,
+    **solver_kwargs: Any,
+) -> None:
+    """Infer which profiles of two modalities belong together: the correspondence F.
+
+    Parameters
+    ----------
+    mdata
+        MuData with both modalities; their cells may be the same, overlap, or have nothing in common.
+    modalities
+        Modality of the rows and modality of the columns.
+    layers
+        Layer of each modality; ``X`` for those left out. Features are standardised and, above 50 of them, reduced to
+        50 principal components as in :class:`~couplevi.model.JAMIE`. If all cells of a modality have the same
+        Euclidean norm, it is taken for an embedding whose directions matter and used as it is.
+    use_rep
+        Key in ``.obsm`` of each modality, used as it is.
+    method
+        ``"anchored"`` learns from known links and is linear in the number of cells; ``"gw"`` matches the shapes of the
+        modalities alone and uses known links as fixed parts; ``"unioncom"`` is the solver of the JAMIE paper, for
+        comparison. ``"auto"`` takes ``"anchored"`` if 10 or more links are known, else ``"gw"``, and
+        ``mdata.uns[key_added]["method"]`` says which it was.
+    known
+        Links that are known: None for none, ``"by_name"`` for cells of the same name, or a key in ``mdata.obsp``. They
+        come out unchanged.
+    group_key
+        Column of ``mdata.obs``, or of the ``obs`` of both modalities: only cells with the same label are matched.
+    key_added
+        Name of the slots that are written.
+    **solver_kwargs
+        Settings of the solver, see :class:`~couplevi.correspondence.Anchored`,
+        :class:`~couplevi.correspondence.GromovWasserstein` and :class:`~couplevi.correspondence.UnionCom`: for example
+        ``effective_matches`` (sharpness), ``n_entries`` (sparsity) and ``seed``.
+
+    Returns
+    -------
+    Nothing; writes ``mdata.obsp[key_added]``, F as CSR float32 of shape ``(n_obs, n_obs)`` with rows that sum to at
+    most 1, and ``mdata.uns[key_added]``: ``modalities``, ``method``, the solver's ``settings``, ``objective``,
+    ``converged``, ``restarts`` (objectives of all starts: several that are close say that the data do not tell the
+    matches apart) and mean ``effective_matches``. Pass the key to ``setup_mudata`` as ``match_key``.
+
+    Raises
+    ------
+    TypeError
+        If `mdata` is not a MuData, or for an unknown setting.
+    KeyError
+        If a modality, layer, representation, group column or matrix of links is missing.
+    ValueError
+        For an unknown method, values that are not finite, more cells than the solver can take, or too few known links
+        for ``"anchored"``; nothing is written then.
+
+    Examples
+    --------
+    >>> import couplevi as cvi
+    >>> mdata = cvi.data.branching_manifold(n_obs=150)
+    >>> cvi.pp.link(mdata, modalities=("rna", "ephys"), hide=0.8)
+    >>> cvi.tl.match(mdata, modalities=("rna", "ephys"), layers={"rna": "log1p"}, known="correspondence")
+    >>> mdata.uns["match"]["method"]
+    'anchored'
+    """
+    check_mudata(mdata)
+    names = check_modalities(mdata, modalities)
+    if len(names) != 2:
+        raise ValueError(expected("two `modalities`, rows and columns", list(names), "Call it once for each pair."))
+    check_obs_names(mdata, names)
+    check_option(method, ["auto", *SOLVERS], "method")
+    a, b = names
+    links = _known(mdata, a, b, known)
+    places = value_places(mdata, names, layers, use_rep)
+    groups = None if group_key is None else (_groups(mdata, a, group_key), _groups(mdata, b, group_key))
+    n_known = 0 if links is None else links.nnz
+    chosen = method if method != "auto" else Anchored.name if n_known >= FEWEST_ANCHORS else GromovWasserstein.name
+    solver = SOLVERS[chosen](**solver_kwargs)
+    x, y = (_coordinates(stored(mdata[m], *places[m])[1], is_embedding=places[m][0] == "obsm") for m in names)
+    inferred = solver.solve(x, y, links, groups)
+    entries = inferred.matrix.tocoo()
+    where = tuple(rows_in_obs(mdata, m)[index] for m, index in zip(names, entries.coords, strict=True))
+    mdata.obsp[key_added] = sp.csr_matrix((entries.data, where), shape=(mdata.n_obs, mdata.n_obs))
+    mdata.uns[key_added] = _summary(inferred, solver, names, n_known)
+
+
+def _known(mdata: MuData, a: str, b: str, known: str | None) -> sp.csr_array | None:
+    if known is None:
+        return None
+    if known == BY_NAME and known not in mdata.obsp:
+        return links_by_name(mdata, a, b)
+    return registered_links(mdata, known, a, b)
+
+
+def _groups(mdata: MuData, modality: str, key: str) -> list[object]:
+    cells = mdata[modality].obs_names
+    if key in mdata.obs:
+        return list(mdata.obs.loc[cells, key])
+    if key in mdata[modality].obs:
+        return list(mdata[modality].obs[key])
+    raise KeyError(
+        expected(f"column {key!r} in `mdata.obs` or `mdata[{modality!r}].obs`", f"columns {list(mdata.obs.columns)}")
+    )
+
+
+def _coordinates(values: Matrix, *, is_embedding: bool) -> FloatArray:
+    """Profiles in coordinates whose Euclidean distances mean something."""
+    n_obs, n_vars = values.shape
+    if is_embedding or _has_equal_norms(values):
+        return np.asarray(dense(values), dtype=np.float64)
+    n_components = min(N_COMPONENTS, n_obs - 1) if n_vars > N_COMPONENTS else None
+    return fit_preparation(values, n_components).transform(values).astype(np.float64)
+
+
+def _has_equal_norms(values: Matrix) -> bool:
+    norms = row_norms(values)
+    return bool(norms.max() > 0 and np.ptp(norms) <= 1e-3 * norms.max())
+
+
+def _summary(inferred: Inferred, solver: Solver, modalities: tuple[str, ...], n_known: int) -> dict[str, Any]:
+    """What was done, in types that h5mu can hold."""
+    matches = inferred.effective_matches
+    return {
+        Key.uns.MODALITIES: list(modalities),
+        "method": inferred.solver,
+        "settings": {name: value for name, value in asdict(solver).items() if value is not None},
+        "n_known": n_known,
+        "n_unmatched": int((matches == 0).sum()),
+        "effective_matches": float(matches[matches > 0].mean()) if matches.any() else 0.0,
+        "objective": inferred.objective,
+        "converged": inferred.converged,
+        "restarts": np.array([objective for block in inferred.blocks for objective in block.restarts]),
+    }
