@@ -62,7 +62,7 @@ class Anchored(Solver):
     name: ClassVar[str] = "anchored"
 
     n_neighbors: int = 15
-    n_landmarks: int = 300
+    n_landmarks: int = 100
     n_coordinates: int = 20
     ridge: float = 0.3
     power: float = 3.0

@@ -15,8 +15,10 @@ from sklearn.neighbors import NearestNeighbors
 if TYPE_CHECKING:
     from couplevi._types import FloatArray, IntArray
 
-EXACT_NEIGHBORS = 10_000
-"""Cells up to which neighbours are exact; above, they are found by NN-descent, of which a few per cent may be missed."""
+EXACT_NEIGHBORS = 100_000
+"""Cells up to which neighbours are exact; above, NN-descent finds them, all but a few per cent."""
+DOUBLE_PRECISION = 5_000
+"""Cells up to which neighbours are found in double precision."""
 
 DETOUR = 2.0
 """Distance between parts of the graph that are not connected, relative to the largest one within a part."""
@@ -38,16 +40,13 @@ def neighbor_graph(x: FloatArray, n_neighbors: int) -> sp.csr_array:
 
 def nearest(x: FloatArray, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
     """Distances and indices of the `k` rows of `x` nearest to each query, shapes ``(n_queries, k)``."""
+    if len(x) > DOUBLE_PRECISION:
+        x, queries = (values.astype(np.float32) for values in (x, queries))
     if len(x) <= EXACT_NEIGHBORS:
         return NearestNeighbors(n_neighbors=k).fit(x).kneighbors(queries)
     from pynndescent import NNDescent  # compiles on import
 
-    index = NNDescent(np.asarray(x, dtype=np.float32), n_neighbors=max(k, 15), random_state=0)
-    neighbors, distance = (
-        (index.neighbor_graph[0][:, :k], index.neighbor_graph[1][:, :k])
-        if queries is x
-        else index.query(np.asarray(queries, dtype=np.float32), k=k)
-    )
+    neighbors, distance = NNDescent(x, n_neighbors=max(k, 15), random_state=0).query(queries, k=k)
     return distance, neighbors
 
 

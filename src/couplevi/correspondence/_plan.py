@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SCALINGS = 200
 TOLERANCE = 1e-10
 MAX_DENSE = 4_000_000
-N_CANDIDATES = 100
+N_CANDIDATES = 50
 LEAST_BLUR = 1e-4
 REACH = 500.0
 """Largest exponent of a profile's nearest, far enough from underflow."""
@@ -79,7 +79,7 @@ def _inverse_root(covariance: FloatArray, ridge: float) -> FloatArray:
 def kernel(a: FloatArray, b: FloatArray, temperature: float) -> FloatArray | sp.csr_array:
     """``exp(-d^2 / (temperature * mean d^2))`` between rows of two arrays in one space, shape ``(n_a, n_b)``.
 
-    The temperature is raised where it would leave a profile without any match. Dense up to 4,000,000 pairs; above, only those of each row's and each column's 100 nearest are kept.
+    The temperature is raised where it would leave a profile without any match. Dense up to 4,000,000 pairs; above, only those of each row's and each column's 50 nearest are kept.
     """
     mean = np.square(a).sum(axis=1).mean() + np.square(b).sum(axis=1).mean() - 2 * a.mean(axis=0) @ b.mean(axis=0)
     scale = temperature * max(mean, 1e-300)
