@@ -47,6 +47,15 @@ def test_evaluate_scores_a_saved_model(h5mu, tmp_path, capsys):
     assert set(pd.read_csv(tmp_path / "s.csv")["method"]) == {"JAMIE", "knn"}
 
 
+def test_match_writes_what_tl_does(h5mu, tmp_path, mdata):
+    out = tmp_path / "out.h5mu"
+    arguments = ("match", h5mu, "--modalities", "rna,ephys", "--layer", "rna=log1p", "--known", "by_name")
+    assert run(*arguments, "--method", "gw", "--group", "cell_type", "--seed", 1, "--out", out) == 0
+    given = {"known": "by_name", "method": "gw", "group_key": "cell_type", "seed": 1}
+    cvi.tl.match(mdata, modalities=("rna", "ephys"), layers={"rna": "log1p"}, **given)
+    assert abs(md.read_h5mu(out).obsp["match"] - mdata.obsp["match"]).max() < 1e-6
+
+
 def test_links_in_the_file_are_used(mdata, tmp_path):
     cvi.pp.link(mdata, modalities=("rna", "ephys"), hide=0.5)
     mdata.write(tmp_path / "in.h5mu")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = """\
 example:
+  couplevi match cells.h5mu --modalities rna,atac --layer rna=log1p --group donor --out matched.h5mu
   couplevi run cells.h5mu --modalities rna,ephys --layer rna=log1p --impute rna:ephys --out integrated.h5mu --model jamie
   couplevi evaluate integrated.h5mu --model jamie --labels cell_type --in-sample
 """
@@ -41,7 +42,21 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"couplevi {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="{run,evaluate}")
+    commands = parser.add_subparsers(required=True, metavar="{match,run,evaluate}")
+
+    match = commands.add_parser("match", help="infer which cells of two modalities belong together", epilog=EXAMPLE)
+    match.formatter_class = argparse.RawDescriptionHelpFormatter
+    match.add_argument("input", type=Path, help="MuData, .h5mu")
+    match.add_argument("--modalities", type=_names, required=True, metavar="A,B", help="rows and columns")
+    match.add_argument(
+        "--layer", type=_pair("="), action="append", default=[], metavar="A=LAYER", help="layer; default X"
+    )
+    match.add_argument("--method", default="auto", help="auto, anchored, gw or unioncom")
+    match.add_argument("--known", metavar="KEY", help="known links in .obsp, or by_name; default: none")
+    match.add_argument("--group", metavar="COLUMN", help="match only cells with the same label in .obs")
+    match.add_argument("--seed", type=int, default=0, help="reproduces the result (0)")
+    match.add_argument("--out", type=Path, required=True, metavar="OUT.h5mu", help="the MuData with .obsp['match']")
+    match.set_defaults(command=_match)
 
     run = commands.add_parser("run", help="train JAMIE; write latents and imputations", epilog=EXAMPLE)
     run.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -73,6 +88,25 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--out", type=Path, metavar="CSV", help="default: a table on the screen")
     evaluate.set_defaults(command=_evaluate)
     return parser
+
+
+def _match(arguments: argparse.Namespace) -> None:
+    _check_folder(arguments.out)
+    mdata = _read(arguments.input)
+
+    from couplevi import tl
+
+    tl.match(
+        mdata,
+        modalities=arguments.modalities,
+        layers=dict(arguments.layer),
+        method=arguments.method,
+        known=arguments.known,
+        group_key=arguments.group,
+        seed=arguments.seed,
+    )
+    mdata.write(arguments.out)
+    sys.stderr.write(f"couplevi: wrote {arguments.out}\n")
 
 
 def _run(arguments: argparse.Namespace) -> None:
