@@ -234,11 +234,19 @@ def test_relaxed_plan_agrees_with_pot():
     rows, columns = np.full(12, 1 / 12), np.full(9, 1 / 9)
     ours = relaxed_plan(np.exp(-cost / 0.1), rows, columns, 0.0)
     np.testing.assert_allclose(ours, ot.sinkhorn(rows, columns, cost, 0.1, numItermax=5000, stopThr=1e-14), atol=1e-8)
-    relaxed = relaxed_plan(np.exp(-cost / 0.1), rows, columns, 0.5)
+    weights = np.exp(-cost / 0.1)
+    norm = rows @ weights @ columns
     theirs = ot.unbalanced.sinkhorn_unbalanced(
-        rows, columns, cost, 0.1, 0.2, reg_type="kl", c=np.ones((12, 9)), numItermax=5000, stopThr=1e-14
+        rows, columns, cost + 0.1 * np.log(norm), 0.1, 0.2, reg_type="kl", numItermax=5000, stopThr=1e-14
     )
-    np.testing.assert_allclose(relaxed, theirs, rtol=1e-4)
+    np.testing.assert_allclose(relaxed_plan(weights, rows, columns, 0.5), theirs, rtol=1e-4)
+
+
+def test_relaxed_plans_do_not_depend_on_units():
+    weights = np.random.default_rng(0).random((12, 9)) ** 3
+    rows, columns = np.full(12, 1 / 12), np.full(9, 1 / 9)
+    plan = relaxed_plan(weights, rows, columns, 1.0)
+    np.testing.assert_allclose(relaxed_plan(7 * weights, 30 * rows, 30 * columns, 1.0), 30 * plan, rtol=1e-6)
 
 
 def test_sparse_and_dense_plans_agree():
@@ -315,6 +323,8 @@ x3, y3 = np.random.default_rng(0).normal(size=(2, 12, 3))
         (lambda: GromovWasserstein(effective_matches=0.5), "effective_matches"),
         (lambda: GromovWasserstein(epsilon=0), "epsilon"),
         (lambda: GromovWasserstein(unbalanced=0), "unbalanced"),
+        (lambda: GromovWasserstein(seed=-1), "seed"),
+        (lambda: GromovWasserstein(n_landmarks=1), "n_landmarks"),
         (lambda: UnionCom(step=2), "step"),
         (lambda: Anchored(temperature=0), "temperature"),
     ],
@@ -342,3 +352,63 @@ def test_one_to_one_of_many_profiles_is_refused(monkeypatch):
     monkeypatch.setattr("couplevi.correspondence._record.MAX_ASSIGNMENT", 10)
     with pytest.raises(ValueError, match="at most 10 profiles on one side"):
         GromovWasserstein().solve(x3, y3).one_to_one()
+
+
+@pytest.mark.parametrize("solver", ALL, ids=lambda s: s.name)
+def test_partial_confidences_come_out_as_given(solver):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 3))
+    known = 0.3 * diagonal(np.arange(40) < 20)
+    matrix = solver.solve(x, x @ rng.normal(size=(3, 4)), known).matrix
+    np.testing.assert_allclose(matrix.diagonal()[:20], 0.3, rtol=1e-6)
+
+
+def test_anchored_does_not_depend_on_the_order_of_columns():
+    rng = np.random.default_rng(0)
+    x = np.hstack([rng.normal(size=(120, 6)) * 3, rng.normal(size=(120, 30))])
+    y, known = x[:, :6] @ rng.normal(size=(6, 5)), diagonal(np.arange(120) < 60)
+    first, last = (Anchored().solve(x[:, order], y, known).matrix for order in (np.arange(36), np.arange(36)[::-1]))
+    assert abs(first - last).max() < 1e-3
+
+
+def test_one_outlier_leaves_the_others_their_matches():
+    x, y, truth = rotated_copy(100, 3)
+    known = sp.csr_array((np.ones(30), (np.arange(30), truth[:30])), shape=(100, 100))
+    x[-1] += 100
+    matches = Anchored().solve(x, y, known).matrix.toarray().argmax(axis=1)
+    assert (matches == truth)[30:-1].mean() > 0.7
+
+
+def test_labels_of_whole_numbers_agree_with_floats():
+    x, y = np.random.default_rng(0).normal(size=(2, 30, 3))
+    groups = ([1] * 15 + [2] * 15, [1.0] * 15 + [2.0] * 14 + [np.nan])
+    assert {block.group for block in GromovWasserstein().solve(x, y, groups=groups).blocks} == {"1", "2"}
+
+
+def test_groups_without_a_common_label_are_refused():
+    with pytest.raises(ValueError, match="groups with profiles of both modalities"):
+        GromovWasserstein().solve(x3, y3, groups=(["a"] * 12, ["b"] * 12))
+
+
+def test_an_epsilon_that_leaves_no_plan_is_refused():
+    x, y = np.random.default_rng(0).normal(size=(2, 60, 4))
+    with pytest.raises(ValueError, match="larger `epsilon`"):
+        GromovWasserstein(epsilon=1e-6).solve(x, y)
+
+
+@pytest.mark.parametrize("n_known", [1, 57, 59])
+def test_few_and_almost_all_links(n_known):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 4))
+    known = diagonal(np.arange(60) < n_known)
+    matrix = GromovWasserstein().solve(x, x @ rng.normal(size=(4, 5)), known).matrix
+    assert abs(matrix[:n_known] - known[:n_known]).max() == 0
+    assert matrix[59, n_known:].sum() > 0
+
+
+@pytest.mark.parametrize("solver", [GromovWasserstein(), UnionCom(max_iter=50)], ids=lambda s: s.name)
+def test_repeated_cells_and_huge_values(solver):
+    x = 1e200 * np.repeat(np.random.default_rng(0).integers(0, 2, size=(30, 4)), 2, axis=0).astype(float)
+    matrix = solver.solve(x, x).matrix
+    assert np.isfinite(matrix.data).all()
+    assert matrix.sum(axis=1).max() <= 1 + 1e-5

@@ -134,7 +134,8 @@ def test_nothing_is_written_when_matching_fails(separate):
         ({"known": "absent"}, KeyError, "matrix of links"),
         ({"group_key": "absent"}, KeyError, "column 'absent'"),
         ({"layers": {"rna": "absent"}}, KeyError, "absent"),
-        ({"surprise": 1}, TypeError, "surprise"),
+        ({"surprise": 1}, TypeError, "setting of 'gw', found `surprise`"),
+        ({"known": np.eye(3)}, TypeError, "cvi.pp.link"),
     ],
 )
 def test_bad_arguments(separate, arguments, error, message):
@@ -145,3 +146,15 @@ def test_bad_arguments(separate, arguments, error, message):
 def test_only_a_mudata_can_be_matched(separate):
     with pytest.raises(TypeError, match="MuData"):
         cvi.tl.match(separate["rna"], **ARGUMENTS)
+
+
+def test_binary_data_are_not_taken_for_an_embedding():
+    rng = np.random.default_rng(0)
+    mdata = cvi.data.branching_manifold(n_obs=60, n_features={"rna": 6, "ephys": 8}, seed=1)
+    flags = rng.random((60, 6)) > 0.5
+    results = []
+    for values in (flags, flags.astype(np.float32)):
+        mdata["rna"].layers["flags"] = values
+        cvi.tl.match(mdata, modalities=("rna", "ephys"), layers={"rna": "flags"})
+        results.append(mdata.obsp["match"].copy())
+    assert abs(results[0] - results[1]).max() < 1e-6

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from couplevi._validate import check_count, check_number, expected
-from couplevi.correspondence._graph import geodesic_coordinates, geodesic_distances, neighbor_graph, unit_spread
+from couplevi.correspondence._graph import geodesic_coordinates, geodesic_distances, leading_coordinates, neighbor_graph
 from couplevi.correspondence._plan import canonical_maps, kernel, relaxed_plan
 from couplevi.correspondence._solver import Coordinates, Problem, Solution, Solver
 
@@ -89,9 +89,9 @@ class Anchored(Solver):
         return maps.a, maps.b
 
     def _description(self, values: FloatArray, anchors: np.ndarray) -> FloatArray:
-        n = min(self.n_coordinates, len(anchors) // 2)
+        n = min(self.n_coordinates, max(1, len(anchors) // 2))
         distances = geodesic_distances(neighbor_graph(values, self.n_neighbors), anchors)
-        return np.hstack([unit_spread(values[:, : self.n_coordinates]), geodesic_coordinates(distances, n)])
+        return np.hstack([leading_coordinates(values, self.n_coordinates), geodesic_coordinates(distances, n)])
 
     def _solve(self, problem: Problem, coordinates: Coordinates | None) -> Solution:
         assert coordinates is not None
@@ -99,5 +99,5 @@ class Anchored(Solver):
         plan = relaxed_plan(weights, *problem.targets(), self.give)
         a, b = coordinates
         rows, columns = problem.known.tocoo().coords
-        error = float(np.square(a[rows] - b[columns]).sum(axis=1).mean()) if len(rows) else float("nan")
+        error = float(np.square(a[rows] - b[columns]).sum(axis=1).mean()) if len(rows) else 0.0
         return Solution(plan, error, True, (error,), (error,))

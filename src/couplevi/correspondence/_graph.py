@@ -84,14 +84,13 @@ def geodesic_coordinates(distances: FloatArray, n: int) -> FloatArray:
     n
         Largest number of components.
     """
-    roots = np.sqrt(distances.T)
-    n = min(n, *roots.shape)
-    return unit_spread(
-        PCA(n, svd_solver="full" if min(roots.shape) <= 2_000 else "covariance_eigh").fit_transform(roots)
-    )
+    return leading_coordinates(np.sqrt(distances.T), n)
 
 
-def unit_spread(x: FloatArray) -> FloatArray:
-    """Centred, and divided by the root mean square over all values."""
+def leading_coordinates(x: FloatArray, n: int) -> FloatArray:
+    """At most `n` principal components, divided by the root mean square over all their values."""
     x = x - x.mean(axis=0)
+    n = min(n, *x.shape)
+    if n < x.shape[1]:
+        x = PCA(n, svd_solver="full" if min(x.shape) <= 2_000 else "covariance_eigh").fit_transform(x)
     return x / (np.sqrt(np.square(x).mean()) or 1.0)

@@ -9,7 +9,7 @@ import ot
 from sklearn.cluster import KMeans
 from sklearn.metrics import pairwise_distances
 
-from couplevi._validate import check_count, check_number
+from couplevi._validate import check_count, check_number, expected
 from couplevi.correspondence._graph import geodesic_coordinates, geodesic_distances, landmarks, neighbor_graph
 from couplevi.correspondence._plan import blur, canonical_maps, kernel, relaxed_plan
 from couplevi.correspondence._solver import Coordinates, Problem, Solution, Solver, refuse
@@ -26,6 +26,8 @@ PROFILE_WIDTH = 0.05
 """Width of the first guess from distance distributions, relative to their mean difference."""
 RANDOM_SPREAD = 4.0
 TRIAL_ITERATIONS = 30
+LEAST_MASS = 0.1
+"""Mass below which a plan counts as vanished."""
 DISTINCT = 0.2
 """Mass by which plans differ that count as different."""
 N_PROFILE = 64
@@ -81,7 +83,7 @@ class GromovWasserstein(Solver):
     n_entries
         Largest number of matches that a profile keeps besides known links: the fewest that hold 99 % of its row.
     effective_matches
-        Sharpen until profiles have that many effective matches on average, see
+        Sharpen until what was inferred has that many effective matches per profile on average, see
         :func:`~couplevi.correspondence.sharpen`; None leaves F as it was found.
     seed
         Of random starts and of the choice of landmarks.
@@ -120,8 +122,9 @@ class GromovWasserstein(Solver):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for field in ("n_neighbors", "max_iter", "n_starts", "n_coordinates", "max_exact", "n_landmarks"):
+        for field in ("n_neighbors", "max_iter", "n_starts", "n_coordinates", "max_exact"):
             check_count(getattr(self, field), field)
+        check_count(self.n_landmarks, "n_landmarks", minimum=3)
         check_count(self.n_refinements, "n_refinements", minimum=0)
         for field in ("ridge", "power"):
             check_number(getattr(self, field), field)
@@ -153,7 +156,8 @@ class GromovWasserstein(Solver):
         x, y = (geodesic_coordinates(side.distances, self.n_coordinates) for side in (a, b))
         weights = None
         for _ in range(self.n_refinements):
-            linked = _barycentric_pairs(plan, x[a.profiles], y[b.profiles])
+            matched_x, matched_y, weight = _barycentric_pairs(plan, x[a.profiles], y[b.profiles])
+            linked = (matched_x, matched_y, weight * (1 - share_known) / weight.sum())
             known = (x[links.coords[0]], y[links.coords[1]], links.data * share_known / max(links.data.sum(), 1e-12))
             pairs = [np.concatenate(parts) for parts in zip(linked, known, strict=True)]
             maps = canonical_maps(x, y, *pairs, ridge=self.ridge, power=self.power)
@@ -177,11 +181,18 @@ class GromovWasserstein(Solver):
         """The plan of least distortion, its distortion by iterations, that of all starts, and whether it converged."""
         starts = transport.starts(self.n_starts, self.seed)
         followed = sorted((transport.run(start) for start in starts), key=lambda result: result[1])
+        if not np.isfinite(followed[0][1]):
+            what = "`epsilon` and `unbalanced` that leave a plan"
+            found = f"{self.epsilon:g} and {self.unbalanced}, with which all mass vanishes"
+            raise ValueError(expected(what, found, "Choose a larger `epsilon`, or a larger `unbalanced`."))
         restarts = tuple(loss for _, loss in followed)
         plan, loss = followed[0]
         history = [loss]
         for _ in range(self.max_iter // CHECK_EVERY):
-            plan, loss = transport.run(plan)
+            new, loss = transport.run(plan)
+            if not np.isfinite(loss):
+                break
+            plan = new
             history.append(loss)
             if abs(history[-2] - loss) <= RELATIVE_CHANGE * abs(loss):
                 return plan, tuple(history), restarts, True
@@ -227,7 +238,14 @@ class Transport:
             self.linear = mean_a[:, None] + mean_b - 2 * (weight * to_a).T @ to_b
 
     def run(self, start: FloatArray) -> tuple[FloatArray, float]:
-        """Some iterations from a plan; the new plan and its distortion."""
+        """Some iterations from a plan; the new plan and its distortion, infinite if the plan is no longer one."""
+        try:
+            plan, loss = self._iterate(start)
+        except ValueError:  # POT's word for NaN in a plan
+            return start, np.inf
+        return plan, loss if np.isfinite(plan).all() and plan.sum() > LEAST_MASS else np.inf
+
+    def _iterate(self, start: FloatArray) -> tuple[FloatArray, float]:
         masses = self.a.mass, self.b.mass
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that inner loops stop at their limit
@@ -285,10 +303,9 @@ class Transport:
 
 def _regions(side: Side, cost: FloatArray, seed: int) -> FloatArray:
     """Membership of profiles in regions by k-means, columns divided by their sums, shape ``(m, n_regions)``."""
-    n = min(N_COARSE, max(2, len(cost) // 5))
-    label = KMeans(n, n_init=1, random_state=seed).fit_predict(
-        geodesic_coordinates(side.distances[:, side.profiles], 10)
-    )
+    places = geodesic_coordinates(side.distances[:, side.profiles], 10)
+    n = min(N_COARSE, max(2, len(cost) // 5), len(np.unique(places.round(6), axis=0)))
+    label = KMeans(n, n_init=1, random_state=seed).fit_predict(places)
     _, label = np.unique(label, return_inverse=True)
     member = np.eye(label.max() + 1)[label]
     return member / member.sum(axis=0)

@@ -73,29 +73,42 @@ def canonical_maps(
 
 def _inverse_root(covariance: FloatArray, ridge: float) -> FloatArray:
     values, vectors = np.linalg.eigh(covariance)
-    return vectors / np.sqrt(np.maximum(values, 0) + ridge * max(values.mean(), 1e-12)) @ vectors.T
+    return (
+        vectors
+        / np.sqrt(np.maximum(values, 0) + ridge * max(values.mean(), 1e-12) + 1e-12 * max(values.max(), 1e-12))
+        @ vectors.T
+    )
 
 
 def kernel(a: FloatArray, b: FloatArray, temperature: float) -> FloatArray | sp.csr_array:
     """``exp(-d^2 / (temperature * mean d^2))`` between rows of two arrays in one space, shape ``(n_a, n_b)``.
 
-    The temperature is raised where it would leave a profile without any match. Dense up to 4,000,000 pairs; above, only those of each row's and each column's 50 nearest are kept.
+    A profile that is far from all others has its distances lowered until it has a match. Dense up to 4,000,000 pairs;
+    above, only those of each row's and each column's 50 nearest are kept.
     """
     mean = np.square(a).sum(axis=1).mean() + np.square(b).sum(axis=1).mean() - 2 * a.mean(axis=0) @ b.mean(axis=0)
-    scale = temperature * max(mean, 1e-300)
+    scale = max(temperature * mean, np.finfo(float).tiny)
     if len(a) * len(b) <= MAX_DENSE:
         squared = pairwise_distances(a, b, "sqeuclidean")
-        farthest = max(squared.min(axis=0).max(), squared.min(axis=1).max())
-        return np.exp(-squared / max(scale, farthest / REACH))
+        near_row, near_column = (_out_of_reach(squared.min(axis=axis), scale) for axis in (1, 0))
+        return np.exp(-(squared - np.maximum(near_row[:, None], near_column)) / scale)
     forward, backward = (
         sp.csr_array((np.ravel(d) + 1e-30, np.ravel(i), np.arange(len(q) + 1) * d.shape[1]), shape=(len(q), len(base)))
         for base, q in ((b, a), (a, b))
         for d, i in [nearest(base, q, min(N_CANDIDATES, len(base)))]
     )
-    pairs = sp.csr_array(forward.maximum(backward.T))
-    farthest = max(forward.data.reshape(len(a), -1)[:, 0].max(), backward.data.reshape(len(b), -1)[:, 0].max()) ** 2
-    pairs.data = np.exp(-np.square(pairs.data) / max(scale, farthest / REACH))
-    return pairs
+    pairs = sp.coo_array(forward.maximum(backward.T))
+    near_row, near_column = (
+        _out_of_reach(np.square(graph.data[graph.indptr[:-1]]), scale) for graph in (forward, backward)
+    )
+    row, column = pairs.coords
+    squared = np.square(pairs.data) - np.maximum(near_row[row], near_column[column])
+    return sp.csr_array((np.exp(-squared / scale), (row, column)), shape=pairs.shape)
+
+
+def _out_of_reach(nearest_squared: FloatArray, scale: float) -> FloatArray:
+    """By how much the nearest profile is too far for its weight to be a number, 0 for almost all profiles."""
+    return np.maximum(nearest_squared - REACH * scale, 0)
 
 
 def blur(a: FloatArray, b: FloatArray) -> float:
@@ -106,7 +119,8 @@ def blur(a: FloatArray, b: FloatArray) -> float:
     """
     across = [np.median(nearest(base, queries, 1)[0]) for base, queries in ((b, a), (a, b))]
     within = [np.median(nearest(base, base, 2)[0][:, 1]) for base in (a, b)]
-    return float(np.clip((sum(across) / max(sum(within), 1e-300)) ** 2, LEAST_BLUR, 1.0))
+    ratio = min(sum(across) / max(sum(within), 1e-300), 1.0)
+    return float(max(ratio**2, LEAST_BLUR))
 
 
 def relaxed_plan(
@@ -114,8 +128,8 @@ def relaxed_plan(
 ) -> FloatArray | sp.csr_array:
     """Scale rows and columns of a kernel towards given masses.
 
-    Unbalanced Sinkhorn scaling with exponent ``1 / (1 + give)``: 0 meets the masses exactly, a larger `give` lets
-    cells that resemble nothing keep less than their mass.
+    Unbalanced Sinkhorn scaling with exponent ``1 / (1 + give)``, relative to the product of the masses: 0 meets the
+    masses exactly; a larger `give` lets profiles that resemble nothing keep less than theirs, and others more.
 
     References
     ----------
@@ -124,18 +138,21 @@ def relaxed_plan(
     """
     exponent = 1 / (1 + give)
     transposed = sp.csr_array(kernel.T) if sp.issparse(kernel) else kernel.T
+    norm = float(rows @ (kernel @ columns)) / rows.sum()  # the plan has the given mass before any scaling
     u: FloatArray = np.ones(len(rows))
     v: FloatArray = np.ones(len(columns))
     for _ in range(SCALINGS):
         before = u
-        u = _ratio(rows, kernel @ v) ** exponent
-        v = _ratio(columns, transposed @ u) ** exponent
+        u = _ratio(np.full_like(u, norm), kernel @ (columns * v)) ** exponent
+        v = _ratio(np.full_like(v, norm), transposed @ (rows * u)) ** exponent
         if np.abs(u - before).max() <= TOLERANCE * u.max():
             break
+    left, right = rows * u / norm, columns * v
     if sp.issparse(kernel):
-        return sp.csr_array(sp.diags_array(u) @ kernel @ sp.diags_array(v))
-    return u[:, None] * kernel * v
+        return sp.csr_array(sp.diags_array(left) @ kernel @ sp.diags_array(right))
+    return left[:, None] * kernel * right
 
 
 def _ratio(mass: FloatArray, total: FloatArray) -> FloatArray:
-    return np.divide(mass, total, out=np.zeros_like(mass), where=total > 0)
+    """`mass` over `total`, at most 1e100; 0 where the total is."""
+    return np.divide(mass, np.maximum(total, mass * 1e-100), out=np.zeros_like(mass), where=total > 0)

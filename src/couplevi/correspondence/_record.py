@@ -88,7 +88,9 @@ class Correspondence:
     @cached_property
     def effective_matches(self) -> FloatArray:
         """Effective number of matches of each row, see :func:`effective_matches`, shape ``(n_a,)``."""
-        return effective_matches(self.matrix)
+        matches = effective_matches(self.matrix)
+        matches.flags.writeable = False
+        return matches
 
     def one_to_one(self) -> IntArray:
         """Column matched to each row when every column is used at most once, shape ``(n_a,)``; -1 for none.
@@ -133,7 +135,7 @@ def effective_matches(matrix: sp.csr_array) -> FloatArray:
 def sharpen(matrix: sp.csr_array, target: float) -> sp.csr_array:
     """Raise all confidences to one power such that rows have `target` effective matches on average.
 
-    Sums of rows stay as they are, and those of columns nearly so. A matrix that is already that sharp is returned unchanged; ties are never broken,
+    Sums of rows stay as they are, those of columns as far as the sharper rows allow. A matrix that is already that sharp is returned unchanged; ties are never broken,
     so rows of equal confidences stay above the target.
 
     Parameters

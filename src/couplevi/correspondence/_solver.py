@@ -3,13 +3,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from couplevi._validate import check_confidences, check_count, check_finite, check_number, expected
+from couplevi._validate import check_confidences, check_count, check_finite, check_number, expected, listing
 from couplevi.correspondence._record import BlockReport, Correspondence, sharpen
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Solver(ABC):
 
     def __post_init__(self) -> None:
         check_count(self.n_entries, "n_entries")
+        check_count(self.seed, "seed", minimum=0)
         if self.effective_matches is not None:
             check_number(self.effective_matches, "effective_matches", 1)
 
@@ -94,8 +96,8 @@ class Solver(ABC):
             Confidences of known links in [0, 1], shape ``(n_a, n_b)``. They come out as they are (divided by the sum
             of their row or column where it exceeds 1), and only what they leave of a profile is matched.
         groups
-            Labels of the rows of `x` and of `y`: only profiles with the same label are matched. Missing labels form a
-            group of their own.
+            Labels of the rows of `x` and of `y`: only profiles with the same label are matched, and those of a label
+            that the other modality lacks are left unmatched. Missing labels form a group of their own.
 
         Returns
         -------
@@ -117,11 +119,12 @@ class Solver(ABC):
         for group, rows, columns in _blocks(sides, oriented):
             part = oriented.restricted(rows, columns)
             within = None if shared is None else (shared[0][rows], shared[1][columns])
-            solution = _evenly(part) if min(part.known.shape) < SMALLEST_SHAPE else self._solve(part, within)
+            free = min((part.row_mass > 0).sum(), (part.column_mass > 0).sum())
+            solution = _evenly(part) if free < SMALLEST_SHAPE else self._solve(part, within)
             reports.append(BlockReport(group, *solution[1:5]))
             if len(rows) == len(oriented.x) and len(columns) == len(oriented.y):
                 shared = solution.coordinates or shared
-            plan, target = solution.plan, (part.row_mass, part.column_mass)
+            plan, target = _without(solution.plan, part.known), (part.row_mass, part.column_mass)
             if swapped:
                 plan, target, rows, columns = plan.T, target[::-1], columns, rows
             kept = _largest(_capped(plan, *target), self.n_entries).tocoo()
@@ -145,6 +148,12 @@ class Solver(ABC):
         """Match one group."""
 
 
+def _without(plan: FloatArray | sp.csr_array, known: sp.csr_array) -> sp.csr_array:
+    """The plan without the pairs whose link is known: it has its confidence already."""
+    plan = sp.csr_array(plan)
+    return sp.csr_array(plan - plan.multiply(known > 0))
+
+
 def refuse(n: int, limit: int, solver: str, remedy: str) -> None:
     """Raise ValueError if a group is larger than a solver can take."""
     if n > limit:
@@ -152,11 +161,12 @@ def refuse(n: int, limit: int, solver: str, remedy: str) -> None:
 
 
 def _problem(x: FloatArray, y: FloatArray, known: sp.csr_array | None) -> Problem:
-    x, y = (np.asarray(values, dtype=np.float64) for values in (x, y))
+    x, y = (np.array(values, dtype=np.float64) for values in (x, y))
     for name, values in (("x", x), ("y", y)):
         if values.ndim != 2 or 0 in values.shape:
             raise ValueError(expected(f"`{name}` to be profiles by coordinates", f"shape {values.shape}"))
         check_finite(values, f"`{name}`")
+        values /= np.abs(values).max() or 1.0
     shape = (len(x), len(y))
     links = sp.csr_array(shape, dtype=np.float32) if known is None else check_confidences(known, "`known`")
     if links.shape != shape:
@@ -174,8 +184,19 @@ def _labels(groups: tuple[Sequence[Any], Sequence[Any]] | None, problem: Problem
     for name, given, n in zip("xy", groups, problem.known.shape, strict=True):
         if len(given) != n:
             raise ValueError(expected(f"a group for each of the {n} rows of `{name}`", f"{len(given)} groups"))
-        labels.append(pd.Series(list(given), dtype=object).astype("string").fillna("").to_numpy(dtype=str))
+        labels.append(np.array([_label(value) for value in given], dtype=str))
+    if not len(np.intersect1d(labels[0], labels[1])):
+        found = " and ".join(listing(np.unique(side), 3) for side in labels)
+        raise ValueError(expected("groups with profiles of both modalities", found))
     return labels[0], labels[1]
+
+
+def _label(value: Any) -> str:
+    """Text of a label, the same for 1 and 1.0; empty where it is missing."""
+    if pd.isna(value):
+        return ""
+    number = float(value) if isinstance(value, Real) else 0.5
+    return str(int(number)) if number.is_integer() else str(value)
 
 
 def _blocks(labels: tuple[Any, Any], problem: Problem) -> Iterator[tuple[object, IntArray, IntArray]]:
@@ -187,7 +208,7 @@ def _blocks(labels: tuple[Any, Any], problem: Problem) -> Iterator[tuple[object,
 
 
 def _order(values: FloatArray) -> tuple[float, ...]:
-    return len(values), values.shape[1], float(np.abs(values).sum())
+    return len(values), values.shape[1], float(np.abs(values).sum()), float(values.sum()), *values[0]
 
 
 def _evenly(problem: Problem) -> Solution:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -61,7 +61,7 @@ def match(
         ``mdata.uns[key_added]["method"]`` says which it was.
     known
         Links that are known: None for none, ``"by_name"`` for cells of the same name, or a key in ``mdata.obsp``. They
-        come out unchanged.
+        come out unchanged, or divided by the sum of their row or column where it exceeds 1.
     group_key
         Column of ``mdata.obs``, or of the ``obs`` of both modalities: only cells with the same label are matched.
     key_added
@@ -109,7 +109,7 @@ def match(
     groups = None if group_key is None else (_groups(mdata, a, group_key), _groups(mdata, b, group_key))
     n_known = 0 if links is None else links.nnz
     chosen = method if method != "auto" else Anchored.name if n_known >= FEWEST_ANCHORS else GromovWasserstein.name
-    solver = SOLVERS[chosen](**solver_kwargs)
+    solver = _solver(chosen, solver_kwargs)
     x, y = (_coordinates(stored(mdata[m], *places[m])[1], is_embedding=places[m][0] == "obsm") for m in names)
     inferred = solver.solve(x, y, links, groups)
     entries = inferred.matrix.tocoo()
@@ -118,9 +118,22 @@ def match(
     mdata.uns[key_added] = _summary(inferred, solver, names, n_known)
 
 
+def _solver(name: str, settings: Mapping[str, Any]) -> Solver:
+    names = [field.name for field in fields(SOLVERS[name])]
+    for setting in settings:
+        if setting not in names:
+            raise TypeError(expected(f"a setting of {name!r}", f"`{setting}`", f"It has {names}; see also `method=`."))
+    return SOLVERS[name](**settings)
+
+
 def _known(mdata: MuData, a: str, b: str, known: str | None) -> sp.csr_array | None:
     if known is None:
         return None
+    if not isinstance(known, str):
+        remedy = "Write a matrix or a table with `cvi.pp.link` first."
+        raise TypeError(
+            expected("`known` to be None, 'by_name' or a key in `mdata.obsp`", type(known).__name__, remedy)
+        )
     if known == BY_NAME and known not in mdata.obsp:
         return links_by_name(mdata, a, b)
     return registered_links(mdata, known, a, b)
@@ -133,7 +146,10 @@ def _groups(mdata: MuData, modality: str, key: str) -> list[object]:
     if key in mdata[modality].obs:
         return list(mdata[modality].obs[key])
     raise KeyError(
-        expected(f"column {key!r} in `mdata.obs` or `mdata[{modality!r}].obs`", f"columns {list(mdata.obs.columns)}")
+        expected(
+            f"column {key!r} in `mdata.obs` or `mdata[{modality!r}].obs`",
+            f"columns {list(mdata.obs.columns)} and {list(mdata[modality].obs.columns)}",
+        )
     )
 
 
@@ -147,6 +163,8 @@ def _coordinates(values: Matrix, *, is_embedding: bool) -> FloatArray:
 
 
 def _has_equal_norms(values: Matrix) -> bool:
+    if np.asarray(values[:1].data if sp.issparse(values) else values).dtype.kind != "f":
+        return False  # counts and flags are no embedding
     norms = row_norms(values)
     return bool(norms.max() > 0 and np.ptp(norms) <= 1e-3 * norms.max())
 
