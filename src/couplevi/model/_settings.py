@@ -94,7 +94,7 @@ kl_weight
     cross_reconstruction_weight: float = 1.0
     combination_weight: float = 1.0
     contrastive_weight: float = 3.0
-    alignment_weight: float = 10.0
+    alignment_weight: float = 20.0
     kl_weight: float = 1e-3
     unknown_negative_weight: float = 0.3
     normalize_block: bool = False
@@ -156,7 +156,7 @@ DEFAULT = Settings()
 PRESETS: Mapping[str, Settings] = MappingProxyType(
     {
         "default": DEFAULT,
-        "integration": replace(DEFAULT, dropout_rate=0.0, input_dropout_rate=0.0, alignment_weight=20.0),
+        "integration": replace(DEFAULT, dropout_rate=0.0, input_dropout_rate=0.0),
         "paper": Settings(
             n_pcs=512,
             feature_weights="equal",
