@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.special import entr
+
+if TYPE_CHECKING:
+    from couplevi._types import FloatArray
 
 
 def dense(matrix: Any) -> np.ndarray:
     """A matrix as an array; the caller makes sure that it is small enough."""
     return matrix.toarray() if sp.issparse(matrix) else np.asarray(matrix)
+
+
+def effective_matches(matrix: sp.csr_array) -> FloatArray:
+    """Exponential of the entropy of each row divided by its sum: 1 for a single match, k for k equal ones, 0 for none.
+
+    Parameters
+    ----------
+    matrix
+        Confidences without explicit zeros, CSR.
+    """
+    row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    total = np.bincount(row, matrix.data, matrix.shape[0])
+    share = np.divide(matrix.data, total[row], out=np.zeros(len(row)), where=total[row] > 0)
+    entropy = np.bincount(row, entr(share), matrix.shape[0])
+    return np.where(total > 0, np.exp(entropy), 0.0)

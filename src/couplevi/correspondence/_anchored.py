@@ -24,8 +24,8 @@ class Anchored(Solver):
     with a known partner and so mean the same in both modalities. Canonical correlation analysis of the linked profiles
     turns both descriptions into coordinates of one space, in which profiles are matched to their neighbours.
 
-    Time and memory grow linearly with the number of profiles, besides the search for neighbours
-    (``n log n``): about ``n_landmarks * n_neighbors * n log n`` operations and ``8 * n_landmarks * n`` bytes.
+    Time and memory grow linearly with the number of profiles, besides the search for neighbours, which is exact and
+    quadratic up to 100,000 profiles and approximate above: about ``n_landmarks * n_neighbors * n log n`` operations and ``8 * n_landmarks * n`` bytes.
 
     Parameters
     ----------

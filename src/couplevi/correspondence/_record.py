@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 from scipy.optimize import linear_sum_assignment
-from scipy.special import entr
 
+from couplevi._arrays import effective_matches
 from couplevi._validate import expected
 
 if TYPE_CHECKING:
@@ -115,21 +115,6 @@ class Correspondence:
         match = np.full(len(confidence), -1)
         match[rows] = np.where(confidence[rows, columns] > 0, columns, -1)
         return match
-
-
-def effective_matches(matrix: sp.csr_array) -> FloatArray:
-    """Exponential of the entropy of each row divided by its sum: 1 for a single match, k for k equal ones, 0 for none.
-
-    Parameters
-    ----------
-    matrix
-        Confidences without explicit zeros, CSR.
-    """
-    row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-    total = np.bincount(row, matrix.data, matrix.shape[0])
-    share = np.divide(matrix.data, total[row], out=np.zeros(len(row)), where=total[row] > 0)
-    entropy = np.bincount(row, entr(share), matrix.shape[0])
-    return np.where(total > 0, np.exp(entropy), 0.0)
 
 
 def sharpen(matrix: sp.csr_array, target: float) -> sp.csr_array:

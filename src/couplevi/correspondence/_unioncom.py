@@ -83,10 +83,7 @@ class UnionCom(Solver):
         return self._primal_dual(kx, ky, problem)
 
     def _primal_dual(self, kx: FloatArray, ky: FloatArray, problem: Problem) -> Solution:
-        rows, columns = (
-            problem.row_mass * min(1.0, problem.column_mass.sum() / problem.row_mass.sum()),
-            problem.column_mass,
-        )
+        rows, columns = problem.targets()[0], problem.column_mass
         free = (rows[:, None] > 0) & (columns > 0)
         known = problem.known.toarray()
         f = np.zeros_like(known)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.special import entr
 
+from couplevi._arrays import effective_matches
 from couplevi._constants import MATCH, NO_LABEL, Key
 from couplevi._validate import check_mudata, expected
 from couplevi.pl._figure import finish, make_axes
@@ -82,12 +82,11 @@ def match(
 
 
 def _sharpness(ax: Axes, f: sp.coo_array, rows: str, columns: str) -> None:
-    row = f.coords[0]
-    total = np.bincount(row, f.data, f.shape[0])
-    matches = np.exp(np.bincount(row, entr(f.data / total[row]), f.shape[0]))[total > 0]
+    matches = effective_matches(sp.csr_array(f))
+    matches = matches[matches > 0]
     top = max(matches.max(), 1.5)
     ax.hist(matches, bins=list(np.geomspace(1, top, N_BINS)), color="tab:blue")
-    ax.axvline(np.median(matches), color="0.2", linestyle="--", linewidth=1)
+    ax.axvline(float(np.median(matches)), color="0.2", linestyle="--", linewidth=1)
     ax.set(xscale="log", xlabel=f"effective matches in {columns}", ylabel=f"cells of {rows}")
     ax.set_title(f"median {np.median(matches):.3g} of {len(np.unique(f.coords[1]))}")
 
