@@ -48,7 +48,20 @@ class Key:
         def imputed_sd(key: str, target: str) -> str:
             return f"{key}_{target}_sd"
 
+        @staticmethod
+        def label_probabilities(key: str, labels: str) -> str:
+            return f"{key}_{labels}"
+
         TRUTH: Final = "latent_true"
+
+    class obs:
+        @staticmethod
+        def label(key: str, labels: str) -> str:
+            return f"{key}_{labels}"
+
+        @staticmethod
+        def label_confidence(key: str, labels: str) -> str:
+            return f"{key}_{labels}_confidence"
 
     class layers:
         @staticmethod
@@ -61,6 +74,15 @@ class Key:
 
         LOG1P: Final = "log1p"
 
+    class varm:
+        @staticmethod
+        def shap_from(key: str, source: str) -> str:
+            return f"{key}_shap_from_{source}"
+
+        @staticmethod
+        def shap_to(key: str, target: str) -> str:
+            return f"{key}_shap_to_{target}"
+
     class mod:
         @staticmethod
         def imputed(source: str, target: str) -> str:
@@ -69,3 +91,4 @@ class Key:
     class uns:
         MODALITIES: Final = "modalities"
         VAR_NAMES: Final = "var_names"
+        CLASSIFIERS: Final = "classifiers"

@@ -120,6 +120,18 @@ def check_obs_names(mdata: MuData, modalities: Sequence[str]) -> None:
             )
 
 
+def find_names(names: Sequence[str] | pd.Index, chosen: Sequence[str] | str, what: str) -> np.ndarray:
+    """Positions of the chosen names; raise KeyError for an unknown one, ValueError if none is chosen."""
+    index, chosen = pd.Index(names), [chosen] if isinstance(chosen, str) else list(chosen)
+    if not chosen:
+        raise ValueError(expected(f"at least one of {what}", "none"))
+    positions = index.get_indexer(pd.Index(chosen))
+    unknown = [name for name, position in zip(chosen, positions, strict=True) if position < 0]
+    if unknown:
+        raise KeyError(expected(f"{what}, such as {listing(index, 3)}", f"unknown ones: {listing(unknown)}"))
+    return positions
+
+
 def check_var_names(names: pd.Index, where: str) -> None:
     """Raise ValueError if a feature name occurs twice."""
     if not names.is_unique:

@@ -8,7 +8,7 @@ import numpy as np
 
 from couplevi._arrays import dense
 from couplevi._constants import Key
-from couplevi._validate import check_count, check_modality, check_mudata, expected, listing
+from couplevi._validate import check_count, check_modality, check_mudata, expected, find_names
 from couplevi.metrics import pearson_per_feature
 from couplevi.pl._figure import finish, make_axes
 
@@ -83,7 +83,6 @@ def imputation(
     """
     check_modality(check_mudata(mdata), target, "target")
     check_count(n_features, "n_features")
-    features = [features] if isinstance(features, str) else features
     profiles = mdata[target]
     slot = Key.layers.imputed(key, source)
     for name in filter(None, (slot, layer)):
@@ -96,10 +95,7 @@ def imputation(
         raise ValueError(expected(f"cells measured in {source!r} and {target!r}", "none"))
     columns = np.flatnonzero(np.isfinite(imputed[cells]).all(axis=0))
     if features is not None:
-        columns = profiles.var_names.get_indexer(features)
-        if (columns < 0).any():
-            unknown = [f for f, c in zip(features, columns, strict=True) if c < 0]
-            raise KeyError(expected(f"features of modality {target!r}", f"unknown ones: {listing(unknown)}"))
+        columns = find_names(profiles.var_names, features, f"features of modality {target!r}")
     measured = dense((profiles.layers[layer] if layer else profiles.X)[cells][:, columns])
     r = pearson_per_feature(measured, imputed[cells][:, columns])
     chosen = np.arange(len(columns)) if features is not None else np.argsort(-np.nan_to_num(r))[:n_features]

@@ -45,18 +45,27 @@ class Preparation:
         """Number of prepared features."""
         return self.n_vars if self.components is None else len(self.components)
 
+    @property
+    def loadings(self) -> FloatArray | sp.dia_array:
+        """Matrix of the map from centred features to prepared ones, shape ``(n_vars, n_prepared)``."""
+        gain = inverse_scale(self.scale) / self.rms
+        return sp.diags_array(gain) if self.components is None else (self.components * gain).T
+
     def transform(self, x: Matrix) -> FloatArray:
         """Features, shape ``(n, n_vars)``, to prepared features, float32 of shape ``(n, n_prepared)``.
 
         A sparse `x` is multiplied as it is and centred afterwards; it becomes dense only without components.
         """
-        gain = inverse_scale(self.scale) / self.rms
         if self.components is None:
-            return ((dense(x) - self.mean) * gain).astype(np.float32)
-        loadings = (self.components * gain).T
+            return self.standardise(x) / np.float32(self.rms)
+        loadings = self.loadings
         if not sp.issparse(x):
             return ((np.asarray(x) - self.mean) @ loadings).astype(np.float32)
         return (x @ loadings - self.mean @ loadings).astype(np.float32)
+
+    def standardise(self, x: Matrix) -> FloatArray:
+        """Features, shape ``(n, n_vars)``, centred and divided by their scale, dense float32; constant ones are 0."""
+        return ((dense(x) - self.mean) * inverse_scale(self.scale)).astype(np.float32)
 
     def inverse(self, h: FloatArray) -> FloatArray:
         """Prepared features, shape ``(n, n_prepared)``, to features in their own units, shape ``(n, n_vars)``."""

@@ -1,9 +1,12 @@
 """Tools: they fit models and write what these find into the MuData."""
 
+from couplevi.tl._ablate import ablate
 from couplevi.tl._evaluate import evaluate
+from couplevi.tl._explain import explain
 from couplevi.tl._impute import impute
 from couplevi.tl._jamie import jamie
 from couplevi.tl._match import match
+from couplevi.tl._predict_labels import predict_labels
 from couplevi.tl._umap import umap
 
-__all__ = ["evaluate", "impute", "jamie", "match", "umap"]
+__all__ = ["ablate", "evaluate", "explain", "impute", "jamie", "match", "predict_labels", "umap"]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from couplevi import metrics
 from couplevi._arrays import dense
-from couplevi._constants import NO_LABEL
+from couplevi._labels import known_labels
 from couplevi._validate import check_count, check_mudata, check_option, expected
 from couplevi.preparation import fit_preparation
 
@@ -151,13 +151,7 @@ def _splits(mdata: MuData, model: JAMIE, a: str, b: str, labels: str | None) -> 
     fitted = model.is_fitted(names, a, b)
     for split, chosen in (("in_sample", names[fitted]), (HELD_OUT, names[~fitted])):
         if len(chosen):
-            yield _Cells(split, chosen, None if labels is None else _labels(mdata.obs.loc[chosen, labels]))
-
-
-def _labels(column: pd.Series) -> pd.Series:
-    """Labels as strings, missing ones as NaN."""
-    text = column.astype(object).where(column.notna())
-    return text.where(~text.astype(str).isin(NO_LABEL)).map(str, na_action="ignore")
+            yield _Cells(split, chosen, None if labels is None else known_labels(mdata.obs.loc[chosen, labels]))
 
 
 def _alignment(mdata: MuData, model: JAMIE, a: str, b: str, cells: _Cells, n_neighbors: int) -> list[tuple]:

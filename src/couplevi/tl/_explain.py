@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+import shap
+from tqdm.auto import tqdm
+
+from couplevi._arrays import dense
+from couplevi._constants import Key
+from couplevi._validate import check_count, check_modality, check_mudata, check_option, expected, find_names
+from couplevi.tl._attribution import deep, expected_gradients, permutation
+from couplevi.tl._route import find_route
+
+if TYPE_CHECKING:
+    from mudata import MuData
+
+    from couplevi._types import FloatArray, Matrix
+    from couplevi.model import JAMIE
+    from couplevi.tl._route import Route
+
+MAX_ARRAY_BYTES = 2 * 10**9
+"""Size above which all values are refused, and their table recommended."""
+
+MAX_FULL_BACKGROUND = 2_000
+N_BACKGROUND = {"gradient": 500, "deep": 100, "permutation": 100}
+"""Profiles drawn for the background where there are too many to use them all."""
+
+
+def explain(
+    mdata: MuData,
+    model: JAMIE,
+    *,
+    source: str,
+    target: str,
+    targets: Sequence[str] | None = None,
+    cells: Sequence[str] | None = None,
+    background: Sequence[str] | None = None,
+    method: Literal["gradient", "deep", "permutation"] = "gradient",
+    aggregate: Literal["none", "mean_abs"] = "none",
+    n_nodes: int = 8,
+    seed: int = 0,
+    progress_bar: bool = True,
+    key_added: str = "jamie",
+) -> shap.Explanation:
+    """Which features of one modality drove the prediction of another: Shapley values in the target's units.
+
+    The values of a cell and an output sum to the output minus its mean over the background. They describe the
+    model, not the cell: a gene that stands for many correlated ones may get the credit of all.
+
+    Parameters
+    ----------
+    mdata
+        MuData with the source: the training data, or any other with the same features.
+    model
+        Fitted model.
+    source
+        Modality whose registered features are explained by.
+    target
+        Modality that is imputed from it; or ``"latent"``, the mean latent; or labels that
+        :func:`couplevi.tl.predict_labels` has learned, whose probabilities in [0, 1] are explained.
+    targets
+        Features of the target, dimensions of the latent (``"0"``, ``"1"``, ...) or labels; None takes all.
+    cells
+        Names of the cells of the source to explain; None takes all.
+    background
+        Names of at least 2 cells of the source that stand for "not this cell". None takes, for ``"gradient"``, all
+        cells of the source, or 500 drawn at random if there are more than 2,000 (on Patch-seq data 500 of 1,208
+        changed mean absolute values by 2 %); for the other methods 100 drawn at random.
+    method
+        ``"gradient"``: expected gradients, deterministic. ``"permutation"``: exact sums, needs
+        ``(2 n_vars + 1) n_background`` predictions per cell. ``"deep"``: DeepLIFT, for models without layer
+        normalisation (``preset="paper"``). The latter two are those of the ``shap`` package.
+    aggregate
+        ``"none"`` returns the values of each cell; ``"mean_abs"`` only their mean absolute value, in memory that does
+        not grow with the number of cells.
+    n_nodes
+        Points at which gradients are taken between a background cell and a cell, at least 1. The sum of the values is
+        off by a share that falls geometrically with it (on Patch-seq data 6 % with 4, 1 % with 6).
+    seed
+        Reproduces a random background and the orders of ``"permutation"``.
+    progress_bar
+        Show progress over cells.
+    key_added
+        Name of the slots that are written.
+
+    Returns
+    -------
+    Explanation with ``values`` of shape ``(n_cells, n_vars_source, n_targets)``, float32, ``base_values``
+    ``(n_cells, n_targets)`` (mean prediction of the background), ``data`` (registered values of the cells) and names,
+    ready for :mod:`shap.plots`: ``shap.plots.waterfall(e[0, :, "Rheobase"])``. With ``aggregate="mean_abs"``,
+    ``values`` of shape ``(n_vars_source, n_targets)`` alone.
+
+    Also writes mean absolute values, float32, NaN for what was not explained: for a modality, where `mdata` has it and
+    its features were registered from ``X`` or a layer, ``mdata[t].varm["jamie_shap_from_{s}"]``, shape
+    ``(n_vars_t, n_vars_s)``, columns in the order of ``model.var_names_[s]``; for latents and labels
+    ``mdata[s].varm["jamie_shap_to_{target}"]``, shape ``(n_vars_s, n_outputs)``.
+
+    Raises
+    ------
+    TypeError
+        If `mdata` is not a MuData.
+    KeyError
+        If the target, one of `targets`, a cell or a modality is unknown.
+    ValueError
+        If source and target are the same, the background has fewer than 2 cells, all values would take more than
+        2 GB, ``"deep"`` meets layer normalisation, or an option is out of range.
+    RuntimeError
+        If the model is not trained.
+
+    References
+    ----------
+    Erion et al., Improving performance of deep learning models with axiomatic attribution priors and expected
+    gradients, Nature Machine Intelligence 2021; Lundberg and Lee, A unified approach to interpreting model
+    predictions, NeurIPS 2017.
+
+    Examples
+    --------
+    >>> import couplevi as cvi
+    >>> mdata = cvi.data.branching_manifold(n_obs=100)
+    >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+    >>> model = cvi.tl.jamie(mdata, modalities=("rna", "ephys"), train_kwargs=quick)
+    >>> cells = mdata.obs_names[:5]
+    >>> e = cvi.tl.explain(mdata, model, source="rna", target="ephys", targets=["ephys0", "ephys3"], cells=cells)
+    >>> e.values.shape, e[0, :, "ephys3"].feature_names[:2]
+    ((5, 400, 2), ['rna0', 'rna1'])
+    >>> mdata["ephys"].varm["jamie_shap_from_rna"].shape
+    (40, 400)
+    """
+    check_mudata(mdata)
+    check_option(method, list(N_BACKGROUND), "method")
+    check_option(aggregate, ["none", "mean_abs"], "aggregate")
+    check_count(n_nodes, "n_nodes")
+    model._check_if_trained(warn=False)
+    route = find_route(mdata, model, source, target, targets, key_added)
+    check_modality(mdata, source, "source")
+    names = mdata[source].obs_names
+    x = model.reader(source).read(mdata)
+    rows = np.arange(len(names)) if cells is None else find_names(names, cells, f"cells of {source!r}")
+    from_rows = _background(names, background, N_BACKGROUND[method], method == "gradient", source, seed)
+    shape = (len(rows), x.shape[1], len(route.names))
+    if aggregate == "none" and 4 * np.prod(shape, dtype=np.int64) > MAX_ARRAY_BYTES:
+        remedy = 'Pass `aggregate="mean_abs"`, or fewer `cells` or `targets`.'
+        found = f"{shape[0]} cells x {shape[1]} features x {shape[2]} targets"
+        raise ValueError(expected(f"at most {MAX_ARRAY_BYTES / 1e9:g} GB of values", found, remedy))
+    reference = _float32(x, from_rows)
+    attribute = {
+        "gradient": lambda: expected_gradients(route, reference, n_nodes),
+        "deep": lambda: deep(route, reference),
+        "permutation": lambda: permutation(route, reference, seed),
+    }[method]()
+    progress = tqdm(rows, desc="Explaining cells", disable=not progress_bar)
+    parts = (attribute(_float32(x, [row])[0]) for row in progress)
+    features = list(model.var_names_[source])
+    if aggregate == "mean_abs":
+        table = _mean_abs(parts, shape)
+        explanation = shap.Explanation(table, feature_names=features, output_names=route.names)
+    else:
+        values = np.empty(shape, dtype=np.float32)
+        for i, part in enumerate(parts):
+            values[i] = part
+        base = route.predict(route.preparation.transform(reference)).mean(axis=0)
+        explanation = shap.Explanation(
+            values,
+            np.tile(base, (len(rows), 1)),
+            _float32(x, rows),
+            feature_names=features,
+            output_names=route.names,
+        )
+        table = _mean_abs(iter(values), shape)
+    _write(mdata, model, source, target, route, table, key_added)
+    return explanation
+
+
+def _background(
+    names: pd.Index, chosen: Sequence[str] | None, n_drawn: int, all_if_few: bool, source: str, seed: int
+) -> np.ndarray:
+    """Rows of the background."""
+    if chosen is not None:
+        rows = find_names(names, chosen, f"cells of {source!r}")
+    elif len(names) <= (MAX_FULL_BACKGROUND if all_if_few else n_drawn):
+        rows = np.arange(len(names))
+    else:
+        rows = np.sort(np.random.default_rng(seed).choice(len(names), n_drawn, replace=False))
+    if len(rows) < 2:
+        remedy = "Shapley values compare a cell with others; pass the names of many, or None."
+        raise ValueError(expected("a `background` of at least 2 cells", len(rows), remedy))
+    return rows
+
+
+def _float32(x: Matrix, rows: Sequence[int] | np.ndarray) -> FloatArray:
+    return np.ascontiguousarray(dense(x[rows]), dtype=np.float32)
+
+
+def _mean_abs(parts: Iterator[FloatArray], shape: tuple[int, int, int]) -> FloatArray:
+    """Mean absolute value over cells, shape ``(n_vars, n_outputs)``."""
+    table = np.zeros(shape[1:])
+    for part in parts:
+        table += np.abs(part)
+    return (table / shape[0]).astype(np.float32)
+
+
+def _write(mdata: MuData, model: JAMIE, source: str, target: str, route: Route, table: FloatArray, key: str) -> None:
+    """Put the table beside the features of the target, or of the source if the target is no modality."""
+    is_modality = target in model.modalities_
+    place = target if is_modality else source
+    if place not in mdata.mod or model.reader(place).attribute == "obsm":
+        return
+    slot = Key.varm.shap_from(key, source) if is_modality else Key.varm.shap_to(key, target)
+    values = table.T if is_modality else table
+    names = route.names if is_modality else model.var_names_[source]
+    positions = pd.Index(names).get_indexer(mdata[place].var_names)
+    beside = np.full((len(positions), values.shape[1]), np.nan, dtype=np.float32)
+    beside[positions >= 0] = values[positions[positions >= 0]]
+    mdata[place].varm[slot] = beside

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+
+from couplevi._constants import Key
+from couplevi._labels import known_labels
+from couplevi._validate import check_mudata, expected, find_names
+from couplevi.tl._route import LATENT
+
+if TYPE_CHECKING:
+    from mudata import MuData
+
+    from couplevi.model import JAMIE
+
+
+def predict_labels(
+    mdata: MuData,
+    model: JAMIE,
+    *,
+    labels: str,
+    cells: Sequence[str] | None = None,
+    key_added: str = "jamie",
+) -> None:
+    """Predict a cell type or phenotype from the latent, whatever a cell was measured in.
+
+    Logistic regression on the mean latents of the profiles of all modalities: what is learned from one modality
+    applies to the others. :func:`couplevi.tl.explain` then says which features a label was predicted from.
+
+    Parameters
+    ----------
+    mdata
+        MuData with the modalities of the model, or some of them.
+    model
+        Fitted model.
+    labels
+        Column of ``mdata.obs``. Cells without a label (missing, ``"unknown"``, ``"nan"``, ``"Mis"``) are predicted, not
+        learned from.
+    cells
+        Names of the cells to learn from; None takes all that have a label. Predictions for these cells are
+        flattering: keep some back to judge by.
+    key_added
+        Name of the slots that are written.
+
+    Returns
+    -------
+    Nothing; writes, for each cell from its aggregated latent,
+
+    - ``mdata.obs["jamie_{labels}"]``: most probable label, categorical; missing for a cell without a latent;
+    - ``mdata.obs["jamie_{labels}_confidence"]``: its probability, in [0, 1];
+    - ``mdata.obsm["jamie_{labels}"]``: probability of each label, shape ``(n_obs, n_labels)``, float32;
+    - ``mdata.uns["jamie"]["classifiers"][labels]``: ``classes`` (the columns), ``coefficients`` and ``intercept``.
+
+    Raises
+    ------
+    TypeError
+        If `mdata` is not a MuData.
+    KeyError
+        If the column or a cell is missing.
+    ValueError
+        If there are fewer than two labels to learn, or the column is called like a modality or ``"latent"``.
+    RuntimeError
+        If the model is not trained.
+
+    Examples
+    --------
+    >>> import couplevi as cvi
+    >>> mdata = cvi.data.branching_manifold(n_obs=100)
+    >>> model = cvi.tl.jamie(mdata, modalities=("rna", "ephys"), train_kwargs={"enable_progress_bar": False})
+    >>> cvi.tl.predict_labels(mdata, model, labels="cell_type", cells=mdata.obs_names[:60])
+    >>> held_out = mdata.obs[60:]
+    >>> bool((held_out["jamie_cell_type"] == held_out["cell_type"]).mean() > 0.8)
+    True
+    """
+    check_mudata(mdata)
+    if labels not in mdata.obs:
+        raise KeyError(expected(f"`mdata.obs[{labels!r}]`", f"columns {list(mdata.obs.columns)}"))
+    if labels in (*model.modalities_, LATENT):
+        remedy = "Rename the column: `cvi.tl.explain` tells targets apart by name."
+        raise ValueError(expected(f"`labels` other than {[*model.modalities_, LATENT]}", repr(labels), remedy))
+    learned = known_labels(mdata.obs[labels])
+    if cells is not None:
+        learned = learned.iloc[find_names(mdata.obs_names, cells, "cells")]
+    learned = learned.dropna()
+    classes = sorted(learned.unique())
+    if len(classes) < 2:
+        raise ValueError(expected(f"at least two labels in `mdata.obs[{labels!r}]` to learn", classes))
+    x, y = [], []
+    for m in model.modalities_:
+        if m in mdata.mod:
+            profiles = mdata[m].obs_names.intersection(learned.index)
+            x.append(model.get_latent_representation(mdata[m][profiles], modality=m))
+            y.append(learned.loc[profiles])
+    fit = LogisticRegression(max_iter=10_000).fit(np.concatenate(x), np.concatenate(y))
+    z = model.get_latent_representation(mdata)
+    placed = np.isfinite(z).all(axis=1)
+    probability = np.full((mdata.n_obs, len(classes)), np.nan, dtype=np.float32)
+    probability[placed] = fit.predict_proba(z[placed])
+    predicted = np.full(mdata.n_obs, None, dtype=object)
+    predicted[placed] = fit.predict(z[placed])
+
+    mdata.obs[Key.obs.label(key_added, labels)] = pd.Categorical(predicted, categories=classes)
+    mdata.obs[Key.obs.label_confidence(key_added, labels)] = probability.max(axis=1)
+    mdata.obsm[Key.obsm.label_probabilities(key_added, labels)] = probability
+    classifiers = mdata.uns.setdefault(key_added, {}).setdefault(Key.uns.CLASSIFIERS, {})
+    classifiers[labels] = {"classes": classes, **_linear(fit)}
+
+
+def _linear(fit: LogisticRegression) -> dict[str, np.ndarray]:
+    """Weights, one column per label, of which the probabilities are the softmax."""
+    weight, intercept = fit.coef_.T, fit.intercept_
+    if weight.shape[1] == 1:  # two labels: scikit-learn keeps the log-odds of the second
+        weight, intercept = np.hstack([0 * weight, weight]), np.append(0, intercept)
+    return {"coefficients": weight, "intercept": intercept}
