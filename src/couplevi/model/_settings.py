@@ -19,6 +19,8 @@ NOT_YET = MappingProxyType(
 
 
 DEFAULT_N_PCS = 50
+MAX_UNREDUCED = 100
+"""Features up to which a preset reduces nothing: panels are chosen so that each one counts."""
 
 SMALLEST = 1e-12
 """Least value of what must be above 0."""
@@ -35,7 +37,7 @@ class Settings:
     n_pcs
         Principal components of the standardised features that each modality is reduced to, at least 1: a number for
         all, or a mapping from modality to number or None. None uses the features themselves, as does a modality with
-        no more than that many.
+        no more than that many, or, where the number is that of a preset, with at most 100.
     feature_weights
         Weights of the standardised features in the principal components: ``"communality"``, see
         :func:`~couplevi.preparation.fit_preparation`, or ``"equal"``.

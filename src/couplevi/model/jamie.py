@@ -21,7 +21,7 @@ from couplevi.data import MuDataObspField, rows_in_obs, value_places
 from couplevi.dataloaders import Links
 from couplevi.model._reader import ModalityReader
 from couplevi.model._save_load import SaveLoadMixin
-from couplevi.model._settings import DEFAULT_N_PCS, Settings, make_settings
+from couplevi.model._settings import DEFAULT_N_PCS, MAX_UNREDUCED, Settings, make_settings
 from couplevi.model._setup import Keys, check_setup, link_keys, links_between, warn_about_links
 from couplevi.model._training import CoupledTrainingMixin
 from couplevi.module import TERMS, JAMIEModule
@@ -407,7 +407,8 @@ class JAMIE(SaveLoadMixin, CoupledTrainingMixin, BaseModelClass):
             n_vars = len(self.var_names_[m])
             n_obs = n_vars + 1 if self.adata is None else self.adata[m].n_obs
             limit = min(n_vars, n_obs - 1)
-            if strict and m in given and wanted is not None and wanted > limit:
+            explicit = strict and m in given
+            if explicit and wanted is not None and wanted > limit:
                 raise ValueError(
                     expected(
                         f"`n_pcs` of at most {limit} for modality {m!r} ({n_obs} cells x {n_vars} features)",
@@ -415,7 +416,10 @@ class JAMIE(SaveLoadMixin, CoupledTrainingMixin, BaseModelClass):
                         f"Give a number per modality, such as `n_pcs={{{m!r}: {limit}}}`.",
                     )
                 )
-            components[m] = None if wanted is None or wanted >= n_vars else min(wanted, limit)
+            if wanted is None or wanted >= n_vars or (not explicit and n_vars <= MAX_UNREDUCED):
+                components[m] = None
+            else:
+                components[m] = min(wanted, limit)
             if components[m] not in (None, wanted):
                 logger.info("n_pcs of modality %r lowered from %d to %d, all that the data allow", m, wanted, limit)
         return components

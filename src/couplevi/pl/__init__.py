@@ -1,8 +1,25 @@
 """Figures, in the conventions of scanpy: ``ax``, ``show``, ``save``, ``return_fig``."""
 
+from couplevi.pl._ablation import ablation
+from couplevi.pl._accuracy import accuracy
+from couplevi.pl._distribution_similarity import distribution_similarity
+from couplevi.pl._explain import explain
+from couplevi.pl._feature_by_type import feature_by_type
 from couplevi.pl._imputation import imputation
+from couplevi.pl._imputation_comparison import imputation_comparison
 from couplevi.pl._latent import latent
 from couplevi.pl._losses import losses
 from couplevi.pl._match import match
 
-__all__ = ["imputation", "latent", "losses", "match"]
+__all__ = [
+    "ablation",
+    "accuracy",
+    "distribution_similarity",
+    "explain",
+    "feature_by_type",
+    "imputation",
+    "imputation_comparison",
+    "latent",
+    "losses",
+    "match",
+]

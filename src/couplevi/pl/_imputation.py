@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from couplevi._arrays import dense
-from couplevi._constants import Key
-from couplevi._validate import check_count, check_modality, check_mudata, expected, find_names
+from couplevi._validate import check_count
 from couplevi.metrics import pearson_per_feature
 from couplevi.pl._figure import finish, make_axes
+from couplevi.pl._values import imputed_values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,31 +80,18 @@ def imputation(
     >>> len(axes)
     2
     """
-    check_modality(check_mudata(mdata), target, "target")
     check_count(n_features, "n_features")
-    profiles = mdata[target]
-    slot = Key.layers.imputed(key, source)
-    for name in filter(None, (slot, layer)):
-        if name not in profiles.layers:
-            remedy = f"Run `cvi.tl.impute(mdata, model, source={source!r}, target={target!r})` first."
-            raise KeyError(expected(f"`mdata[{target!r}].layers[{name!r}]`", f"layers {list(profiles.layers)}", remedy))
-    imputed = np.asarray(profiles.layers[slot])
-    cells = np.isfinite(imputed).any(axis=1)
-    if not cells.any():
-        raise ValueError(expected(f"cells measured in {source!r} and {target!r}", "none"))
-    columns = np.flatnonzero(np.isfinite(imputed[cells]).all(axis=0))
-    if features is not None:
-        columns = find_names(profiles.var_names, features, f"features of modality {target!r}")
-    measured = dense((profiles.layers[layer] if layer else profiles.X)[cells][:, columns])
-    r = pearson_per_feature(measured, imputed[cells][:, columns])
-    chosen = np.arange(len(columns)) if features is not None else np.argsort(-np.nan_to_num(r))[:n_features]
+    values = imputed_values(mdata, source, target, [key], layer=layer, features=features)
+    measured, imputed = values.measured, values.imputed[key]
+    r = pearson_per_feature(measured, imputed)
+    chosen = np.arange(len(r)) if features is not None else np.argsort(-np.nan_to_num(r))[:n_features]
     axes = make_axes(len(chosen), ax, width=2.8, height=2.8)
-    area = size or 10_000 / max(500, cells.sum())
+    area = size or 10_000 / max(500, len(values.cells))
     for i, axes_i in zip(chosen, axes, strict=True):
-        x, y = measured[:, i], imputed[cells, columns[i]]
+        x, y = measured[:, i], imputed[:, i]
         axes_i.scatter(x, y, s=area, linewidths=0, alpha=0.6, rasterized=True)
         ends = [min(x.min(), y.min()), max(x.max(), y.max())]
         axes_i.plot(ends, ends, color="grey", linewidth=0.8, linestyle="--", zorder=0)
-        axes_i.set_title(f"{profiles.var_names[columns[i]]}\nr = {r[i]:.2f}", fontsize="medium")
+        axes_i.set_title(f"{values.features[i]}\nr = {r[i]:.2f}", fontsize="medium")
         axes_i.set(xlabel="measured", ylabel=f"imputed from {source}")
     return finish(axes, show, save, return_fig)

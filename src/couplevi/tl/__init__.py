@@ -4,9 +4,10 @@ from couplevi.tl._ablate import ablate
 from couplevi.tl._evaluate import evaluate
 from couplevi.tl._explain import explain
 from couplevi.tl._impute import impute
+from couplevi.tl._impute_baseline import impute_baseline
 from couplevi.tl._jamie import jamie
 from couplevi.tl._match import match
 from couplevi.tl._predict_labels import predict_labels
 from couplevi.tl._umap import umap
 
-__all__ = ["ablate", "evaluate", "explain", "impute", "jamie", "match", "predict_labels", "umap"]
+__all__ = ["ablate", "evaluate", "explain", "impute", "impute_baseline", "jamie", "match", "predict_labels", "umap"]

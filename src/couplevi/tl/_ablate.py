@@ -192,11 +192,18 @@ class _Ablation:
         self.mean = np.asarray(background.mean(axis=0, dtype=np.float64)).ravel()
         loadings = route.preparation.loadings
         self.loadings = sp.csr_array(loadings) if sp.issparse(loadings) else loadings
+        self.centre = self._mapped(route.preparation.mean[None], slice(None))
 
     def without(self, features: IntArray) -> FloatArray:
-        loadings = self.loadings[features]
-        own, mean = self.x[:, features] @ loadings, self.mean[features] @ loadings
-        return (self.prepared - dense(own) + mean).astype(np.float32)
+        mean = self._mapped(self.mean[None], features)
+        if 2 * len(features) <= self.x.shape[1]:
+            return (self.prepared - self._mapped(self.x, features) + mean).astype(np.float32)
+        rest = np.setdiff1d(np.arange(self.x.shape[1]), features)  # so that without all, all profiles are the same
+        return (self._mapped(self.x, rest) + (mean - self.centre)).astype(np.float32)
+
+    def _mapped(self, x: Matrix, features: IntArray | slice) -> FloatArray:
+        """Contribution of some features to the prepared ones, not centred."""
+        return dense(x[:, features] @ self.loadings[features])
 
 
 def _groups(

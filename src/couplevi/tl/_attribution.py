@@ -134,8 +134,9 @@ def permutation(route: Route, background: FloatArray, seed: int) -> Attribute:
         state = np.random.get_state()
         try:  # shap seeds and uses numpy's global generator
             explainer = shap.PermutationExplainer(predict, masker, seed=seed)
-            return explainer(profile[None], max_evals=evaluations, silent=True).values[0]
+            values = explainer(profile[None], max_evals=evaluations, silent=True).values[0]
         finally:
             np.random.set_state(state)
+        return values.reshape(len(profile), len(route.names))
 
     return attribute

@@ -12,23 +12,15 @@ from couplevi import metrics
 from couplevi._arrays import dense
 from couplevi._labels import known_labels
 from couplevi._validate import check_count, check_mudata, check_option, expected
-from couplevi.preparation import fit_preparation
+from couplevi.tl._baselines import BASELINES, baseline_imputation
 
 if TYPE_CHECKING:
-    from anndata import AnnData
     from mudata import MuData
 
     from couplevi._types import BoolArray, FloatArray
     from couplevi.model import JAMIE
 
 logger = logging.getLogger(__name__)
-
-BASELINES: dict[str, Callable[..., FloatArray]] = {
-    "knn": metrics.knn_imputation,
-    "ridge": metrics.ridge_imputation,
-}
-MAX_BASELINE_FEATURES = 2_000
-"""Features of the source up to which a baseline reads them all; above, it reads 50 principal components."""
 
 HELD_OUT = "held_out"
 COLUMNS = ("metric", "source", "target", "method", "split", "n", "value")
@@ -184,7 +176,7 @@ def _imputation(
     imputed = {type(model).__name__: predicted.X}
     for baseline in baselines:
         options = {"n_neighbors": n_neighbors} if baseline == "knn" else {}
-        imputed[baseline] = _baseline(model, source, target, query, BASELINES[baseline], options)
+        imputed[baseline] = baseline_imputation(model, source, target, query, BASELINES[baseline], options)
     known = cells.labelled
     correlation = {method: metrics.pearson_per_feature(measured, values) for method, values in imputed.items()}
     rows = []
@@ -207,32 +199,6 @@ def _imputation(
         n = len(cells.names)
         rows += [(name, source, target, method, cells.split, n, float(value)) for name, value in scores.items()]
     return rows
-
-
-def _baseline(
-    model: JAMIE,
-    source: str,
-    target: str,
-    query: AnnData,
-    method: Callable[..., FloatArray],
-    options: dict[str, int],
-) -> FloatArray:
-    """Predictions of a baseline fitted on the links of the model, in the units of the target."""
-    links = model.fitted_links(source, target)
-    confidence = links.sum(axis=1)
-    rows = np.flatnonzero(confidence)
-    if len(rows) < 2 or len(rows) < options.get("n_neighbors", 0):
-        remedy = "Load it with the data that it was trained on, or leave `baselines` out."
-        found = f"{len(rows)} such cells"
-        raise ValueError(expected("a model whose data hold the links it was trained on, for a baseline", found, remedy))
-    x, y = (model.reader(m).read(model.adata[m]) for m in (source, target))
-    # a profile with several links learns from their mean, weighted by confidence
-    x, y = x[rows], dense(links[rows] @ y) / confidence[rows, None]
-    prepare = fit_preparation(x, None if x.shape[1] <= MAX_BASELINE_FEATURES else min(50, len(rows) - 1))
-    standardise = fit_preparation(y)
-    new = prepare.transform(model.reader(source).read(query))
-    learned = prepare.transform(x), standardise.transform(y)
-    return standardise.inverse(method(*learned, new, confidence=np.minimum(confidence[rows], 1), **options))
 
 
 def _interval_scores(measured: FloatArray, imputed: FloatArray, sd: FloatArray) -> dict[str, float]:

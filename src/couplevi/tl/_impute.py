@@ -75,25 +75,10 @@ def impute(
     """
     check_modality(check_mudata(mdata), source, "source")
     imputed = model.impute(source=source, target=target, adata=mdata, return_sd=return_sd)
-    values = {(Key.obsm.imputed(key_added, target), Key.layers.imputed(key_added, source)): imputed.X}
-    if return_sd:
-        slots = Key.obsm.imputed_sd(key_added, target), Key.layers.imputed_sd(key_added, source)
-        values[slots] = imputed.layers["sd"]
-    beside = {
-        layer: _beside_measured(mdata[target], imputed, x)
-        for (_, layer), x in values.items()
-        if target in mdata.mod and mdata[target].var_names.isin(imputed.var_names).any()
-    }
     name = Key.mod.imputed(source, target)
     if as_modality and name in mdata.mod and key_added not in mdata[name].uns:
         raise ValueError(expected(f"no modality {name!r} but an imputed one", "a measured one", "Rename it first."))
-
-    for (slot, _), x in values.items():
-        mdata[source].obsm[slot] = x.copy()
-    for layer, x in beside.items():
-        mdata[target].layers[layer] = x
-    names = mdata.uns.setdefault(key_added, {}).setdefault(Key.uns.VAR_NAMES, {})
-    names[target] = list(imputed.var_names)
+    write_imputed(mdata, imputed, source, target, key_added)
     if as_modality:
         imputed.uns[key_added] = {"source": source, "target": target}
         with md.set_options(pull_on_update=False), warnings.catch_warnings():
@@ -101,6 +86,24 @@ def impute(
             warnings.filterwarnings("ignore", message="var_names are not unique")
             mdata.mod[name] = imputed
             mdata.update()
+
+
+def write_imputed(mdata: MuData, imputed: AnnData, source: str, target: str, key: str) -> None:
+    """Write imputed values, and their standard deviations in ``layers["sd"]`` if there are any, into their slots."""
+    values = {(Key.obsm.imputed(key, target), Key.layers.imputed(key, source)): imputed.X}
+    if "sd" in imputed.layers:
+        values[Key.obsm.imputed_sd(key, target), Key.layers.imputed_sd(key, source)] = imputed.layers["sd"]
+    beside = {
+        layer: _beside_measured(mdata[target], imputed, x)
+        for (_, layer), x in values.items()
+        if target in mdata.mod and mdata[target].var_names.isin(imputed.var_names).any()
+    }
+    for (slot, _), x in values.items():
+        mdata[source].obsm[slot] = x.copy()
+    for layer, x in beside.items():
+        mdata[target].layers[layer] = x
+    names = mdata.uns.setdefault(key, {}).setdefault(Key.uns.VAR_NAMES, {})
+    names[target] = list(imputed.var_names)
 
 
 def _beside_measured(profiles: AnnData, imputed: AnnData, values: FloatArray) -> FloatArray:

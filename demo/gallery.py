@@ -1,0 +1,92 @@
+"""Every figure of couplevi from one MuData: Patch-seq cells of the motor cortex, one fifth of the pairs held back.
+
+    python demo/gallery.py patchseq_motor.h5mu --out gallery
+
+The file needs modalities ``rna`` (counts in ``X``) and ``ephys``, and ``obs["cell_type"]``.
+"""
+
+import argparse
+import warnings
+from pathlib import Path
+
+import mudata as md
+import pandas as pd
+import scanpy as sc
+
+import couplevi as cvi
+
+MODALITIES = ("rna", "ephys")
+
+
+def main() -> None:
+    """Train once, then draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("input", type=Path, help="MuData, .h5mu")
+    parser.add_argument("--out", type=Path, default=Path("gallery"), help="folder of the figures")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # lightning, about torch
+    md.set_options(pull_on_update=False)
+
+    mdata = md.read_h5mu(arguments.input)
+    mdata["rna"].layers["log1p"] = sc.pp.log1p(
+        sc.pp.normalize_total(mdata["rna"], target_sum=1e4, copy=True), copy=True
+    ).X
+    cvi.pp.link(mdata, modalities=MODALITIES, hide=0.2)
+    held_out = mdata.obs_names[mdata.obsp["correspondence"].diagonal() == 0]
+    setup = {"modalities": MODALITIES, "layers": {"rna": "log1p"}, "correspondence_key": "correspondence"}
+    model = cvi.tl.jamie(mdata, **setup, seed=0)
+    route = {"source": "rna", "target": "ephys"}
+    cvi.tl.umap(mdata)
+    cvi.tl.impute(mdata, model, **route)
+    cvi.tl.impute_baseline(mdata, model, **route, method="knn")
+    cvi.tl.predict_labels(mdata, model, labels="cell_type", cells=mdata.obs_names.difference(held_out))
+    some = mdata.obs_names[::6]
+    for target in ("ephys", "latent", "cell_type"):
+        cvi.tl.explain(mdata, model, source="rna", target=target, cells=some)
+    by_gene = cvi.tl.ablate(mdata, model, **route, metric="lta", labels="cell_type", n_seeds=5)
+    markers = {"interneurons": ["Gad1", "Gad2", "Slc6a1"], "Pvalb": ["Pvalb"], "all genes": mdata["rna"].var_names}
+    by_group = cvi.tl.ablate(mdata, model, **route, groups=markers, cells=held_out)
+
+    def save(name: str) -> dict:
+        return {"save": arguments.out / f"{name}.png", "show": False}
+
+    scored = {**route, "cells": held_out}
+    cvi.pl.losses(model, **save("losses"))
+    cvi.pl.latent(mdata, color="cell_type", **save("latent"))
+    cvi.pl.accuracy(accuracy_table(mdata, model, setup), **save("c_accuracy"))
+    cvi.pl.distribution_similarity(
+        mdata, **scored, labels="cell_type", keys=["jamie", "knn"], **save("d_distribution_similarity")
+    )
+    cvi.pl.feature_by_type(
+        mdata,
+        **scored,
+        labels="cell_type",
+        features=["AP.width..ms.", "Max.number.of.APs"],
+        **save("e_feature_by_type"),
+    )
+    cvi.pl.imputation_comparison(mdata, **scored, **save("f_imputation_comparison"))
+    cvi.pl.imputation(mdata[held_out].copy(), **route, **save("imputation"))
+    for target in ("ephys", "latent", "cell_type"):
+        cvi.pl.explain(mdata, source="rna", target=target, **save(f"explain_{target}"))
+    cvi.pl.ablation(by_gene, **save("ablation_genes"))
+    cvi.pl.ablation(by_group, **save("ablation_groups"))
+
+
+def accuracy_table(mdata: md.MuData, model: cvi.model.JAMIE, setup: dict) -> pd.DataFrame:
+    """FOSCTTM and label transfer accuracy of the held-out pairs for two presets and three seeds."""
+    rows = []
+    for preset in ("default", "integration"):
+        for seed in range(3):
+            if (preset, seed) != ("default", 0):
+                model = cvi.tl.jamie(mdata.copy(), **setup, preset=preset, seed=seed)
+            scores = cvi.tl.evaluate(mdata, model, labels="cell_type").query(
+                "split == 'held_out' and method == 'JAMIE'"
+            )
+            values = scores.groupby("metric")["value"].mean()
+            rows.append({"method": preset, "foscttm": values["foscttm"], "lta": values["lta"]})
+    return pd.DataFrame(rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from couplevi.metrics import binomial_comparison, pearson_per_feature
+from couplevi.pl._figure import finish, make_axes
+from couplevi.pl._values import imputed_values
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from mudata import MuData
+
+
+def imputation_comparison(
+    mdata: MuData,
+    *,
+    source: str,
+    target: str,
+    baseline: str = "knn",
+    layer: str | None = None,
+    cells: Sequence[str] | None = None,
+    key: str = "jamie",
+    ax: Axes | None = None,
+    show: bool | None = None,
+    save: str | os.PathLike[str] | None = None,
+    return_fig: bool = False,
+) -> Figure | Axes | list[Axes] | None:
+    """Two imputations, feature by feature: the correlation of each with the measured values.
+
+    Above the diagonal the model is better; the title counts features and gives the two-tailed binomial p-value.
+
+    Parameters
+    ----------
+    mdata
+        MuData with both imputations, as written by :func:`couplevi.tl.impute` and
+        :func:`couplevi.tl.impute_baseline`.
+    source, target
+        Modality that was imputed from, and the one imputed.
+    baseline
+        The `key_added` of the imputation on the horizontal axis.
+    layer
+        Layer of the target that was registered; None is ``X``.
+    cells
+        Cells to score on: those that the model was not trained on, for a fair comparison. None takes all that were
+        measured and imputed.
+    key
+        The `key_added` of the imputation on the vertical axis.
+    ax
+        Axes to draw on; None makes a figure.
+    show, save, return_fig
+        Show the figure, write it to a path, return it; as in scanpy.
+
+    Returns
+    -------
+    None if shown, the figure with `return_fig`, else the axes.
+
+    Raises
+    ------
+    KeyError
+        If an imputation, the layer or a cell is missing.
+    ValueError
+        If no cell has all values.
+
+    References
+    ----------
+    Cohen Kalafut, Huang and Wang, Joint variational autoencoders for multimodal imputation and embedding,
+    Nature Machine Intelligence 2023, panels f of its figures.
+
+    Examples
+    --------
+    >>> import couplevi as cvi
+    >>> mdata = cvi.data.branching_manifold(n_obs=100)
+    >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+    >>> model = cvi.tl.jamie(mdata, modalities=("rna", "ephys"), train_kwargs=quick)
+    >>> cvi.tl.impute(mdata, model, source="rna", target="ephys")
+    >>> cvi.tl.impute_baseline(mdata, model, source="rna", target="ephys", method="knn")
+    >>> ax = cvi.pl.imputation_comparison(mdata, source="rna", target="ephys", baseline="knn", show=False)
+    >>> ax.get_xlabel()
+    'knn, correlation'
+    """
+    values = imputed_values(mdata, source, target, [key, baseline], layer=layer, cells=cells)
+    ours, other = (pearson_per_feature(values.measured, values.imputed[name]) for name in (key, baseline))
+    result = binomial_comparison(ours, other)
+    axes = make_axes(1, ax)
+    axes[0].scatter(other, ours, s=14, c=np.where(ours > other, "tab:blue", "tab:orange"), linewidths=0, alpha=0.8)
+    both = np.concatenate([ours, other])
+    low, high = float(np.nanmin(both, initial=0)) - 0.03, float(np.nanmax(both)) + 0.03
+    axes[0].plot([low, high], [low, high], color="grey", linewidth=0.8, linestyle="--", zorder=0)
+    axes[0].set(xlim=(low, high), ylim=(low, high), xlabel=f"{baseline}, correlation", ylabel=f"{key}, correlation")
+    axes[0].set_title(
+        f"{target} from {source}, {len(values.cells)} cells\n"
+        f"{key} better: {result.wins}, worse: {result.losses}, p = {result.p_value:.1g}",
+        fontsize="medium",
+    )
+    axes[0].set_aspect("equal")
+    return finish(axes, show, save, return_fig)

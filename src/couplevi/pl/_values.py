@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from couplevi._arrays import dense
+from couplevi._constants import Key
+from couplevi._labels import known_labels
+from couplevi._validate import check_modality, check_mudata, expected, find_names
+
+if TYPE_CHECKING:
+    from mudata import MuData
+
+    from couplevi._types import FloatArray
+
+
+class ImputedValues(NamedTuple):
+    """Measured and imputed values of the cells that have both, shapes ``(n_cells, n_features)``."""
+
+    cells: pd.Index
+    features: pd.Index
+    measured: FloatArray
+    imputed: dict[str, FloatArray]
+
+
+def imputed_values(
+    mdata: MuData,
+    source: str,
+    target: str,
+    keys: Sequence[str],
+    *,
+    layer: str | None,
+    features: Sequence[str] | str | None = None,
+    cells: Sequence[str] | None = None,
+) -> ImputedValues:
+    """Read what `keys` imputed beside what was measured.
+
+    Parameters
+    ----------
+    keys
+        The `key_added` of one or several imputations.
+    layer
+        Layer of the target that was registered; None is ``X``.
+    features
+        Features to read; None takes those that all imputations know.
+    cells
+        Cells to read; None takes all that have both values.
+
+    Raises
+    ------
+    KeyError
+        If the imputations, the layer, features or cells are missing.
+    ValueError
+        If no cell has both values.
+    """
+    check_modality(check_mudata(mdata), target, "target")
+    profiles = mdata[target]
+    slots = {key: Key.layers.imputed(key, source) for key in keys}
+    for name in [*slots.values(), *filter(None, [layer])]:
+        if name not in profiles.layers:
+            remedy = f"Run `cvi.tl.impute(mdata, model, source={source!r}, target={target!r})` first."
+            raise KeyError(expected(f"`mdata[{target!r}].layers[{name!r}]`", f"layers {list(profiles.layers)}", remedy))
+    imputed = {key: np.asarray(profiles.layers[slot]) for key, slot in slots.items()}
+    finite = np.logical_and.reduce([np.isfinite(x) for x in imputed.values()])
+    rows = np.flatnonzero(finite.any(axis=1))
+    if cells is not None:
+        rows = np.intersect1d(rows, find_names(profiles.obs_names, cells, f"cells of {target!r}"))
+    if not len(rows):
+        raise ValueError(expected(f"cells measured in {source!r} and {target!r}", "none"))
+    columns = np.flatnonzero(finite[rows].all(axis=0))
+    if features is not None:
+        columns = find_names(profiles.var_names, features, f"features of modality {target!r}")
+    measured = dense((profiles.layers[layer] if layer else profiles.X)[rows][:, columns])
+    return ImputedValues(
+        profiles.obs_names[rows],
+        profiles.var_names[columns],
+        measured,
+        {key: x[np.ix_(rows, columns)] for key, x in imputed.items()},
+    )
+
+
+def labels_of(mdata: MuData, cells: pd.Index, labels: str) -> pd.Series:
+    """Labels of cells as strings, NaN where missing; raise KeyError without the column, ValueError without a label."""
+    if labels not in mdata.obs:
+        raise KeyError(expected(f"`mdata.obs[{labels!r}]`", f"columns {list(mdata.obs.columns)}"))
+    found = known_labels(mdata.obs.loc[cells, labels])
+    if found.isna().all():
+        raise ValueError(expected(f"cells with a label in `mdata.obs[{labels!r}]`", "none"))
+    return found

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+
+from couplevi._validate import check_count, check_modality, check_mudata, check_option, expected
+from couplevi.tl._baselines import BASELINES, baseline_imputation
+from couplevi.tl._impute import write_imputed
+
+if TYPE_CHECKING:
+    from mudata import MuData
+
+    from couplevi.model import JAMIE
+
+
+def impute_baseline(
+    mdata: MuData,
+    model: JAMIE,
+    *,
+    source: str,
+    target: str,
+    method: Literal["knn", "ridge"] = "knn",
+    n_neighbors: int = 5,
+    key_added: str | None = None,
+) -> None:
+    """Predict a modality by a simple method that learns from exactly the links that a model was trained on.
+
+    What a model has to beat: :func:`couplevi.pl.imputation_comparison` shows both, feature by feature.
+
+    Parameters
+    ----------
+    mdata
+        MuData with the source.
+    model
+        Fitted model that holds its training data; its links and registered values are used, not its weights.
+    source, target
+        Modality to predict from, and the one to predict.
+    method
+        ``"knn"``: mean of the nearest cells, the baseline of the JAMIE paper. ``"ridge"``: linear regression. Both on
+        standardised features, or 50 principal components of more than 2,000.
+    n_neighbors
+        Neighbours of ``"knn"``.
+    key_added
+        Name of the slots that are written; None is the method.
+
+    Returns
+    -------
+    Nothing; writes the slots of :func:`couplevi.tl.impute`: ``mdata[s].obsm["knn_{t}"]`` and
+    ``mdata[t].layers["knn_from_{s}"]``, float32 in the units of the target's registered values.
+
+    Raises
+    ------
+    TypeError
+        If `mdata` is not a MuData.
+    KeyError
+        If a modality is missing.
+    ValueError
+        If source and target are the same, the method is unknown, or the model's data hold none of its links.
+
+    Examples
+    --------
+    >>> import couplevi as cvi
+    >>> mdata = cvi.data.branching_manifold(n_obs=100)
+    >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+    >>> model = cvi.tl.jamie(mdata, modalities=("rna", "ephys"), train_kwargs=quick)
+    >>> cvi.tl.impute_baseline(mdata, model, source="rna", target="ephys")
+    >>> mdata["rna"].obsm["knn_ephys"].shape
+    (100, 40)
+    """
+    check_modality(check_mudata(mdata), source, "source")
+    check_option(method, list(BASELINES), "method")
+    check_count(n_neighbors, "n_neighbors")
+    model.reader(source, "source")
+    model.reader(target, "target")
+    if source == target:
+        raise ValueError(expected("`target` to differ from `source`", repr(target)))
+    query = mdata[source]
+    options = {"n_neighbors": n_neighbors} if method == "knn" else {}
+    values = baseline_imputation(model, source, target, query, BASELINES[method], options)
+    var = pd.DataFrame(index=pd.Index(model.var_names_[target]))
+    imputed = ad.AnnData(values.astype(np.float32), obs=query.obs[[]], var=var)
+    write_imputed(mdata, imputed, source, target, key_added or method)
