@@ -195,7 +195,8 @@ def test_components_above_what_the_data_allow(mdata):
     assert cvi.model.JAMIE(mdata, n_pcs=None).n_components_ == {"rna": None, "ephys": None}
 
 
-def test_components_of_a_preset_are_lowered_and_that_is_logged(mdata, caplog):
+def test_components_of_a_preset_are_lowered_and_that_is_logged(caplog):
+    mdata = cvi.data.branching_manifold(n_obs=60, n_features={"rna": 101, "ephys": 100})
     few = md.MuData({"rna": mdata["rna"][:12].copy(), "ephys": mdata["ephys"].copy()})
     setup(few)
     settings = Settings(n_pcs=20)
@@ -203,6 +204,8 @@ def test_components_of_a_preset_are_lowered_and_that_is_logged(mdata, caplog):
         model = cvi.model.JAMIE(few, settings)
     assert model.n_components_ == {"rna": 11, "ephys": None}
     assert "n_pcs of modality 'rna' lowered from 20 to 11" in caplog.text
+    given = cvi.model.JAMIE(few, n_pcs={"ephys": 20})  # what is asked for is done, also for a panel
+    assert given.n_components_ == {"rna": 11, "ephys": 20}
 
 
 def test_components_of_an_unknown_modality(mdata):

@@ -120,7 +120,7 @@ def test_nothing_held_out_is_said(fitted, caplog):
 
 
 def test_baseline_of_many_features_reads_components(quick, monkeypatch):
-    monkeypatch.setattr("couplevi.tl._evaluate.MAX_BASELINE_FEATURES", 10)
+    monkeypatch.setattr("couplevi.tl._baselines.MAX_BASELINE_FEATURES", 10)
     mdata = cvi.data.branching_manifold(60, n_features={"rna": 30, "ephys": 8}, sparse=True)
     model = cvi.tl.jamie(mdata, modalities=BOTH, train_kwargs={**quick, "train_size": 0.8})
     frame = cvi.tl.evaluate(mdata, model, baselines=("ridge",))
