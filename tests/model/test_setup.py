@@ -117,13 +117,6 @@ def test_view(mdata):
         setup(mdata[mdata.obs_names[:50]])
 
 
-def test_backed_data(mdata, tmp_path):
-    mdata.write(tmp_path / "x.h5mu")
-    backed = md.read_h5mu(tmp_path / "x.h5mu", backed="r")
-    with pytest.raises(NotImplementedError, match="a MuData in memory, found a backed one"):
-        setup(backed)
-
-
 def test_generic_names_are_warned_about(paired):
     for m in BOTH:
         paired[m].obs_names = [str(i) for i in range(40)]

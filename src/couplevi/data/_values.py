@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from couplevi._streamed import StreamedMatrix, in_memory
 from couplevi._validate import check_finite, expected
 
 if TYPE_CHECKING:
@@ -45,25 +46,30 @@ def value_places(
             raise type(error)(f"In modality {m!r}: {error.args[0]}") from None
         if values.shape[1] == 0:
             raise ValueError(expected(f"at least one feature in modality {m!r}", "none"))
-        check_finite(values, f"modality {m!r}")
+        if in_memory(values):
+            check_finite(values, f"modality {m!r}")
     return places
 
 
 def stored(adata: AnnData, attribute: str, key: str | None) -> tuple[pd.Index, Matrix]:
-    """Feature names and values at a place of an AnnData."""
+    """Feature names and values at a place of an AnnData; values that are not in memory are read in parts."""
     if attribute == "X":
         if adata.X is None:
             raise ValueError(expected("values in `X`", "none", "Name a layer: `layers={modality: layer}`."))
-        return adata.var_names, adata.X
+        return adata.var_names, _readable(adata.X, "`X`")
     container = getattr(adata, attribute)
     if key not in container:
         raise KeyError(expected(f"`{attribute}[{key!r}]`", f"keys {list(container)}"))
     values = container[key]
     if attribute == "layers":
-        return adata.var_names, values
+        return adata.var_names, _readable(values, f"`layers[{key!r}]`")
     if isinstance(values, pd.DataFrame):
         return pd.Index(column_names(key, values.columns)), values.to_numpy()
-    return pd.Index(column_names(key, range(values.shape[1]))), values
+    return pd.Index(column_names(key, range(values.shape[1]))), _readable(values, f"`obsm[{key!r}]`")
+
+
+def _readable(values: Any, where: str) -> Matrix:
+    return values if in_memory(values) else StreamedMatrix(values, where)
 
 
 def column_names(key: str | None, columns: Iterable[object]) -> list[str]:

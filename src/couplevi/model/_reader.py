@@ -9,6 +9,7 @@ import pandas as pd
 import scipy.sparse as sp
 from mudata import MuData
 
+from couplevi._streamed import StreamedMatrix
 from couplevi._validate import check_finite, check_modality, check_var_names, expected, listing
 from couplevi.data import column_names, stored
 
@@ -56,24 +57,22 @@ class ModalityReader:
         return data[self.modality]
 
     def read(self, data: AnnData | MuData) -> Matrix:
-        """Values, cells by features in the order of the model: an array or CSR.
+        """Values, cells by features in the order of the model: an array, CSR, or a matrix that is read in parts.
 
         Raises
         ------
         KeyError
             If the layer or representation is missing.
         ValueError
-            If features are missing or double, or values are NaN or infinite.
-        NotImplementedError
-            If the data are backed.
+            If features are missing or double, or values are NaN or infinite; in parts, when these are read.
         """
         adata = self.profiles(data)
-        if adata.isbacked:
-            remedy = "Read it whole, or part of it: `adata[cells].to_memory()`."
-            raise NotImplementedError(expected("data in memory", "a backed AnnData", remedy))
         names, matrix = stored(adata, self.attribute, self.key)
         if not np.array_equal(names, self.var_names):
-            matrix = matrix[:, self._columns(names)]
+            columns = self._columns(names)
+            matrix = matrix.of_columns(columns) if isinstance(matrix, StreamedMatrix) else matrix[:, columns]
+        if isinstance(matrix, StreamedMatrix):
+            return matrix
         check_finite(matrix, self.where)
         return sp.csr_array(matrix) if sp.issparse(matrix) else np.asarray(matrix)
 

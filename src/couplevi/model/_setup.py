@@ -28,15 +28,11 @@ Keys = str | Mapping[tuple[str, str], str] | None
 
 
 def check_setup(mdata: MuData, modalities: Sequence[str]) -> tuple[str, ...]:
-    """Raise unless `mdata` is a MuData in memory, not a view, with distinct names in these modalities."""
+    """Raise unless `mdata` is a MuData, not a view, with distinct names in these modalities."""
     check_mudata(mdata)
     if mdata.is_view:
         raise ValueError(expected("a MuData of its own", "a view of another one", "Pass `mdata[...].copy()`."))
     names = check_modalities(mdata, modalities)
-    if mdata.isbacked or any(mdata[m].isbacked for m in names):
-        raise NotImplementedError(
-            expected("a MuData in memory", "a backed one", "Read it whole with `mudata.read_h5mu(path)`.")
-        )
     check_obs_names(mdata, names)
     for m in names:
         if "." in m:

@@ -93,9 +93,10 @@ def fit_preparation(
 
 def _moments(matrix: Matrix) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Mean, standard deviation (exactly 0 where constant) and share of non-zero values of each feature."""
-    scaler = StandardScaler(with_mean=not sp.issparse(matrix))
+    scaler = StandardScaler()
     detected = np.zeros(matrix.shape[1])
     for _, chunk in row_chunks(matrix):
+        scaler.with_mean = not sp.issparse(chunk)
         scaler.partial_fit(chunk.astype(np.float64))
         detected += np.asarray((chunk != 0).sum(axis=0)).ravel()
     return np.asarray(scaler.mean_), np.where(scaler.var_ > 0, scaler.scale_, 0.0), detected / matrix.shape[0]

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from couplevi._arrays import dense
 
 if TYPE_CHECKING:
-    from couplevi._types import FloatArray, Matrix
+    from couplevi._types import FloatArray, MemoryMatrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class Preparation:
         gain = inverse_scale(self.scale) / self.rms
         return sp.diags_array(gain) if self.components is None else (self.components * gain).T
 
-    def transform(self, x: Matrix) -> FloatArray:
+    def transform(self, x: MemoryMatrix) -> FloatArray:
         """Features, shape ``(n, n_vars)``, to prepared features, float32 of shape ``(n, n_prepared)``.
 
         A sparse `x` is multiplied as it is and centred afterwards; it becomes dense only without components.
@@ -63,7 +63,7 @@ class Preparation:
             return ((np.asarray(x) - self.mean) @ loadings).astype(np.float32)
         return (x @ loadings - self.mean @ loadings).astype(np.float32)
 
-    def standardise(self, x: Matrix) -> FloatArray:
+    def standardise(self, x: MemoryMatrix) -> FloatArray:
         """Features, shape ``(n, n_vars)``, centred and divided by their scale, dense float32; constant ones are 0."""
         return ((dense(x) - self.mean) * inverse_scale(self.scale)).astype(np.float32)
 

@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 
+from couplevi._streamed import StreamedMatrix
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from couplevi._types import FloatArray, IntArray, Matrix
+    from couplevi._types import FloatArray, IntArray, Matrix, MemoryMatrix
     from couplevi.preparation._record import Preparation
 
 CHUNK_VALUES = 2**23
 """Values of a chunk of rows if it were dense: 64 MB of float64."""
 
 
-def row_chunks(matrix: Matrix) -> Iterator[tuple[slice, Matrix]]:
+def row_chunks(matrix: Matrix) -> Iterator[tuple[slice, MemoryMatrix]]:
     """Consecutive chunks of rows, and where they lie."""
     step = max(1, CHUNK_VALUES // max(1, matrix.shape[1]))
     for start in range(0, matrix.shape[0], step):
@@ -35,25 +37,27 @@ def fingerprints(matrix: Matrix) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class PreparedRows:
-    """Rows of a sparse matrix that are prepared when they are read, so that it is never dense as a whole."""
+    """Rows of a matrix, in some order, that are prepared when they are read, so that it is never dense as a whole."""
 
-    matrix: sp.csr_array
+    matrix: sp.csr_array | StreamedMatrix
     preparation: Preparation
+    order: IntArray
 
     def __len__(self) -> int:
-        return self.matrix.shape[0]
+        return len(self.order)
 
     def __getitem__(self, rows: IntArray) -> FloatArray:
-        return self.preparation.transform(self.matrix[rows])
+        return self.preparation.transform(self.matrix[self.order[rows]])
 
 
 def prepared_rows(matrix: Matrix, preparation: Preparation, order: IntArray) -> FloatArray | PreparedRows:
-    """Rows ``order`` of `matrix`, prepared: at once, or on reading where that would make sparse data dense."""
-    if sp.issparse(matrix) and preparation.components is None:
-        return PreparedRows(sp.csr_array(matrix)[order], preparation)
+    """Rows ``order`` of `matrix`, prepared: at once, or on reading where that could take more memory than the data."""
+    if preparation.components is None and not isinstance(matrix, np.ndarray):
+        rows = matrix if isinstance(matrix, StreamedMatrix) else sp.csr_array(matrix)
+        return PreparedRows(rows, preparation, order)
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))
     out = np.empty((len(order), preparation.n_prepared), dtype=np.float32)
-    for rows, chunk in row_chunks(matrix):
-        out[place[rows]] = preparation.transform(chunk)
+    for part, chunk in row_chunks(matrix):
+        out[place[part]] = preparation.transform(chunk)
     return out

@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 from couplevi import metrics
 from couplevi._arrays import dense
 from couplevi._labels import known_labels
+from couplevi._streamed import loaded
 from couplevi._validate import check_count, check_modality, check_mudata, check_option, expected, find_names
 from couplevi.tl._route import LATENT, find_route
 from couplevi.tl._windows import Group, check_windows, positions, window_groups
@@ -18,7 +19,7 @@ from couplevi.tl._windows import Group, check_windows, positions, window_groups
 if TYPE_CHECKING:
     from mudata import MuData
 
-    from couplevi._types import FloatArray, IntArray, Matrix
+    from couplevi._types import FloatArray, IntArray, MemoryMatrix
     from couplevi.model import JAMIE
     from couplevi.tl._route import Route
 
@@ -158,12 +159,12 @@ def ablate(
     if len(names) < FEWEST_CELLS:
         raise ValueError(expected(f"at least {FEWEST_CELLS} cells to score on", len(names)))
     todo = _groups(mdata, model, source, target, groups, windows, chosen)
-    reference = model.reader(source).read(mdata)
+    reference = loaded(model.reader(source).read(mdata))
     if background is not None:
         reference = reference[find_names(mdata[source].obs_names, background, f"cells of {source!r}")]
     if reference.shape[0] < 2:
         raise ValueError(expected("a `background` of at least 2 cells", reference.shape[0]))
-    ablated = _Ablation(route, model.reader(source).read(mdata[source][names]), reference)
+    ablated = _Ablation(route, loaded(model.reader(source).read(mdata[source][names])), reference)
 
     intact = route.predict(ablated.prepared)
     score_intact = score(intact, chosen)
@@ -186,7 +187,7 @@ def ablate(
 class _Ablation:
     """Prepared features of profiles in which some features are replaced by their mean over a background."""
 
-    def __init__(self, route: Route, x: Matrix, background: Matrix) -> None:
+    def __init__(self, route: Route, x: MemoryMatrix, background: MemoryMatrix) -> None:
         self.prepared = route.preparation.transform(x)
         self.x = sp.csc_array(x) if sp.issparse(x) else np.asarray(x)
         self.mean = np.asarray(background.mean(axis=0, dtype=np.float64)).ravel()
@@ -201,7 +202,7 @@ class _Ablation:
         rest = np.setdiff1d(np.arange(self.x.shape[1]), features)  # so that without all, all profiles are the same
         return (self._mapped(self.x, rest) + (mean - self.centre)).astype(np.float32)
 
-    def _mapped(self, x: Matrix, features: IntArray | slice) -> FloatArray:
+    def _mapped(self, x: MemoryMatrix, features: IntArray | slice) -> FloatArray:
         """Contribution of some features to the prepared ones, not centred."""
         return dense(x[:, features] @ self.loadings[features])
 

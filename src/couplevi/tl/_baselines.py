@@ -9,6 +9,7 @@ import numpy as np
 
 from couplevi import metrics
 from couplevi._arrays import dense
+from couplevi._streamed import loaded
 from couplevi._validate import expected
 from couplevi.preparation import fit_preparation
 
@@ -42,11 +43,11 @@ def baseline_imputation(
         remedy = "Load it with the data that it was trained on, or leave `baselines` out."
         found = f"{len(rows)} such cells"
         raise ValueError(expected("a model whose data hold the links it was trained on, for a baseline", found, remedy))
-    x, y = (model.reader(m).read(model.adata[m]) for m in (source, target))
+    x, y = (loaded(model.reader(m).read(model.adata[m])) for m in (source, target))
     # a profile with several links learns from their mean, weighted by confidence
     x, y = x[rows], dense(links[rows] @ y) / confidence[rows, None]
     prepare = fit_preparation(x, None if x.shape[1] <= MAX_BASELINE_FEATURES else min(50, len(rows) - 1))
     standardise = fit_preparation(y)
-    new = prepare.transform(model.reader(source).read(query))
+    new = prepare.transform(loaded(model.reader(source).read(query)))
     learned = prepare.transform(x), standardise.transform(y)
     return standardise.inverse(method(*learned, new, confidence=np.minimum(confidence[rows], 1), **options))

@@ -17,7 +17,7 @@ from couplevi.tl._route import find_route
 if TYPE_CHECKING:
     from mudata import MuData
 
-    from couplevi._types import FloatArray, Matrix
+    from couplevi._types import FloatArray, IntArray, Matrix
     from couplevi.model import JAMIE
     from couplevi.tl._route import Route
 
@@ -152,7 +152,7 @@ def explain(
         "permutation": lambda: permutation(route, reference, seed),
     }[method]()
     progress = tqdm(rows, desc="Explaining cells", disable=not progress_bar)
-    parts = (attribute(_float32(x, [row])[0]) for row in progress)
+    parts = (attribute(_float32(x, np.array([row]))[0]) for row in progress)
     features = list(model.var_names_[source])
     if aggregate == "mean_abs":
         table = _mean_abs(parts, shape)
@@ -190,7 +190,7 @@ def _background(
     return rows
 
 
-def _float32(x: Matrix, rows: Sequence[int] | np.ndarray) -> FloatArray:
+def _float32(x: Matrix, rows: IntArray) -> FloatArray:
     return np.ascontiguousarray(dense(x[rows]), dtype=np.float32)
 
 

@@ -10,6 +10,7 @@ from sklearn.utils.extmath import row_norms
 
 from couplevi._arrays import dense
 from couplevi._constants import MATCH, Key
+from couplevi._streamed import loaded
 from couplevi._validate import check_modalities, check_mudata, check_obs_names, check_option, expected
 from couplevi.correspondence import Anchored, GromovWasserstein, UnionCom
 from couplevi.correspondence import Correspondence as Inferred
@@ -19,7 +20,7 @@ from couplevi.preparation import fit_preparation
 if TYPE_CHECKING:
     from mudata import MuData
 
-    from couplevi._types import FloatArray, Matrix
+    from couplevi._types import FloatArray, MemoryMatrix
     from couplevi.correspondence import Solver
 
 BY_NAME = "by_name"
@@ -110,7 +111,8 @@ def match(
     n_known = 0 if links is None else links.nnz
     chosen = method if method != "auto" else Anchored.name if n_known >= FEWEST_ANCHORS else GromovWasserstein.name
     solver = _solver(chosen, solver_kwargs)
-    x, y = (_coordinates(stored(mdata[m], *places[m])[1], is_embedding=places[m][0] == "obsm") for m in names)
+    values = (loaded(stored(mdata[m], *places[m])[1]) for m in names)
+    x, y = (_coordinates(x, is_embedding=places[m][0] == "obsm") for m, x in zip(names, values, strict=True))
     inferred = solver.solve(x, y, links, groups)
     entries = inferred.matrix.tocoo()
     where = tuple(rows_in_obs(mdata, m)[index] for m, index in zip(names, entries.coords, strict=True))
@@ -153,7 +155,7 @@ def _groups(mdata: MuData, modality: str, key: str) -> list[object]:
     )
 
 
-def _coordinates(values: Matrix, *, is_embedding: bool) -> FloatArray:
+def _coordinates(values: MemoryMatrix, *, is_embedding: bool) -> FloatArray:
     """Profiles in coordinates whose Euclidean distances mean something."""
     n_obs, n_vars = values.shape
     if is_embedding or _has_equal_norms(values):
@@ -162,7 +164,7 @@ def _coordinates(values: Matrix, *, is_embedding: bool) -> FloatArray:
     return fit_preparation(values, n_components).transform(values).astype(np.float64)
 
 
-def _has_equal_norms(values: Matrix) -> bool:
+def _has_equal_norms(values: MemoryMatrix) -> bool:
     if np.asarray(values[:1].data if sp.issparse(values) else values).dtype.kind != "f":
         return False  # counts and flags are no embedding
     norms = row_norms(values)
