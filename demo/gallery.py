@@ -33,15 +33,16 @@ def main() -> None:
         sc.pp.normalize_total(mdata["rna"], target_sum=1e4, copy=True), copy=True
     ).X
     cvi.pp.link(mdata, modalities=MODALITIES, hide=0.2)
-    held_out = mdata.obs_names[mdata.obsp["correspondence"].diagonal() == 0]
+    both = mdata["rna"].obs_names.intersection(mdata["ephys"].obs_names)
     setup = {"modalities": MODALITIES, "layers": {"rna": "log1p"}, "correspondence_key": "correspondence"}
     model = cvi.tl.jamie(mdata, **setup, seed=0)
+    held_out = both[~model.is_fitted(both, *MODALITIES)]
     route = {"source": "rna", "target": "ephys"}
     cvi.tl.umap(mdata)
     cvi.tl.impute(mdata, model, **route)
     cvi.tl.impute_baseline(mdata, model, **route, method="knn")
     cvi.tl.predict_labels(mdata, model, labels="cell_type", cells=mdata.obs_names.difference(held_out))
-    some = mdata.obs_names[::6]
+    some = mdata["rna"].obs_names[::6]
     for target in ("ephys", "latent", "cell_type"):
         cvi.tl.explain(mdata, model, source="rna", target=target, cells=some)
     by_gene = cvi.tl.ablate(mdata, model, **route, metric="lta", labels="cell_type", n_seeds=5)

@@ -121,14 +121,18 @@ def check_obs_names(mdata: MuData, modalities: Sequence[str]) -> None:
 
 
 def find_names(names: Sequence[str] | pd.Index, chosen: Sequence[str] | str, what: str) -> np.ndarray:
-    """Positions of the chosen names; raise KeyError for an unknown one, ValueError if none is chosen."""
-    index, chosen = pd.Index(names), [chosen] if isinstance(chosen, str) else list(chosen)
-    if not chosen:
+    """Positions of the chosen names; raise KeyError for an unknown one, ValueError for none, or one that is repeated."""
+    index, wanted = pd.Index(names), pd.Index([chosen] if isinstance(chosen, str) else list(chosen))
+    if not len(wanted):
         raise ValueError(expected(f"at least one of {what}", "none"))
-    positions = index.get_indexer(pd.Index(chosen))
-    unknown = [name for name, position in zip(chosen, positions, strict=True) if position < 0]
-    if unknown:
-        raise KeyError(expected(f"{what}, such as {listing(index, 3)}", f"unknown ones: {listing(unknown)}"))
+    positions = index.get_indexer(wanted)
+    unknown = wanted[positions < 0]
+    if len(unknown):
+        remedy = "" if wanted.inferred_type == "string" else "Pass names, not positions or a mask: `names[mask]`."
+        raise KeyError(expected(f"{what}, such as {listing(index, 3)}", f"unknown ones: {listing(unknown)}", remedy))
+    if not wanted.is_unique:
+        double = wanted[wanted.duplicated()].unique()
+        raise ValueError(expected(f"each of {what} once", f"{listing(double, 3)} more than once"))
     return positions
 
 

@@ -53,8 +53,8 @@ def test_explain_shows_the_first_features_of_each_target(explained):
 
 
 def test_explain_shows_latents_and_labels(explained):
-    rows = labels(cvi.pl.explain(explained, **LATENT, targets=["latent 3"], show=False).get_yticklabels())
-    assert rows == ["latent 3"]
+    rows = labels(cvi.pl.explain(explained, **LATENT, targets=["3"], show=False).get_yticklabels())
+    assert rows == ["3"]
     ax = cvi.pl.explain(explained, source="rna", target="cell_type", show=False)
     assert sorted(labels(ax.get_yticklabels())) == ["A", "B", "C"]
 
@@ -165,6 +165,31 @@ def test_feature_by_type_draws_the_quartiles(explained):
 def test_bad_input(explained, call, error, message):
     with pytest.raises(error, match=message):
         call(explained)
+
+
+def test_explain_names_what_was_explained(explained, fitted):
+    mdata = explained.copy()
+    options = {"source": "rna", "cells": mdata["rna"].obs_names[:3], "progress_bar": False, "key_added": "k"}
+    cvi.tl.explain(mdata, fitted[0], target="latent", targets=["7", "2"], **options)
+    assert mdata["rna"].varm["k_shap_to_latent"].shape == (30, 32)
+    ax = cvi.pl.explain(mdata, **LATENT, key="k", show=False)  # of a key that no model was fitted under
+    assert sorted(labels(ax.get_yticklabels())) == ["2", "7"]
+    cvi.tl.explain(mdata, fitted[0], target="cell_type", targets=["B"], **(options | {"key_added": "jamie"}))
+    assert labels(cvi.pl.explain(mdata, source="rna", target="cell_type", show=False).get_yticklabels()) == ["B"]
+
+
+def test_nothing_to_score_is_refused(explained):
+    with pytest.raises(ValueError, match="a target with a score, found none"):
+        cvi.pl.ablation(frame_of(2).assign(intact=np.nan))
+    both = explained["ephys"].obs_names.intersection(explained["rna"].obs_names)
+    with pytest.raises(ValueError, match="cells over which a measured feature varies, found 1 cells"):
+        cvi.pl.imputation_comparison(explained, **ROUTE, cells=both[:1])
+    with pytest.raises(ValueError, match="at least one imputation in `keys`"):
+        cvi.pl.distribution_similarity(explained, **ROUTE, **TYPES, keys=[])
+    mdata = explained.copy()
+    mdata["ephys"].layers["jamie_from_rna"][:, 3] = np.nan
+    with pytest.raises(ValueError, match="features that were imputed, found others among"):
+        cvi.pl.feature_by_type(mdata, **ROUTE, **TYPES, features=["ephys3"])
 
 
 def test_cells_without_any_label_are_refused(explained):

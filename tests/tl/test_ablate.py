@@ -51,7 +51,7 @@ def test_planted_drivers_rank_first_by_shap_and_ablation_agrees(planted):
 def test_ablated_values_are_imputed_from_replaced_features(data):
     model, mdata = data
     both = mdata["rna"].obs_names.intersection(mdata["ephys"].obs_names)
-    groups = {"a": ["rna3"], "b": ["rna5", "rna0", "rna5"]}
+    groups = {"a": ["rna3"], "b": ["rna5", "rna0"]}
     frame = cvi.tl.ablate(mdata, model, **ROUTE, groups=groups, progress_bar=False).set_index(["group", "target"])
     measured = mdata["ephys"][both].X
     for name, members in groups.items():
@@ -153,6 +153,9 @@ def test_windows_hold_the_features_that_lie_in_them(renamed):
     np.testing.assert_allclose(empty["change"], 0, atol=1e-6)
     names = mdata["rna"].var_names
     by_hand = cvi.tl.ablate(mdata, model, **ROUTE, targets=["ephys0"], groups={"10 kb": names[1:4]})
+    one = cvi.tl.ablate(mdata, model, **ROUTE, targets=["ephys6", "ephys0"], windows=10_000).set_index("target")
+    np.testing.assert_allclose(one.loc["ephys0", "ablated"], by_hand["ablated"])
+    assert one["n_features"].to_dict() == {"ephys6": 2, "ephys0": 3}
     row = frame.query("group == '10 kb' and target == 'ephys0'")
     np.testing.assert_allclose(row["ablated"], by_hand["ablated"])
     change = frame.query("group == 'genome'")["change"]
@@ -194,6 +197,9 @@ def test_positions_are_read_however_they_are_written():
     pd.testing.assert_frame_equal(positions(names, "").set_axis(["a", "b"]), expected, check_dtype=False)
     some = positions(pd.DataFrame({"chrom": ["1", None], "start": [5, 7], "end": [9, 8]}), "")
     assert some.notna().all(axis=1).tolist() == [True, False]
+    floats = pd.DataFrame({"chrom": [1.0, np.nan], "start": [5, 7], "end": [9, 8]})
+    assert positions(floats, "")["chromosome"].iloc[0] == "1"
+    assert positions(pd.DataFrame(index=["Chr2:1-2"]), "")["chromosome"].iloc[0] == "2"
     with pytest.raises(ValueError, match="positions of the features of modality 'rna', found columns \\['x'\\] and"):
         positions(pd.DataFrame({"x": [1]}, index=["Gad1"]), "modality 'rna'")
 
@@ -211,9 +217,17 @@ def test_windows_have_the_names_that_people_give_them():
         ({"groups": {"a": []}}, ValueError, "at least one of the features of 'rna' in group 'a', found none"),
         ({"groups": ["rna0"]}, TypeError, "`groups` to map names to features, found list"),
         ({"groups": {"a": ["rna0"]}, "windows": [5]}, ValueError, "`groups` or `windows`, found both"),
-        ({"windows": ["exon"]}, ValueError, "`windows .* to be a whole number"),
+        ({"windows": ["exon"]}, ValueError, "`windows` to be whole base pairs.*found exon"),
         ({"windows": [5]}, ValueError, "positions of the features of modality 'rna'"),
-        ({"targets": ["nope"]}, KeyError, "features of 'ephys'.*\\['nope'\\]"),
+        ({"targets": ["nope"]}, KeyError, "outputs of 'ephys'.*\\['nope'\\]"),
+        ({"targets": ["ephys0", "ephys0"]}, ValueError, "outputs of 'ephys' once, found \\['ephys0'\\] more than"),
+        ({"groups": {}}, ValueError, "one or more `groups`"),
+        ({"groups": {1: ["rna0"], "1": ["rna1"]}}, ValueError, "`groups` of different names"),
+        ({"windows": []}, ValueError, "one or more different `windows`"),
+        ({"windows": [5, 5]}, ValueError, "one or more different `windows`"),
+        ({"labels": "cell_type"}, ValueError, "no `labels` with `metric='correlation'`"),
+        ({"metric": "lta", "labels": "cell_type", "targets": ["ephys0"]}, ValueError, "no `targets` with"),
+        ({"metric": "lta", "labels": "cell_type", "windows": [5]}, ValueError, "no `windows` with"),
         ({"cells": ["nope"]}, KeyError, "cells measured in 'rna' and 'ephys'"),
         ({"cells": ["cell0"], "metric": "speed"}, ValueError, "`metric` to be one of"),
         ({"metric": "lta"}, KeyError, "mdata.obs\\[None\\].*Name the column"),

@@ -193,7 +193,7 @@ def test_baselines_need_the_links_of_the_training(hidden, tmp_path):
     others.update()
     elsewhere = cvi.model.JAMIE.load(tmp_path / "m", adata=others)
     for baselines in ("knn", "ridge"):
-        with pytest.raises(ValueError, match="hold the links it was trained on, for a baseline, found 0 such cells"):
+        with pytest.raises(ValueError, match="hold the links it was trained on, for a baseline, found 0 linked cells"):
             cvi.tl.evaluate(others, elsewhere, baselines=baselines)
 
 

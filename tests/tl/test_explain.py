@@ -42,7 +42,7 @@ def random_route(preparation, seed=0):
         torch.manual_seed(seed)
         n = preparation.n_prepared
         network = nn.Sequential(nn.Linear(n, 20), nn.GELU(), nn.LayerNorm(20), nn.Linear(20, 4)).eval()
-    return Route(preparation, network.requires_grad_(False), None, np.zeros(4), list("abcd"))
+    return Route(preparation, network.requires_grad_(False), None, np.zeros(4), list("abcd"), np.arange(4), 4)
 
 
 def numbers(n, n_vars, seed=0):
@@ -56,7 +56,9 @@ def numbers(n, n_vars, seed=0):
 def test_a_linear_network_has_the_values_of_a_linear_model(n_components):
     x = numbers(50, 12)
     route = random_route(fit_preparation(x, n_components))
-    linear = Route(route.preparation, nn.Linear(route.preparation.n_prepared, 4), None, np.zeros(4), list("abcd"))
+    linear = Route(
+        route.preparation, nn.Linear(route.preparation.n_prepared, 4), None, np.zeros(4), list("abcd"), np.arange(4), 4
+    )
     values = expected_gradients(linear, x[10:], 1)(x[0])
     slope = linear.predict(route.preparation.transform(np.eye(12))) - linear.predict(
         route.preparation.transform(np.zeros((1, 12)))
@@ -220,6 +222,22 @@ def test_deep_sums_for_a_model_without_layer_normalisation(mdata, quick, n_pcs):
     assert completeness_error(e, model.impute(**ROUTE, adata=mdata["rna"][cells].copy()).X) < 1e-3
 
 
+def test_deep_sums_far_from_zero(mdata, quick):
+    mdata["rna"].X = mdata["rna"].X + 1000
+    model = cvi.tl.jamie(mdata, modalities=("rna", "ephys"), seed=0, train_kwargs=quick, normalization="batch")
+    cells = mdata["rna"].obs_names[:4]
+    e = cvi.tl.explain(mdata, model, **ROUTE, cells=cells, method="deep")
+    assert completeness_error(e, model.impute(**ROUTE, adata=mdata["rna"][cells].copy()).X) < 0.01
+
+
+def test_labels_of_another_model_are_refused(data, quick):
+    model, mdata = data
+    cvi.tl.predict_labels(mdata, model, labels="cell_type")
+    other = cvi.tl.jamie(mdata.copy(), modalities=("rna", "ephys"), seed=1, train_kwargs=quick)
+    with pytest.raises(ValueError, match="'cell_type' to be learned from this model's latents, found another model's"):
+        cvi.tl.explain(mdata, other, source="rna", target="cell_type")
+
+
 def test_deep_refuses_layer_normalisation(data):
     model, mdata = data
     with pytest.raises(ValueError, match='found layer normalisation. Use `method="gradient"`'):
@@ -231,7 +249,9 @@ def test_latent_is_explained_beside_the_source(data):
     e = cvi.tl.explain(mdata, model, source="rna", target="latent", targets=["0", "31"])
     z = model.get_latent_representation(modality="rna")[:, [0, 31]]
     assert completeness_error(e, z) < 0.02
-    np.testing.assert_allclose(mdata["rna"].varm["jamie_shap_to_latent"], np.abs(e.values).mean(axis=0), rtol=1e-5)
+    slot = mdata["rna"].varm["jamie_shap_to_latent"]
+    np.testing.assert_allclose(slot[:, [0, 31]], np.abs(e.values).mean(axis=0), rtol=1e-5)
+    assert np.isnan(slot[:, 1:31]).all()
 
 
 def test_label_probabilities_are_explained(data):
@@ -295,6 +315,8 @@ def test_no_gradient_and_no_hook_is_left_in_the_model(data):
         ({"source": "nope", "target": "rna"}, ValueError, "`source` to be one of"),
         ({"source": "rna", "target": "nope"}, KeyError, "\\['ephys', 'latent'\\], found 'nope'.*predict_labels"),
         ({"targets": ["ephys0", "nope"]}, KeyError, "outputs of 'ephys', such as .* unknown ones: \\['nope'\\]"),
+        ({"targets": ["ephys0", "ephys0"]}, ValueError, "outputs of 'ephys' once, found \\['ephys0'\\] more than once"),
+        ({"cells": [True, False]}, KeyError, "Pass names, not positions or a mask"),
         ({"targets": []}, ValueError, "at least one of the outputs of 'ephys', found none"),
         ({"cells": ["nope"]}, KeyError, "cells of 'rna'.*\\['nope'\\]"),
         ({"background": ["nope"]}, KeyError, "cells of 'rna'.*\\['nope'\\]"),

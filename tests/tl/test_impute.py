@@ -121,5 +121,7 @@ def test_bad_input_of_a_baseline(data):
         cvi.tl.impute_baseline(mdata, model, source="rna", target="ephys", method="magic")
     with pytest.raises(ValueError, match="`target` to differ"):
         cvi.tl.impute_baseline(mdata, model, source="rna", target="rna")
+    with pytest.raises(ValueError, match="`n_neighbors` of at most 30, the linked cells, found 500"):
+        cvi.tl.impute_baseline(mdata, model, source="rna", target="ephys", n_neighbors=500)
     with pytest.raises(KeyError, match="`source` to be one of"):
         cvi.tl.impute_baseline(mdata, model, source="x", target="rna")

@@ -85,6 +85,11 @@ def test_bad_input(data):
     mdata.obs["latent"] = mdata.obs["cell_type"]
     with pytest.raises(ValueError, match="`labels` other than"):
         cvi.tl.predict_labels(mdata, model, labels="latent")
+    mdata.obs["time"] = np.linspace(0, 1, mdata.n_obs)
+    with pytest.raises(ValueError, match="found numbers that are not whole. Cut it into classes"):
+        cvi.tl.predict_labels(mdata, model, labels="time")
+    with pytest.raises(ValueError, match="each of cells once"):
+        cvi.tl.predict_labels(mdata, model, labels="cell_type", cells=["cell0", "cell0"])
     assert "classifiers" not in mdata.uns["jamie"]
     assert not [column for column in mdata.obs if column.startswith("jamie")]
     with pytest.raises(TypeError, match="a MuData"):

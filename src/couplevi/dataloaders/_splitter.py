@@ -72,16 +72,27 @@ class CoupledDataSplitter(pl.LightningDataModule):
         self.n_partners = n_partners
         self.mixup_alpha = mixup_alpha
         self.distributed = distributed_sampler
-        self.seed = int(torch.randint(2**31, ()))  # the seed of torch, or of scvi.settings, determines all draws
-        n_train, n_validation = set_sizes(len(dataset), train_size, validation_size)
-        order = (
-            np.random.default_rng(self.seed).permutation(len(dataset)) if shuffle_set_split else np.arange(len(dataset))
-        )
-        self.train_idx, self.val_idx, self.test_idx = np.split(order, [n_train, n_train + n_validation])
         self.release_epoch = release_epoch
-        is_pair = (dataset.units[self.train_idx] >= 0).sum(axis=1) > 1
-        shuffled = np.random.default_rng((self.seed, 1)).permutation(self.train_idx[is_pair])
-        self.calibration_idx = np.sort(shuffled[:n_calibration])
+        self.n_calibration = n_calibration
+        self.shuffle_set_split = shuffle_set_split
+        self._sizes = set_sizes(len(dataset), train_size, validation_size)
+        self._split(int(torch.randint(2**31, ())))  # the seed of torch, or of scvi.settings, determines all draws
+
+    def _split(self, seed: int) -> None:
+        self.seed = seed
+        n, (n_train, n_validation) = len(self.dataset), self._sizes
+        order = np.random.default_rng(seed).permutation(n) if self.shuffle_set_split else np.arange(n)
+        self.train_idx, self.val_idx, self.test_idx = np.split(order, [n_train, n_train + n_validation])
+        is_pair = (self.dataset.units[self.train_idx] >= 0).sum(axis=1) > 1
+        shuffled = np.random.default_rng((seed, 1)).permutation(self.train_idx[is_pair])
+        self.calibration_idx = np.sort(shuffled[: self.n_calibration])
+
+    def state_dict(self) -> dict[str, int]:
+        """The seed, from which the same units are drawn again when training is resumed."""
+        return {"seed": self.seed}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self._split(state_dict["seed"])
 
     @property
     def n_train(self) -> int:

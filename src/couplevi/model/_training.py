@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from functools import partial
 from itertools import permutations
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +26,7 @@ from couplevi.model._dataset import (
     fitted_links,
     hashed,
 )
-from couplevi.train import BestWeights, Calibration, CoupledTrainingPlan, HistoryLogger
+from couplevi.train import BestWeights, Calibration, CoupledTrainingPlan, CoupledTrainRunner, HistoryLogger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -59,6 +61,7 @@ class CoupledTrainingMixin(UnsupervisedTrainingMixin):
 
     _data_splitter_cls = CoupledDataSplitter
     _training_plan_cls = CoupledTrainingPlan
+    _train_runner_cls = CoupledTrainRunner
 
     # of the model
     module: Any
@@ -82,6 +85,7 @@ class CoupledTrainingMixin(UnsupervisedTrainingMixin):
         shuffle_set_split: bool = True,
         batch_size: int | None = None,
         early_stopping: bool | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         datasplitter_kwargs: dict[str, Any] | None = None,
         plan_kwargs: dict[str, Any] | None = None,
         **trainer_kwargs: Any,
@@ -106,6 +110,10 @@ class CoupledTrainingMixin(UnsupervisedTrainingMixin):
             Stop when the validation loss, taken with final weights, has not improved for
             `early_stopping_patience` (45) epochs after the warm-up, and return to the best weights. None: if there
             are validation units.
+        checkpoint
+            File that the state of training is written to every 30 seconds. If it is there, as after an interruption,
+            training resumes from it: the same data, settings and arguments give the result of a training that was
+            not interrupted. It is removed when training is complete.
         datasplitter_kwargs, plan_kwargs
             Further arguments of :class:`~couplevi.dataloaders.CoupledDataSplitter` and
             :class:`~couplevi.train.CoupledTrainingPlan`.
@@ -135,6 +143,9 @@ class CoupledTrainingMixin(UnsupervisedTrainingMixin):
         trainer, best = self._trainer_arguments(max_epochs, has_validation, stops_early, release_epoch)
         n_calibration = 0 if self.is_trained_ else self._n_calibration(dataset, release_epoch)
         calibration = Calibration(partial(self._calibrate, dataset, order))
+        callbacks = [*trainer_kwargs.pop("callbacks", []), best, calibration]
+        if checkpoint is not None:
+            trainer["checkpoint"] = _checkpoint_path(checkpoint)
         was_trained = self.is_trained_
         super().train(
             max_epochs=max_epochs,
@@ -152,7 +163,7 @@ class CoupledTrainingMixin(UnsupervisedTrainingMixin):
                 "dataset": dataset,
             },
             plan_kwargs={**_chosen(settings, PLAN_SETTINGS), **(plan_kwargs or {})},
-            **{**trainer, **trainer_kwargs, "callbacks": [*trainer_kwargs.get("callbacks", []), best, calibration]},
+            **{**trainer, **trainer_kwargs, "callbacks": callbacks},
         )
         if best.failed and not math.isfinite(best.best):
             self.is_trained_ = was_trained
@@ -306,6 +317,15 @@ class CoupledTrainingMixin(UnsupervisedTrainingMixin):
         first, second = sorted((a, b))
         links = self.fitted_links_[PAIR_SEPARATOR.join((first, second))]
         return links if first == a else links[:, ::-1]
+
+
+def _checkpoint_path(checkpoint: str | os.PathLike[str]) -> Path:
+    path = Path(checkpoint)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(expected(f"a folder {str(path.parent)!r} to write to", "none", "Create it first."))
+    if path.is_dir():
+        raise ValueError(expected("`checkpoint` to be a file", f"a folder {str(path)!r}"))
+    return path
 
 
 def _chosen(settings: object, names: Sequence[str]) -> dict[str, Any]:

@@ -51,6 +51,8 @@ def ablation(
     ------
     KeyError
         If a column is missing.
+    ValueError
+        If no target has a score.
 
     References
     ----------
@@ -75,6 +77,9 @@ def ablation(
         raise KeyError(
             expected(f"columns {list(COLUMNS)}", f"none called {missing}", "Pass what `cvi.tl.ablate` returned.")
         )
+    frame = frame.dropna(subset=["intact", "ablated"])
+    if frame.empty:
+        raise ValueError(expected("a target with a score", "none", "Do the measured values vary?"))
     groups = list(frame["group"].unique())
     axes = make_axes(1, ax, width=4.5, height=4.0)
     if len(groups) <= MAX_BOXES:

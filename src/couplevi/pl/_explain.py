@@ -93,7 +93,7 @@ def explain(
     axes[0].scatter(x, y, s=9, color="tab:orange", linewidths=0)
     axes[0].set_yticks(range(len(rows)), rows[order], fontsize="small")
     axes[0].set_xticks(range(len(shown)), columns[shown][across], rotation=90, fontsize="small")
-    axes[0].set(xlabel=f"feature of {source}", title=f"What predicts {target} from {source}")
+    axes[0].set(xlabel=f"feature of {source}", ylabel=target, title=f"What predicts {target} from {source}")
     axes[0].figure.colorbar(image, ax=axes[0], label="mean |SHAP| / row maximum", fraction=0.03)
     return finish(axes, show, save, return_fig)
 
@@ -104,7 +104,10 @@ def _table(mdata: MuData, source: str, target: str, key: str) -> tuple[FloatArra
     is_modality = target in mdata.mod
     place, slot = (target, Key.varm.shap_from(key, source)) if is_modality else (source, Key.varm.shap_to(key, target))
     if slot not in mdata[place].varm:
-        remedy = f"Run `cvi.tl.explain(mdata, model, source={source!r}, target={target!r})` first."
+        remedy = (
+            f"Run `cvi.tl.explain(mdata, model, source={source!r}, target={target!r})` first; for modalities "
+            "registered by `use_rep` it writes nothing, and there is only the figure of `shap.plots`."
+        )
         found = f"keys {list(mdata[place].varm)}"
         raise KeyError(expected(f"`mdata[{place!r}].varm[{slot!r}]`", found, remedy))
     values = np.asarray(mdata[place].varm[slot])
@@ -114,10 +117,10 @@ def _table(mdata: MuData, source: str, target: str, key: str) -> tuple[FloatArra
     else:
         table, columns = values.T, mdata[source].var_names
         classifier = record.get(Key.uns.CLASSIFIERS, {}).get(target)
-        rows = [f"latent {k}" for k in range(len(table))] if classifier is None else classifier["classes"]
-    table = np.nan_to_num(table)
-    explained = table.any(axis=1)
-    return table[explained], np.asarray(rows, dtype=object)[explained], np.asarray(columns, dtype=object)
+        rows = [str(k) for k in range(len(table))] if classifier is None else classifier["classes"]
+    explained = np.isfinite(table).any(axis=1)
+    rows, columns = (np.asarray(names, dtype=object) for names in (rows, columns))
+    return np.nan_to_num(table[explained]), rows[explained], columns
 
 
 def _similar_first(table: FloatArray) -> IntArray:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from couplevi._validate import expected
 from couplevi.metrics import binomial_comparison, pearson_per_feature
 from couplevi.pl._figure import finish, make_axes
 from couplevi.pl._values import imputed_values
@@ -64,7 +65,7 @@ def imputation_comparison(
     KeyError
         If an imputation, the layer or a cell is missing.
     ValueError
-        If no cell has all values.
+        If no cell has all values, or no feature varies over them.
 
     References
     ----------
@@ -85,6 +86,9 @@ def imputation_comparison(
     """
     values = imputed_values(mdata, source, target, [key, baseline], layer=layer, cells=cells)
     ours, other = (pearson_per_feature(values.measured, values.imputed[name]) for name in (key, baseline))
+    if not np.isfinite(ours).any():
+        found = f"{len(values.cells)} cells"
+        raise ValueError(expected("cells over which a measured feature varies", found, "Pass more `cells`."))
     result = binomial_comparison(ours, other)
     axes = make_axes(1, ax)
     axes[0].scatter(other, ours, s=14, c=np.where(ours > other, "tab:blue", "tab:orange"), linewidths=0, alpha=0.8)

@@ -54,14 +54,24 @@ def imputed_values(
     KeyError
         If the imputations, the layer, features or cells are missing.
     ValueError
-        If no cell has both values.
+        If no cell has both values, or a feature was not imputed.
     """
     check_modality(check_mudata(mdata), target, "target")
+    check_modality(mdata, source, "source")
+    if not keys:
+        raise ValueError(expected("at least one imputation in `keys`", "none"))
     profiles = mdata[target]
     slots = {key: Key.layers.imputed(key, source) for key in keys}
-    for name in [*slots.values(), *filter(None, [layer])]:
+    call = f"(mdata, model, source={source!r}, target={target!r})`"
+    remedies = dict.fromkeys(
+        slots.values(),
+        f"Run `cvi.tl.impute{call} or `cvi.tl.impute_baseline{call} first; for modalities registered by `use_rep` "
+        "there is no such layer.",
+    )
+    if layer is not None:
+        remedies[layer] = "Name the layer that was registered; None is `X`."
+    for name, remedy in remedies.items():
         if name not in profiles.layers:
-            remedy = f"Run `cvi.tl.impute(mdata, model, source={source!r}, target={target!r})` first."
             raise KeyError(expected(f"`mdata[{target!r}].layers[{name!r}]`", f"layers {list(profiles.layers)}", remedy))
     imputed = {key: np.asarray(profiles.layers[slot]) for key, slot in slots.items()}
     finite = np.logical_and.reduce([np.isfinite(x) for x in imputed.values()])
@@ -73,11 +83,13 @@ def imputed_values(
     columns = np.flatnonzero(finite[rows].all(axis=0))
     if features is not None:
         columns = find_names(profiles.var_names, features, f"features of modality {target!r}")
+        if not finite[np.ix_(rows, columns)].all():
+            raise ValueError(expected("features that were imputed", f"others among {list(features)}"))
     measured = dense((profiles.layers[layer] if layer else profiles.X)[rows][:, columns])
     return ImputedValues(
         profiles.obs_names[rows],
         profiles.var_names[columns],
-        measured,
+        np.asarray(measured, dtype=float),
         {key: x[np.ix_(rows, columns)] for key, x in imputed.items()},
     )
 

@@ -28,7 +28,7 @@ FEWEST_CELLS = 3
 """Cells from which a correlation says anything."""
 
 Score = Callable[["FloatArray", "IntArray"], "FloatArray"]
-"""From outputs of the route and the numbers of some targets to a score of each of these."""
+"""From what is predicted for some targets, and their numbers, to a score of each."""
 
 
 def ablate(
@@ -77,8 +77,8 @@ def ablate(
     labels
         Column of ``mdata.obs``, for ``"lta"``.
     cells
-        Names of cells to score on; None takes all that were measured in both modalities. Cells whose pairs the model
-        was not trained on tell more.
+        Names of cells measured in both modalities to score on; None takes all. Those whose pairs the model was not
+        trained on tell more: ``names[~model.is_fitted(names, source, target)]``.
     background
         Names of at least 2 cells of the source; None takes all.
     n_seeds
@@ -101,11 +101,11 @@ def ablate(
     Raises
     ------
     TypeError
-        If `mdata` is not a MuData.
+        If `mdata` is not a MuData, or `groups` not a mapping.
     KeyError
-        If a modality, feature, cell or column is unknown.
+        If `mdata` lacks a modality, or a feature, cell or column is unknown.
     ValueError
-        If a group is empty, no window holds a feature, positions are missing, groups and windows are both given,
+        If the model lacks a modality, an argument is of the other metric, a group is empty, no window holds a feature, positions are missing, groups and windows are both given,
         fewer than 3 cells can be scored, the background has fewer than 2 cells, or an option is out of range.
     RuntimeError
         If the model is not trained.
@@ -138,6 +138,8 @@ def ablate(
         raise ValueError(expected("`target` to differ from `source`", repr(target)))
     if groups is not None and windows is not None:
         raise ValueError(expected("`groups` or `windows`", "both"))
+    _check_arguments_of(metric, {"lta": {"targets": targets, "windows": windows}, "correlation": {"labels": labels}})
+    around = None if windows is None else check_windows(windows)
     model._check_if_trained(warn=False)
     both = mdata[source].obs_names.intersection(mdata[target].obs_names)
     names = both if cells is None else both[find_names(both, cells, f"cells measured in {source!r} and {target!r}")]
@@ -145,21 +147,18 @@ def ablate(
     if metric == "lta":
         y = _labels(mdata, names, labels)
         names = names[y.notna()]
-        route, chosen = find_route(mdata, model, source, LATENT, None, ""), np.array([0])
+        route = find_route(mdata, model, source, LATENT, None, "")
         z = model.get_latent_representation(mdata[target][names], modality=target)
         halves = _halves(len(names), n_seeds, n_neighbors, seed)
         score, shown = _transfer(z, y.dropna().to_numpy(), halves, n_neighbors), [labels]
     else:
-        route = find_route(mdata, model, source, target, None, "")
-        chosen = np.arange(len(route.names))
-        if targets is not None:
-            chosen = find_names(route.names, targets, f"features of {target!r}")
+        route = find_route(mdata, model, source, target, targets, "")
         measured = model.reader(target).read(mdata[target][names])
-        score, shown = _correlation(dense(measured)), route.names
+        score, shown = _correlation(dense(measured)[:, route.columns]), route.names
     if len(names) < FEWEST_CELLS:
         raise ValueError(expected(f"at least {FEWEST_CELLS} cells to score on", len(names)))
-    todo = _groups(mdata, model, source, target, groups, windows, chosen)
     reference = loaded(model.reader(source).read(mdata))
+    todo = _groups(mdata, model, source, target, groups, around, route, len(shown))
     if background is not None:
         reference = reference[find_names(mdata[source].obs_names, background, f"cells of {source!r}")]
     if reference.shape[0] < 2:
@@ -167,18 +166,16 @@ def ablate(
     ablated = _Ablation(route, loaded(model.reader(source).read(mdata[source][names])), reference)
 
     intact = route.predict(ablated.prepared)
-    score_intact = score(intact, chosen)
-    place = {t: i for i, t in enumerate(chosen)}
+    score_intact = score(intact, np.arange(len(shown)))
     rows = []
     for group in tqdm(todo, desc="Ablating", disable=not progress_bar):
-        outputs = route.predict(ablated.without(group.features))
-        moved = outputs - intact
-        shift = [
-            np.sqrt(np.square(moved if metric == "lta" else moved[:, t]).sum() / len(names)) for t in group.targets
-        ]
-        before = [score_intact[place[t]] for t in group.targets]
-        for t, a, b, s in zip(group.targets, before, score(outputs, group.targets), shift, strict=True):
-            rows.append((group.name, len(group.features), shown[t], a, b, b - a, np.nan, s))
+        read = slice(None) if metric == "lta" else group.targets
+        outputs = route.predict(ablated.without(group.features), read)
+        squares = np.square(outputs - intact[:, read]).mean(axis=0)
+        shift = np.sqrt(squares.sum(keepdims=True) if metric == "lta" else squares)
+        for t, new, moved in zip(group.targets, score(outputs, group.targets), shift, strict=True):
+            old = score_intact[t]
+            rows.append((group.name, len(group.features), shown[t], old, new, new - old, np.nan, moved))
     frame = pd.DataFrame(rows, columns=COLUMNS)
     frame["z_score"] = frame.groupby("group" if windows else "target", sort=False)["change"].transform(_z_score)
     return frame
@@ -207,6 +204,13 @@ class _Ablation:
         return dense(x[:, features] @ self.loadings[features])
 
 
+def _check_arguments_of(metric: str, others: Mapping[str, Mapping[str, object]]) -> None:
+    """Refuse arguments that only the other metric reads."""
+    for name, value in others[metric].items():
+        if value is not None:
+            raise ValueError(expected(f"no `{name}` with `metric={metric!r}`", repr(value), "It would not be read."))
+
+
 def _groups(
     mdata: MuData,
     model: JAMIE,
@@ -214,27 +218,27 @@ def _groups(
     target: str,
     groups: Mapping[str, Sequence[str]] | None,
     windows: Sequence[int | str] | None,
-    targets: IntArray,
+    route: Route,
+    n_targets: int,
 ) -> list[Group]:
-    """Everything that is ablated, one after the other."""
-    names = model.var_names_[source]
+    """Everything that is ablated, one after the other; targets are counted among those of the route."""
+    names, everything = model.var_names_[source], np.arange(n_targets)
     if windows is not None:
-        check_windows(windows)
         place = {m: positions(_var(mdata, model, m), f"modality {m!r}") for m in (source, target)}
-        found = list(window_groups(place[source], place[target], targets, windows))
+        found = list(window_groups(place[source], place[target].iloc[route.columns], windows))
         if not any(len(group.features) for group in found):
             remedy = "Do both modalities name chromosomes, and count base pairs, alike?"
             raise ValueError(expected(f"features of {source!r} in the windows of {target!r}", "none", remedy))
         return found
     if groups is None:
-        return [Group(name, np.array([j]), targets) for j, name in enumerate(names)]
+        return [Group(name, np.array([j]), everything) for j, name in enumerate(names)]
     if not isinstance(groups, Mapping):
         remedy = 'For example {"interneuron": ["Pvalb", "Sst"]}.'
         raise TypeError(expected("`groups` to map names to features", type(groups).__name__, remedy))
+    if not groups or len({str(name) for name in groups}) < len(groups):
+        raise ValueError(expected("one or more `groups` of different names", list(groups)))
     return [
-        Group(
-            str(name), np.unique(find_names(names, members, f"the features of {source!r} in group {name!r}")), targets
-        )
+        Group(str(name), find_names(names, members, f"the features of {source!r} in group {name!r}"), everything)
         for name, members in groups.items()
     ]
 
@@ -255,7 +259,7 @@ def _labels(mdata: MuData, names: pd.Index, labels: str | None) -> pd.Series:
 
 def _correlation(measured: FloatArray) -> Score:
     def score(outputs: FloatArray, targets: IntArray) -> FloatArray:
-        return metrics.pearson_per_feature(measured[:, targets], outputs[:, targets])
+        return metrics.pearson_per_feature(measured[:, targets], outputs)
 
     return score
 

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from couplevi._validate import expected
+from couplevi.preparation import row_chunks
 
 if TYPE_CHECKING:
     from couplevi._types import FloatArray
@@ -51,7 +52,10 @@ def expected_gradients(route: Route, background: FloatArray, n_nodes: int) -> At
     p, device = route.preparation, route.device
     components = None if p.components is None else torch.from_numpy(p.components / np.float32(p.rms)).to(device)
     prepared = torch.from_numpy(p.transform(background)).to(device)
-    standardised = torch.from_numpy(p.standardise(background)).to(device)
+    standardised = None
+    if components is not None:
+        chunks = [p.standardise(chunk) for _, chunk in row_chunks(background)]
+        standardised = torch.from_numpy(np.concatenate(chunks)).to(device)
     n_background, n_prepared = prepared.shape
     n_inner = route.network(prepared[:1]).shape[1]
     # of a work array (rows, outputs, prepared), rows are background profiles or features
@@ -68,14 +72,14 @@ def expected_gradients(route: Route, background: FloatArray, n_nodes: int) -> At
         total = torch.zeros(())
         for start in range(0, n_background, n_rows):
             rows = slice(start, start + n_rows)
-            from_h, from_s = prepared[rows], standardised[rows]
+            from_h = prepared[rows]
             slope = torch.zeros(())
             for node, weight in path:
                 slope = slope + weight * _jacobian(route.network, from_h + node * (h - from_h), inner)
             total = total + (
                 torch.einsum("bd,bkd->dk", h - from_h, slope)
-                if components is None
-                else _carried(s, from_s, slope, components)
+                if standardised is None or components is None
+                else _carried(s, standardised[rows], slope, components)
             )
         return total / n_background
 

@@ -39,10 +39,12 @@ def baseline_imputation(
     links = model.fitted_links(source, target)
     confidence = links.sum(axis=1)
     rows = np.flatnonzero(confidence)
-    if len(rows) < 2 or len(rows) < options.get("n_neighbors", 0):
-        remedy = "Load it with the data that it was trained on, or leave `baselines` out."
-        found = f"{len(rows)} such cells"
+    if len(rows) < 2:
+        remedy = "Load it with the data that it was trained on, or do without baselines."
+        found = f"{len(rows)} linked cells"
         raise ValueError(expected("a model whose data hold the links it was trained on, for a baseline", found, remedy))
+    if len(rows) < options.get("n_neighbors", 0):
+        raise ValueError(expected(f"`n_neighbors` of at most {len(rows)}, the linked cells", options["n_neighbors"]))
     x, y = (loaded(model.reader(m).read(model.adata[m])) for m in (source, target))
     # a profile with several links learns from their mean, weighted by confidence
     x, y = x[rows], dense(links[rows] @ y) / confidence[rows, None]

@@ -75,16 +75,17 @@ def explain(
         normalisation (``preset="paper"``). The latter two are those of the ``shap`` package.
     aggregate
         ``"none"`` returns the values of each cell; ``"mean_abs"`` only their mean absolute value, in memory that does
-        not grow with the number of cells.
+        not grow with the number of cells explained.
     n_nodes
         Points at which gradients are taken between a background cell and a cell, at least 1. The sum of the values is
-        off by a share that falls geometrically with it (on Patch-seq data 6 % with 4, 1 % with 6).
+        off by a share that falls geometrically with it (on Patch-seq data 6 % with 4, 1 % with 6); with leaky rectifiers
+        (``preset="paper"``) only as one over it.
     seed
         Reproduces a random background and the orders of ``"permutation"``.
     progress_bar
         Show progress over cells.
     key_added
-        Name of the slots that are written.
+        Name of the slots that are written, and of those of :func:`couplevi.tl.predict_labels` that are read.
 
     Returns
     -------
@@ -95,7 +96,7 @@ def explain(
 
     Also writes mean absolute values, float32, NaN for what was not explained: for a modality, where `mdata` has it and
     its features were registered from ``X`` or a layer, ``mdata[t].varm["jamie_shap_from_{s}"]``, shape
-    ``(n_vars_t, n_vars_s)``, columns in the order of ``model.var_names_[s]``; for latents and labels
+    ``(n_vars_t, n_vars_s)``, columns named in ``mdata.uns["jamie"]["var_names"][s]``; for latents and labels
     ``mdata[s].varm["jamie_shap_to_{target}"]``, shape ``(n_vars_s, n_outputs)``.
 
     Raises
@@ -103,9 +104,10 @@ def explain(
     TypeError
         If `mdata` is not a MuData.
     KeyError
-        If the target, one of `targets`, a cell or a modality is unknown.
+        If the target, one of `targets` or a cell is unknown, or `mdata` lacks the source.
     ValueError
-        If source and target are the same, the background has fewer than 2 cells, all values would take more than
+        If the source is no modality of the model or the same as the target, a name is repeated, labels were learned
+        from another model, the background has fewer than 2 cells, all values would take more than
         2 GB, ``"deep"`` meets layer normalisation, or an option is out of range.
     RuntimeError
         If the model is not trained.
@@ -171,6 +173,7 @@ def explain(
         )
         table = _mean_abs(iter(values), shape)
     _write(mdata, model, source, target, route, table, key_added)
+    mdata.uns.setdefault(key_added, {}).setdefault(Key.uns.VAR_NAMES, {})[source] = features
     return explanation
 
 
@@ -209,8 +212,9 @@ def _write(mdata: MuData, model: JAMIE, source: str, target: str, route: Route, 
     if place not in mdata.mod or model.reader(place).attribute == "obsm":
         return
     slot = Key.varm.shap_from(key, source) if is_modality else Key.varm.shap_to(key, target)
-    values = table.T if is_modality else table
-    names = route.names if is_modality else model.var_names_[source]
+    everything = np.full((len(table), route.n_possible), np.nan, dtype=np.float32)
+    everything[:, route.columns] = table
+    values, names = (everything.T, model.var_names_[target]) if is_modality else (everything, model.var_names_[source])
     positions = pd.Index(names).get_indexer(mdata[place].var_names)
     beside = np.full((len(positions), values.shape[1]), np.nan, dtype=np.float32)
     beside[positions >= 0] = values[positions[positions >= 0]]

@@ -56,9 +56,12 @@ def impute_baseline(
     TypeError
         If `mdata` is not a MuData.
     KeyError
-        If a modality is missing.
+        If `mdata` lacks the source.
     ValueError
-        If source and target are the same, the method is unknown, or the model's data hold none of its links.
+        If a modality is none of the model's, source and target are the same, the method is unknown, or the model's
+        data hold none of its links, or fewer than `n_neighbors`.
+    RuntimeError
+        If the model is not trained.
 
     Examples
     --------

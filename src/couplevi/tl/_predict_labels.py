@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from couplevi._constants import Key
 from couplevi._labels import known_labels
 from couplevi._validate import check_mudata, expected, find_names
-from couplevi.tl._route import LATENT
+from couplevi.tl._route import LATENT, fingerprint
 
 if TYPE_CHECKING:
     from mudata import MuData
@@ -50,10 +50,11 @@ def predict_labels(
     -------
     Nothing; writes, for each cell from its aggregated latent,
 
-    - ``mdata.obs["jamie_{labels}"]``: most probable label, categorical; missing for a cell without a latent;
+    - ``mdata.obs["jamie_{labels}"]``: most probable label, categorical strings; missing for a cell without a latent;
     - ``mdata.obs["jamie_{labels}_confidence"]``: its probability, in [0, 1];
     - ``mdata.obsm["jamie_{labels}"]``: probability of each label, shape ``(n_obs, n_labels)``, float32;
-    - ``mdata.uns["jamie"]["classifiers"][labels]``: ``classes`` (the columns), ``coefficients`` and ``intercept``.
+    - ``mdata.uns["jamie"]["classifiers"][labels]``: ``classes`` (the columns), ``coefficients``, ``intercept``,
+      and ``model``, which tells this model from others.
 
     Raises
     ------
@@ -62,7 +63,8 @@ def predict_labels(
     KeyError
         If the column or a cell is missing.
     ValueError
-        If there are fewer than two labels to learn, or the column is called like a modality or ``"latent"``.
+        If there are fewer than two labels to learn, the column holds measurements, or it is called like a modality or
+        ``"latent"``; or a cell is named twice.
     RuntimeError
         If the model is not trained.
 
@@ -82,32 +84,33 @@ def predict_labels(
     if labels in (*model.modalities_, LATENT):
         remedy = "Rename the column: `cvi.tl.explain` tells targets apart by name."
         raise ValueError(expected(f"`labels` other than {[*model.modalities_, LATENT]}", repr(labels), remedy))
-    learned = known_labels(mdata.obs[labels])
+    column = mdata.obs[labels]
+    if column.dtype.kind == "f" and (column.dropna() % 1 != 0).any():
+        remedy = "Cut it into classes with `pandas.cut`."
+        raise ValueError(expected(f"labels in `mdata.obs[{labels!r}]`", "numbers that are not whole", remedy))
+    learned = known_labels(column)
     if cells is not None:
         learned = learned.iloc[find_names(mdata.obs_names, cells, "cells")]
     learned = learned.dropna()
-    classes = sorted(learned.unique())
+    profiles = {m: mdata[m].obs_names.intersection(learned.index) for m in model.modalities_ if m in mdata.mod}
+    y = np.concatenate([learned.loc[names] for names in profiles.values()])
+    classes = sorted(set(y))
     if len(classes) < 2:
         raise ValueError(expected(f"at least two labels in `mdata.obs[{labels!r}]` to learn", classes))
-    x, y = [], []
-    for m in model.modalities_:
-        if m in mdata.mod:
-            profiles = mdata[m].obs_names.intersection(learned.index)
-            x.append(model.get_latent_representation(mdata[m][profiles], modality=m))
-            y.append(learned.loc[profiles])
-    fit = LogisticRegression(max_iter=10_000).fit(np.concatenate(x), np.concatenate(y))
-    z = model.get_latent_representation(mdata)
-    placed = np.isfinite(z).all(axis=1)
+    z = [model.get_latent_representation(mdata[m][names], modality=m) for m, names in profiles.items() if len(names)]
+    fit = LogisticRegression(max_iter=10_000).fit(np.concatenate(z), y)
+    cell = model.get_latent_representation(mdata)
+    placed = np.isfinite(cell).all(axis=1)
     probability = np.full((mdata.n_obs, len(classes)), np.nan, dtype=np.float32)
-    probability[placed] = fit.predict_proba(z[placed])
+    probability[placed] = fit.predict_proba(cell[placed])
     predicted = np.full(mdata.n_obs, None, dtype=object)
-    predicted[placed] = fit.predict(z[placed])
+    predicted[placed] = fit.predict(cell[placed])
 
     mdata.obs[Key.obs.label(key_added, labels)] = pd.Categorical(predicted, categories=classes)
     mdata.obs[Key.obs.label_confidence(key_added, labels)] = probability.max(axis=1)
     mdata.obsm[Key.obsm.label_probabilities(key_added, labels)] = probability
     classifiers = mdata.uns.setdefault(key_added, {}).setdefault(Key.uns.CLASSIFIERS, {})
-    classifiers[labels] = {"classes": classes, **_linear(fit)}
+    classifiers[labels] = {"classes": classes, "model": fingerprint(model), **_linear(fit)}
 
 
 def _linear(fit: LogisticRegression) -> dict[str, np.ndarray]:

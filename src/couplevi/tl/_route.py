@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -9,13 +10,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from couplevi._arrays import dense
 from couplevi._constants import Key
 from couplevi._validate import expected, find_names
 
 if TYPE_CHECKING:
     from mudata import MuData
 
-    from couplevi._types import FloatArray
+    from couplevi._types import FloatArray, IntArray
     from couplevi.model import JAMIE
     from couplevi.preparation import Preparation
 
@@ -38,6 +40,8 @@ class Route:
         Shapes ``(n_inner, n_outputs)`` and ``(n_outputs,)``. A mix of None leaves what the network gives.
     names
         Names of the outputs.
+    columns, n_possible
+        Their places among all that could be asked for, and the number of these.
     """
 
     preparation: Preparation
@@ -45,6 +49,8 @@ class Route:
     mix: FloatArray | None
     offset: FloatArray
     names: list[str]
+    columns: IntArray
+    n_possible: int
 
     @property
     def device(self) -> torch.device:
@@ -56,16 +62,16 @@ class Route:
         return inner if self.mix is None else inner @ self.mix
 
     @torch.inference_mode()
-    def predict(self, prepared: FloatArray) -> FloatArray:
-        """Outputs of prepared features, shape ``(n, n_outputs)``."""
+    def predict(self, prepared: FloatArray, columns: IntArray | slice = slice(None)) -> FloatArray:
+        """Outputs, or some of them, of prepared features, shape ``(n, n_outputs)``."""
         inner = self.network(torch.from_numpy(prepared).to(self.device)).cpu().numpy()
-        return self.outputs(inner) + self.offset
+        chosen = inner[:, columns] if self.mix is None else inner @ self.mix[:, columns]
+        return chosen + self.offset[columns]
 
     def from_features(self) -> nn.Sequential:
         """The whole route as one network, from features in their own units to outputs in theirs."""
-        p = self.preparation
-        zero, unit = np.zeros((1, p.n_vars)), np.eye(p.n_vars)
-        enter = _linear(p.transform(unit) - p.transform(zero), p.transform(zero)[0])
+        loadings = dense(self.preparation.loadings)
+        enter = _linear(loadings, -self.preparation.mean.astype(np.float64) @ loadings)
         mix = np.eye(len(self.names)) if self.mix is None else self.mix
         return nn.Sequential(enter, self.network, _linear(mix, self.offset)).to(self.device)
 
@@ -78,35 +84,48 @@ def find_route(mdata: MuData, model: JAMIE, source: str, target: str, targets: S
     KeyError
         If the target is none of these, or it lacks some of `targets`.
     ValueError
-        If the source is the target or no modality of the model.
+        If the source is the target or no modality of the model, a name is repeated, or labels were learned from the
+        latents of another model.
     """
     model.reader(source, "source")
     if source == target:
         remedy = "What explains a modality from itself is its own decoder."
         raise ValueError(expected("`target` to differ from `source`", repr(target), remedy))
     classifiers = mdata.uns.get(key, {}).get(Key.uns.CLASSIFIERS, {})
+    chosen = targets if targets is None or isinstance(targets, str) else [str(t) for t in targets]
     module = model.module
     preparation = module.preparation(source).record()
     encoder = _Mean(_frozen(module.encoders[module.index[source]]))
     if target in model.modalities_:
         names = list(model.var_names_[target])
-        columns = _columns(names, targets, target)
+        columns = _columns(names, chosen, target)
         readout, mix, offset = _decoder(model, target, columns)
     elif target == LATENT:
         names = [str(k) for k in range(model.settings_.n_latent)]
-        columns = _columns(names, targets, target)
+        columns = _columns(names, chosen, target)
         readout, mix, offset = _linear(np.eye(len(names))[:, columns]), None, np.zeros(len(columns))
     elif target in classifiers:
+        if classifiers[target]["model"] != fingerprint(model):
+            remedy = f"Run `cvi.tl.predict_labels(mdata, model, labels={target!r})` with this one."
+            raise ValueError(expected(f"{target!r} to be learned from this model's latents", "another model's", remedy))
         names = [str(label) for label in classifiers[target]["classes"]]
-        columns = _columns(names, targets, target)
+        columns = _columns(names, chosen, target)
         probabilities = nn.Sequential(_classifier(classifiers[target]), _linear(np.eye(len(names))[:, columns]))
         readout, mix, offset = probabilities, None, np.zeros(len(columns))
     else:
-        remedy = "For labels, run `cvi.tl.predict_labels(mdata, model, labels=...)` first."
+        remedy = f"For labels, run `cvi.tl.predict_labels(mdata, model, labels=..., key_added={key!r})` first."
         options = [m for m in model.modalities_ if m != source] + [LATENT, *classifiers]
         raise KeyError(expected(f"`target` to be one of {options}", repr(target), remedy))
     network = nn.Sequential(encoder, readout).to(model.device).eval()
-    return Route(preparation, network, mix, offset, [names[c] for c in columns])
+    return Route(preparation, network, mix, offset, [names[c] for c in columns], columns, len(names))
+
+
+def fingerprint(model: JAMIE) -> str:
+    """What tells the encoders of a model from those of another one, or of the same trained further."""
+    digest = hashlib.sha256()
+    for weights in model.module.encoders.state_dict().values():
+        digest.update(weights.cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 class _Mean(nn.Module):

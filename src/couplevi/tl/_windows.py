@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from couplevi._types import IntArray
-from couplevi._validate import check_count, expected
+from couplevi._validate import expected
 
 COLUMNS = {
     "chromosome": ("chromosome", "chrom", "chr", "seqnames", "seqname"),
@@ -17,6 +18,7 @@ COLUMNS = {
     "end": ("end", "chromend", "stop"),
 }
 """Spellings of the columns of ``var``, whatever their case."""
+WHOLE = ("chromosome", "genome")
 INTERVAL_COLUMN = "interval"
 INTERVAL = r"^(?P<chromosome>.+?)[:_-](?P<start>\d+)[_-](?P<end>\d+)$"
 
@@ -47,7 +49,7 @@ def positions(var: pd.DataFrame, where: str) -> pd.DataFrame:
         text = var[lower[INTERVAL_COLUMN]] if INTERVAL_COLUMN in lower else var.index.to_series()
         frame = text.astype(str).str.extract(INTERVAL)
     frame["chromosome"] = frame["chromosome"].astype(object).where(frame["chromosome"].notna())
-    frame["chromosome"] = frame["chromosome"].map(lambda name: str(name).removeprefix("chr"), na_action="ignore")
+    frame["chromosome"] = frame["chromosome"].map(_chromosome, na_action="ignore")
     for end in ("start", "end"):
         frame[end] = pd.to_numeric(frame[end], errors="coerce")
     frame = frame.where(frame.notna().all(axis=1))
@@ -62,21 +64,24 @@ def positions(var: pd.DataFrame, where: str) -> pd.DataFrame:
     return frame
 
 
-def window_groups(
-    source: pd.DataFrame, target: pd.DataFrame, targets: IntArray, windows: Sequence[int | str]
-) -> Iterator[Group]:
+def _chromosome(name: object) -> str:
+    """Name without "chr"; a column of numbers with gaps holds 1.0."""
+    whole = int(name) if isinstance(name, float) and name.is_integer() else name
+    return re.sub("^chr", "", str(whole), flags=re.IGNORECASE)
+
+
+def window_groups(source: pd.DataFrame, target: pd.DataFrame, windows: Sequence[int | str]) -> Iterator[Group]:
     """For each window, the source features that lie in it, and the targets that it is around.
 
     Parameters
     ----------
     source, target
-        Positions of all source and all target features.
-    targets
-        Target features that windows are put around; those without a position are left out.
+        Positions of all source features, and of the target features that windows are put around; those of them
+        without a position are left out.
     windows
         Distance in base pairs from the ends of a target feature, or ``"chromosome"``, or ``"genome"``.
     """
-    placed = targets[target["start"].notna().to_numpy()[targets]]
+    placed = np.flatnonzero(target["start"].notna())
     on_chromosome = {c: np.flatnonzero(source["chromosome"] == c) for c in target["chromosome"].iloc[placed].unique()}
     start, end = source["start"].to_numpy(float), source["end"].to_numpy(float)
     for window in windows:
@@ -94,11 +99,17 @@ def window_groups(
                 yield Group(window_name(int(window)), near[inside], np.array([t]))
 
 
-def check_windows(windows: Sequence[int | str]) -> None:
-    """Raise ValueError unless each window is a distance, ``"chromosome"`` or ``"genome"``."""
-    for window in windows:
-        if window not in ("chromosome", "genome"):
-            check_count(window, "windows (base pairs, 'chromosome' or 'genome')", minimum=0)
+def check_windows(windows: Sequence[int | str] | int | str) -> list[int | str]:
+    """Windows as a list; raise ValueError unless each is a distance, ``"chromosome"`` or ``"genome"``, and once."""
+    given = [windows] if isinstance(windows, int | str) else list(windows)
+    for window in given:
+        is_distance = isinstance(window, int | np.integer) and not isinstance(window, bool) and window >= 0
+        if window not in WHOLE and not is_distance:
+            remedy = 'For example [10_000, "chromosome", "genome"].'
+            raise ValueError(expected("`windows` to be whole base pairs, 'chromosome' or 'genome'", window, remedy))
+    if not given or len(set(given)) < len(given):
+        raise ValueError(expected("one or more different `windows`", given))
+    return given
 
 
 def window_name(window: int) -> str:

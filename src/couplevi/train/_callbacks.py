@@ -2,11 +2,18 @@ from __future__ import annotations
 
 import copy
 import math
+import os
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Checkpoint as LightningCheckpoint
+
+from couplevi.train._logger import HistoryLogger
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -39,8 +46,15 @@ class BestWeights(Callback):
         self.failed = False
         self._state: dict[str, Any] = {}
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "weights": self._state}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best, self._state = state_dict["best"], state_dict["weights"]
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        self._state = copy.deepcopy(pl_module.module.state_dict())
+        if not self._state:  # there are some if training is resumed
+            self._state = copy.deepcopy(pl_module.module.state_dict())
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         # the metrics of an epoch are complete only here, after the hooks of all callbacks at its end
@@ -63,6 +77,60 @@ class BestWeights(Callback):
         if finite and math.isfinite(value) and (epoch <= self.warmup_epochs or value < self.best):
             self.best = value
             self._state = copy.deepcopy(pl_module.module.state_dict())
+
+
+class Checkpoint(LightningCheckpoint):  # of that class, so that it is called when the metrics of an epoch are known
+    """Writes the state of training to a file at the end of epochs, and removes the file when training is complete.
+
+    Parameters
+    ----------
+    path
+        File; it is replaced in one step, so that an interruption leaves the last one whole.
+    interval
+        Seconds between two writings, at least.
+    """
+
+    def __init__(self, path: Path, interval: float = 30.0) -> None:
+        self.path = path
+        self.interval = interval
+        self._written = time.monotonic()
+        self._history: dict[str, Any] = {}
+        self._random: torch.Tensor | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Random state and history; the rest is that of Lightning and of the other callbacks."""
+        return {"random": torch.get_rng_state(), "history": self._history}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._random, self._history = state_dict["random"], state_dict["history"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        if self._history and isinstance(trainer.logger, HistoryLogger):
+            trainer.logger.resume(self._history)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        if self._random is not None:
+            torch.set_rng_state(self._random)
+            # the loader's iterator draws a number, after this hook; that of the first epoch was made before it
+            torch.empty((), dtype=torch.int64).random_()
+            self._random = None
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        is_last = trainer.current_epoch + 1 == trainer.max_epochs
+        if is_last or time.monotonic() - self._written < self.interval:
+            return
+        if isinstance(trainer.logger, HistoryLogger):
+            # Lightning logs this epoch after all hooks at its end
+            self._history = trainer.logger.state(trainer.current_epoch, trainer.callback_metrics)
+        unfinished = self.path.with_name(self.path.name + ".part")
+        trainer.save_checkpoint(unfinished)
+        if trainer.is_global_zero:
+            os.replace(unfinished, self.path)
+        self._written = time.monotonic()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        if trainer.is_global_zero:
+            self.path.unlink(missing_ok=True)
 
 
 class Calibration(Callback):

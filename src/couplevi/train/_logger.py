@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +18,7 @@ class HistoryLogger(Logger):
 
     def __init__(self) -> None:
         super().__init__()
-        self._epochs: dict[str, list[int]] = defaultdict(list)
+        self._epochs: dict[str, list[float]] = defaultdict(list)
         self._values: dict[str, list[float]] = defaultdict(list)
 
     @rank_zero_only
@@ -31,6 +32,17 @@ class HistoryLogger(Logger):
     @rank_zero_only
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Hyper-parameters are kept by the model."""
+
+    def state(self, epoch: int, metrics: Mapping[str, Any]) -> dict[str, dict[str, list[float]]]:
+        """All that was logged, and the metrics of an epoch that were not yet, as numbers."""
+        together = copy.deepcopy(self)
+        together.log_metrics({**metrics, "epoch": epoch})
+        return {"epochs": dict(together._epochs), "values": dict(together._values)}
+
+    def resume(self, state: Mapping[str, Mapping[str, list[float]]]) -> None:
+        """Go on after what was logged before."""
+        self._epochs.update(copy.deepcopy(state["epochs"]))
+        self._values.update(copy.deepcopy(state["values"]))
 
     @property
     def history(self) -> dict[str, pd.DataFrame]:
