@@ -87,6 +87,14 @@ class CoupledDataSplitter(pl.LightningDataModule):
         shuffled = np.random.default_rng((seed, 1)).permutation(self.train_idx[is_pair])
         self.calibration_idx = np.sort(shuffled[: self.n_calibration])
 
+    def setup(self, stage: str | None = None) -> None:
+        """Let all processes draw with the seed of the first, so that each unit is drawn once."""
+        if self.distributed:
+            seed = torch.tensor(self.seed)
+            torch.distributed.broadcast(seed, src=0)
+            if seed != self.seed:
+                self._split(int(seed))
+
     def state_dict(self) -> dict[str, int]:
         """The seed, from which the same units are drawn again when training is resumed."""
         return {"seed": self.seed}
