@@ -158,3 +158,30 @@ def test_memory_does_not_hold_the_matrix(quick, tmp_path, monkeypatch):
     model = fit(backed, quick)
     model.impute(source="rna", target="ephys")
     assert max(largest) == 16
+
+
+@pytest.mark.parametrize("return_sd", [False, True])
+def test_a_store_holds_what_impute_returns(quick, tmp_path, return_sd):
+    mdata = cvi.data.branching_manifold(n_obs=120, n_features={"rna": 30, "ephys": 8}, paired=0.9, seed=1)
+    model = fit(mdata, quick)
+    options = {"source": "rna", "target": "ephys", "return_sd": return_sd}
+    model.impute_to_store(tmp_path / "x.zarr", **options, batch_size=50)
+    expected, stored = model.impute(**options), ad.read_zarr(tmp_path / "x.zarr")
+    np.testing.assert_array_equal(stored.X, expected.X)
+    assert stored.obs_names.equals(expected.obs_names)
+    assert stored.var_names.equals(expected.var_names)
+    assert list(stored.layers) == list(expected.layers)
+    for layer in expected.layers:
+        np.testing.assert_array_equal(stored.layers[layer], expected.layers[layer])
+    assert [p.name for p in tmp_path.iterdir()] == ["x.zarr"]
+    with pytest.raises(FileExistsError, match="nothing at .*x.zarr', found a file or folder"):
+        model.impute_to_store(tmp_path / "x.zarr", **options)
+
+
+def test_no_store_is_left_by_a_failure(quick, tmp_path):
+    mdata = cvi.data.branching_manifold(n_obs=60, n_features={"rna": 30, "ephys": 8}, seed=1)
+    model = fit(mdata, quick)
+    mdata["rna"].X[40, 3] = np.nan
+    with pytest.raises(ValueError, match="finite values"):
+        model.impute_to_store(tmp_path / "x.zarr", source="rna", target="ephys", batch_size=10)
+    assert list(tmp_path.iterdir()) == []

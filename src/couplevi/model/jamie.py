@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import anndata as ad
@@ -23,6 +25,7 @@ from couplevi.model._reader import ModalityReader
 from couplevi.model._save_load import SaveLoadMixin
 from couplevi.model._settings import DEFAULT_N_PCS, MAX_UNREDUCED, Settings, make_settings
 from couplevi.model._setup import Keys, check_setup, link_keys, links_between, warn_about_links
+from couplevi.model._store import imputation_store
 from couplevi.model._training import CoupledTrainingMixin
 from couplevi.module import TERMS, JAMIEModule
 
@@ -303,26 +306,64 @@ class JAMIE(SaveLoadMixin, CoupledTrainingMixin, BaseModelClass):
         ValueError
             If source and target are the same, or features are missing.
         """
-        self._check_if_trained(warn=False)
-        data = self._data(adata)
-        profiles = self.reader(source, "source").profiles(data)
-        self.reader(target, "target")
-        if source == target:
-            raise ValueError(expected("`target` to differ from `source`", repr(target)))
-        residual = self.module.residual_variance(source, target).cpu().numpy()
-        if return_sd and not self.has_sd(source, target):
-            remedy = (
-                "It takes 80 pairs, 2 epochs and `calibration_size` above 0. Leave `return_sd` out, or train again."
-            )
-            raise RuntimeError(expected("a model with calibrated standard deviations", "one without", remedy))
-        imputed = np.empty((profiles.n_obs, len(residual)), dtype=np.float32)
+        profiles = self._imputable(source, target, adata, return_sd)
+        imputed = np.empty((profiles.n_obs, len(self.var_names_[target])), dtype=np.float32)
         layers = {"sd": np.empty_like(imputed)} if return_sd else {}
-        for rows, _, q in self._posteriors(profiles, source, batch_size):
-            imputed[rows] = mean = self._decoded(target, q.loc)
-            if return_sd:
-                layers["sd"][rows] = np.sqrt(self._posterior_variance(target, q, mean) + residual)
+        for rows, mean, sd in self._imputed(profiles, source, target, return_sd, batch_size):
+            imputed[rows] = mean
+            if sd is not None:
+                layers["sd"][rows] = sd
         var = pd.DataFrame(index=pd.Index(self.var_names_[target]))
         return ad.AnnData(imputed, obs=profiles.obs.copy(), var=var, layers=layers)
+
+    @torch.inference_mode()
+    def impute_to_store(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        source: str,
+        target: str,
+        adata: AnnData | MuData | None = None,
+        return_sd: bool = False,
+        batch_size: int | None = None,
+    ) -> None:
+        """Like :meth:`impute`, into a zarr store chunk by chunk, for more values than fit into memory.
+
+        Parameters
+        ----------
+        path
+            Folder of the store, which must not exist; ``anndata.read_zarr(path)`` reads it. It appears when it is
+            complete.
+        source, target, adata, return_sd, batch_size
+            See :meth:`impute`; a chunk of the store holds `batch_size` cells.
+
+        Raises
+        ------
+        FileExistsError
+            If there is something at `path`.
+        KeyError, RuntimeError, ValueError
+            As :meth:`impute`.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import anndata
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.branching_manifold(n_obs=100)
+        >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+        >>> model = cvi.tl.jamie(mdata, modalities=("rna", "ephys"), train_kwargs=quick)
+        >>> path = tempfile.mkdtemp() + "/ephys.zarr"
+        >>> model.impute_to_store(path, source="rna", target="ephys")
+        >>> anndata.read_zarr(path).shape
+        (100, 40)
+        """
+        profiles = self._imputable(source, target, adata, return_sd)
+        var = pd.DataFrame(index=pd.Index(self.var_names_[target]))
+        with imputation_store(Path(path), profiles.obs, var, batch_size or CHUNK, return_sd) as (values, deviations):
+            for rows, mean, sd in self._imputed(profiles, source, target, return_sd, batch_size):
+                values[rows] = mean
+                if sd is not None:
+                    deviations[rows] = sd
 
     def has_sd(self, source: str, target: str) -> bool:
         """Whether :meth:`impute` can give standard deviations of `target` predicted from `source`."""
@@ -468,6 +509,31 @@ class JAMIE(SaveLoadMixin, CoupledTrainingMixin, BaseModelClass):
         return links_between(mdata, present, keys, by_name=kind == "correspondence")
 
     # inference
+
+    def _imputable(self, source: str, target: str, adata: AnnData | MuData | None, return_sd: bool) -> AnnData:
+        """Profiles to impute from; raise unless the model can."""
+        self._check_if_trained(warn=False)
+        data = self._data(adata)
+        profiles = self.reader(source, "source").profiles(data)
+        self.reader(target, "target")
+        if source == target:
+            raise ValueError(expected("`target` to differ from `source`", repr(target)))
+        if return_sd and not self.has_sd(source, target):
+            remedy = (
+                "It takes 80 pairs, 2 epochs and `calibration_size` above 0. Leave `return_sd` out, or train again."
+            )
+            raise RuntimeError(expected("a model with calibrated standard deviations", "one without", remedy))
+        return profiles
+
+    def _imputed(
+        self, profiles: AnnData, source: str, target: str, return_sd: bool, batch_size: int | None
+    ) -> Iterator[tuple[slice, FloatArray, FloatArray | None]]:
+        """Rows, imputed values and their standard deviations, in chunks."""
+        residual = self.module.residual_variance(source, target).cpu().numpy()
+        for rows, _, q in self._posteriors(profiles, source, batch_size):
+            mean = self._decoded(target, q.loc)
+            variance = self._posterior_variance(target, q, mean) + residual if return_sd else None
+            yield rows, mean, None if variance is None else np.sqrt(variance)
 
     @torch.inference_mode()
     def _posteriors(
