@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--preset", default="default", help="default, integration or paper")
     run.add_argument("--n-latent", type=int, default=32, help="latent dimensions (32)")
     run.add_argument("--max-epochs", type=int, help="passes through the data; default: the preset's")
+    run.add_argument("--checkpoint", type=Path, metavar="FILE", help="written while training; resumed from if there")
     run.add_argument("--seed", type=int, default=0, help="reproduces the result (0)")
     run.add_argument("--umap", action="store_true", help="also write a UMAP shared by all modalities")
     run.add_argument("--model", type=Path, metavar="DIR", help="also save the model")
@@ -128,7 +129,7 @@ def _run(arguments: argparse.Namespace) -> None:
         preset=arguments.preset,
         n_latent=arguments.n_latent,
         seed=arguments.seed,
-        train_kwargs={"max_epochs": arguments.max_epochs},
+        train_kwargs={"max_epochs": arguments.max_epochs, "checkpoint": arguments.checkpoint},
     )
     for source, target in arguments.impute:
         tl.impute(mdata, model, source=source, target=target)
