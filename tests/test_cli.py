@@ -22,9 +22,10 @@ def test_run_writes_the_slots_of_tl(h5mu, tmp_path, mdata, quick):
     out = tmp_path / "out.h5mu"
     code = run(
         *("run", h5mu, "--modalities", "rna,ephys", "--layer", "rna=log1p", "--impute", "rna:ephys", "--out", out),
-        *("--max-epochs", 3, "--umap", "--n-latent", 4, "--seed", 3),
+        *("--max-epochs", 3, "--umap", "--n-latent", 4, "--seed", 3, "--checkpoint", tmp_path / "state.ckpt"),
     )
     assert code == 0
+    assert not (tmp_path / "state.ckpt").exists()  # complete
     written = md.read_h5mu(out)
     model = cvi.tl.jamie(
         mdata, modalities=("rna", "ephys"), layers={"rna": "log1p"}, n_latent=4, seed=3, train_kwargs=quick

@@ -15,7 +15,7 @@ import zarr
 
 from couplevi._validate import expected
 
-ENCODING = {"encoding-type": "array", "encoding-version": "0.2.0"}
+ENCODING: dict[str, Any] = {"encoding-type": "array", "encoding-version": "0.2.0"}
 
 
 @contextmanager
