@@ -81,6 +81,12 @@ def check_modality(mdata: MuData, modality: str, name: str = "modality") -> None
         raise KeyError(expected(f"`{name}` to be one of {list(mdata.mod)}", repr(modality)))
 
 
+def check_different(source: str, target: str) -> None:
+    """Raise ValueError if source and target are the same modality."""
+    if source == target:
+        raise ValueError(expected("`target` to differ from `source`", repr(target)))
+
+
 def check_modalities(mdata: MuData, modalities: Sequence[str]) -> tuple[str, ...]:
     """Raise unless `modalities` names at least two different modalities of `mdata`."""
     if isinstance(modalities, str) or not isinstance(modalities, Sequence):

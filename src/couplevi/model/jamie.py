@@ -18,7 +18,15 @@ from scvi.data.fields import MuDataLayerField, MuDataObsmField
 from scvi.model.base import BaseModelClass
 
 from couplevi._constants import Registry
-from couplevi._validate import check_count, check_modality, check_mudata, check_obs_names, check_option, expected
+from couplevi._validate import (
+    check_count,
+    check_different,
+    check_modality,
+    check_mudata,
+    check_obs_names,
+    check_option,
+    expected,
+)
 from couplevi.data import MuDataObspField, rows_in_obs, value_places
 from couplevi.dataloaders import Links
 from couplevi.model._reader import ModalityReader
@@ -516,8 +524,7 @@ class JAMIE(SaveLoadMixin, CoupledTrainingMixin, BaseModelClass):
         data = self._data(adata)
         profiles = self.reader(source, "source").profiles(data)
         self.reader(target, "target")
-        if source == target:
-            raise ValueError(expected("`target` to differ from `source`", repr(target)))
+        check_different(source, target)
         if return_sd and not self.has_sd(source, target):
             remedy = (
                 "It takes 80 pairs, 2 epochs and `calibration_size` above 0. Leave `return_sd` out, or train again."

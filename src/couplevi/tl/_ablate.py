@@ -12,7 +12,15 @@ from couplevi import metrics
 from couplevi._arrays import dense
 from couplevi._labels import known_labels
 from couplevi._streamed import loaded
-from couplevi._validate import check_count, check_modality, check_mudata, check_option, expected, find_names
+from couplevi._validate import (
+    check_count,
+    check_different,
+    check_modality,
+    check_mudata,
+    check_option,
+    expected,
+    find_names,
+)
 from couplevi.tl._route import LATENT, find_route
 from couplevi.tl._windows import Group, check_windows, positions, window_groups
 
@@ -134,8 +142,7 @@ def ablate(
     model.reader(target, "target")
     check_modality(mdata, source, "source")
     check_modality(mdata, target, "target")
-    if source == target:
-        raise ValueError(expected("`target` to differ from `source`", repr(target)))
+    check_different(source, target)
     if groups is not None and windows is not None:
         raise ValueError(expected("`groups` or `windows`", "both"))
     _check_arguments_of(metric, {"lta": {"targets": targets, "windows": windows}, "correlation": {"labels": labels}})

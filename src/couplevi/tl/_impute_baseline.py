@@ -6,7 +6,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 
-from couplevi._validate import check_count, check_modality, check_mudata, check_option, expected
+from couplevi._validate import check_count, check_different, check_modality, check_mudata, check_option
 from couplevi.tl._baselines import BASELINES, baseline_imputation
 from couplevi.tl._impute import write_imputed
 
@@ -78,8 +78,7 @@ def impute_baseline(
     check_count(n_neighbors, "n_neighbors")
     model.reader(source, "source")
     model.reader(target, "target")
-    if source == target:
-        raise ValueError(expected("`target` to differ from `source`", repr(target)))
+    check_different(source, target)
     query = mdata[source]
     options = {"n_neighbors": n_neighbors} if method == "knn" else {}
     values = baseline_imputation(model, source, target, query, BASELINES[method], options)

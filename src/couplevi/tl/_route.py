@@ -12,7 +12,7 @@ from torch import nn
 
 from couplevi._arrays import dense
 from couplevi._constants import Key
-from couplevi._validate import expected, find_names
+from couplevi._validate import check_different, expected, find_names
 
 if TYPE_CHECKING:
     from mudata import MuData
@@ -88,9 +88,7 @@ def find_route(mdata: MuData, model: JAMIE, source: str, target: str, targets: S
         latents of another model.
     """
     model.reader(source, "source")
-    if source == target:
-        remedy = "What explains a modality from itself is its own decoder."
-        raise ValueError(expected("`target` to differ from `source`", repr(target), remedy))
+    check_different(source, target)
     classifiers = mdata.uns.get(key, {}).get(Key.uns.CLASSIFIERS, {})
     chosen = targets if targets is None or isinstance(targets, str) else [str(t) for t in targets]
     module = model.module
