@@ -43,17 +43,6 @@ def test_dropped_profiles_find_their_cells(half):
     assert cvi.metrics.foscttm(*z) <= 0.12
 
 
-def test_marker_genes_of_neurons_drive_the_latent(half):
-    _, mdata, model, _, _ = half
-    cells = mdata["rna"].obs_names[:60]
-    e = cvi.tl.explain(
-        mdata, model, source="rna", target="latent", cells=cells, aggregate="mean_abs", progress_bar=False
-    )
-    first = np.argsort(-e.values.mean(axis=1))[:20]
-    markers = {"Pvalb", "Sst", "Vip", "Lamp5", "Sncg", "Slc17a7", "Gad1", "Gad2"}
-    assert len(markers & {e.feature_names[j] for j in first}) >= 3
-
-
 def test_three_real_modalities(data_folder):
     mdata = md.read_h5mu(data_folder / "patchseq_motor_tem.h5mu")
     keep = ~np.isnan(mdata["morph"].X).any(axis=0)
