@@ -175,7 +175,7 @@ class JAMIE(SaveLoadMixin, CoupledTrainingMixin, BaseModelClass):
             If names are not unique, values are not finite, or links are not as described in
             :func:`couplevi.pp.link`.
         NotImplementedError
-            For backed data and batch covariates.
+            For batch covariates.
 
         Examples
         --------

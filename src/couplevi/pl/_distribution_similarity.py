@@ -9,7 +9,7 @@ import numpy as np
 from couplevi._validate import expected
 from couplevi.metrics import jensen_shannon_distance
 from couplevi.pl._figure import finish, make_axes, palette
-from couplevi.pl._values import imputed_values, labels_of
+from couplevi.pl._values import imputed_values, shown_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,7 +88,7 @@ def distribution_similarity(
     """
     keys = [keys] if isinstance(keys, str) else list(keys)
     values = imputed_values(mdata, source, target, keys, layer=layer, cells=cells)
-    types = labels_of(mdata, values.cells, labels)
+    types = shown_labels(mdata, labels, values.cells)
     shown = sorted(types.value_counts().loc[lambda n: n >= min_cells].index)
     if not shown:
         raise ValueError(expected(f"a type of at least {min_cells} cells in `mdata.obs[{labels!r}]`", "none"))

@@ -8,7 +8,7 @@ import numpy as np
 
 from couplevi.metrics import pearson_per_feature
 from couplevi.pl._figure import finish, make_axes
-from couplevi.pl._values import imputed_values, labels_of
+from couplevi.pl._values import imputed_values, shown_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,7 +88,7 @@ def feature_by_type(
     ['A', 'B', 'C']
     """
     values = imputed_values(mdata, source, target, [key], layer=layer, features=features, cells=cells)
-    types = labels_of(mdata, values.cells, labels)
+    types = shown_labels(mdata, labels, values.cells)
     shown = sorted(types.dropna().unique())
     r = pearson_per_feature(values.measured, values.imputed[key])
     axes = make_axes(len(values.features), ax, width=1.5 + 0.45 * len(shown), height=3.4)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from couplevi._arrays import dense
 from couplevi._constants import Key
-from couplevi._labels import known_labels
+from couplevi._labels import labels_of
 from couplevi._validate import check_modality, check_mudata, expected, find_names
 
 if TYPE_CHECKING:
@@ -94,11 +94,9 @@ def imputed_values(
     )
 
 
-def labels_of(mdata: MuData, cells: pd.Index, labels: str) -> pd.Series:
+def shown_labels(mdata: MuData, labels: str, cells: pd.Index) -> pd.Series:
     """Labels of cells as strings, NaN where missing; raise KeyError without the column, ValueError without a label."""
-    if labels not in mdata.obs:
-        raise KeyError(expected(f"`mdata.obs[{labels!r}]`", f"columns {list(mdata.obs.columns)}"))
-    found = known_labels(mdata.obs.loc[cells, labels])
+    found = labels_of(mdata, labels, cells)
     if found.isna().all():
         raise ValueError(expected(f"cells with a label in `mdata.obs[{labels!r}]`", "none"))
     return found

@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 
 from couplevi import metrics
 from couplevi._arrays import dense
-from couplevi._labels import known_labels
+from couplevi._labels import labels_of
 from couplevi._streamed import loaded
 from couplevi._validate import (
     check_count,
@@ -152,7 +152,7 @@ def ablate(
     names = both if cells is None else both[find_names(both, cells, f"cells measured in {source!r} and {target!r}")]
     shown: Sequence[str | None]
     if metric == "lta":
-        y = _labels(mdata, names, labels)
+        y = labels_of(mdata, labels, names)
         names = names[y.notna()]
         route = find_route(mdata, model, source, LATENT, None, "")
         z = model.get_latent_representation(mdata[target][names], modality=target)
@@ -164,13 +164,13 @@ def ablate(
         score, shown = _correlation(dense(measured)[:, route.columns]), route.names
     if len(names) < FEWEST_CELLS:
         raise ValueError(expected(f"at least {FEWEST_CELLS} cells to score on", len(names)))
-    reference = loaded(model.reader(source).read(mdata))
+    x = loaded(model.reader(source).read(mdata))
     todo = _groups(mdata, model, source, target, groups, around, route, len(shown))
-    if background is not None:
-        reference = reference[find_names(mdata[source].obs_names, background, f"cells of {source!r}")]
+    cell_names = mdata[source].obs_names
+    reference = x if background is None else x[find_names(cell_names, background, f"cells of {source!r}")]
     if reference.shape[0] < 2:
         raise ValueError(expected("a `background` of at least 2 cells", reference.shape[0]))
-    ablated = _Ablation(route, loaded(model.reader(source).read(mdata[source][names])), reference)
+    ablated = _Ablation(route, x[cell_names.get_indexer(names)], reference)
 
     intact = route.predict(ablated.prepared)
     score_intact = score(intact, np.arange(len(shown)))
@@ -255,13 +255,6 @@ def _var(mdata: MuData, model: JAMIE, modality: str) -> pd.DataFrame:
     if model.reader(modality).attribute == "obsm":
         raise ValueError(expected(f"features of modality {modality!r} in `var`", "columns of a representation"))
     return mdata[modality].var.loc[list(model.var_names_[modality])]
-
-
-def _labels(mdata: MuData, names: pd.Index, labels: str | None) -> pd.Series:
-    if labels not in mdata.obs:
-        remedy = "Name the column of labels."
-        raise KeyError(expected(f"`mdata.obs[{labels!r}]`", f"columns {list(mdata.obs.columns)}", remedy))
-    return known_labels(mdata.obs.loc[names, labels])
 
 
 def _correlation(measured: FloatArray) -> Score:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from couplevi import metrics
 from couplevi._arrays import dense
-from couplevi._labels import known_labels
+from couplevi._labels import check_labels, labels_of
 from couplevi._validate import check_count, check_mudata, check_option, expected
 from couplevi.tl._baselines import BASELINES, baseline_imputation
 
@@ -114,8 +114,8 @@ def evaluate(
     baselines = [baselines] if isinstance(baselines, str) else baselines
     for baseline in baselines:
         check_option(baseline, list(BASELINES), "baselines")
-    if labels is not None and labels not in mdata.obs:
-        raise KeyError(expected(f"`mdata.obs[{labels!r}]`", f"columns {list(mdata.obs.columns)}"))
+    if labels is not None:
+        check_labels(mdata, labels)
     if baselines and model.adata is None:
         raise ValueError(
             expected("a model with its training data to fit baselines", "one without", "Load it with `adata=mdata`.")
@@ -143,7 +143,7 @@ def _splits(mdata: MuData, model: JAMIE, a: str, b: str, labels: str | None) -> 
     fitted = model.is_fitted(names, a, b)
     for split, chosen in (("in_sample", names[fitted]), (HELD_OUT, names[~fitted])):
         if len(chosen):
-            yield _Cells(split, chosen, None if labels is None else known_labels(mdata.obs.loc[chosen, labels]))
+            yield _Cells(split, chosen, None if labels is None else labels_of(mdata, labels, chosen))
 
 
 def _alignment(mdata: MuData, model: JAMIE, a: str, b: str, cells: _Cells, n_neighbors: int) -> list[tuple]:

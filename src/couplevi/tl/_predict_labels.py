@@ -8,7 +8,7 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
 from couplevi._constants import Key
-from couplevi._labels import known_labels
+from couplevi._labels import check_labels, labels_of
 from couplevi._validate import check_mudata, expected, find_names
 from couplevi.tl._route import LATENT, fingerprint
 
@@ -79,8 +79,7 @@ def predict_labels(
     ((100, 3), ['A', 'B', 'C'])
     """
     check_mudata(mdata)
-    if labels not in mdata.obs:
-        raise KeyError(expected(f"`mdata.obs[{labels!r}]`", f"columns {list(mdata.obs.columns)}"))
+    check_labels(mdata, labels)
     if labels in (*model.modalities_, LATENT):
         remedy = "Rename the column: `cvi.tl.explain` tells targets apart by name."
         raise ValueError(expected(f"`labels` other than {[*model.modalities_, LATENT]}", repr(labels), remedy))
@@ -88,7 +87,7 @@ def predict_labels(
     if column.dtype.kind == "f" and (column.dropna() % 1 != 0).any():
         remedy = "Cut it into classes with `pandas.cut`."
         raise ValueError(expected(f"labels in `mdata.obs[{labels!r}]`", "numbers that are not whole", remedy))
-    learned = known_labels(column)
+    learned = labels_of(mdata, labels, mdata.obs_names)
     if cells is not None:
         learned = learned.iloc[find_names(mdata.obs_names, cells, "cells")]
     learned = learned.dropna()
