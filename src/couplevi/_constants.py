@@ -29,7 +29,7 @@ class Registry:
 
 
 class Key:
-    """Slots in a MuData, by attribute. `key` is the ``key_added`` of the function that writes."""
+    """Slots in a MuData, or an AnnData, by attribute. `key` is the ``key_added`` of the function that writes."""
 
     class obsm:
         @staticmethod
@@ -52,12 +52,24 @@ class Key:
         def label_probabilities(key: str, labels: str) -> str:
             return f"{key}_{labels}"
 
+        @staticmethod
+        def state(key: str) -> str:
+            return f"X_{key}_state"
+
         TRUTH: Final = "latent_true"
 
     class obs:
         @staticmethod
         def label(key: str, labels: str) -> str:
             return f"{key}_{labels}"
+
+        @staticmethod
+        def category(key: str) -> str:
+            return f"{key}_category"
+
+        @staticmethod
+        def category_confidence(key: str) -> str:
+            return f"{key}_confidence"
 
         @staticmethod
         def label_confidence(key: str, labels: str) -> str:
@@ -92,3 +104,5 @@ class Key:
         MODALITIES: Final = "modalities"
         VAR_NAMES: Final = "var_names"
         CLASSIFIERS: Final = "classifiers"
+        CONSENSUS: Final = "consensus"
+        PRUNING: Final = "pruning"

@@ -15,7 +15,7 @@ from anndata import AnnData
 from mudata import MuData
 
 if TYPE_CHECKING:
-    from couplevi._types import Matrix
+    from couplevi._types import Matrix, MemoryMatrix
 
 MAX_DENSE_LINKS = 10_000
 """Cells above which a dense matrix of links is refused: it would hold 800 MB of float64 or more."""
@@ -185,6 +185,19 @@ def check_finite(matrix: Matrix | pd.DataFrame, where: str) -> None:
                 f"finite values in {where}",
                 f"{bad} that are NaN or infinite",
                 "Leave out or fill these features or cells first; a cell without the modality is not a row of it.",
+            )
+        )
+
+
+def check_counts(matrix: MemoryMatrix, where: str) -> None:
+    """Raise ValueError unless a matrix holds counts: whole numbers of at least 0."""
+    values = stored_values(matrix)
+    if (values < 0).any() or (values.dtype.kind == "f" and (values != np.floor(values)).any()):
+        raise ValueError(
+            expected(
+                f"counts in {where}, whole numbers of at least 0",
+                f"values from {values.min():g} to {values.max():g}",
+                "Name the layer of raw counts, or use `likelihood='gaussian'` for transformed values.",
             )
         )
 

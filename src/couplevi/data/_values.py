@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def value_places(
-    mdata: MuData,
+    data: Mapping[str, AnnData] | MuData,
     modalities: Sequence[str],
     layers: Mapping[str, str | None] | None,
     use_rep: Mapping[str, str] | None,
@@ -41,7 +41,7 @@ def value_places(
             raise ValueError(expected(f"a layer or a representation for modality {m!r}", f"both: {layer!r}, {rep!r}"))
         places[m] = ("layers", layer) if layer else ("obsm", rep) if rep else ("X", None)
         try:
-            values = stored(mdata[m], *places[m])[1]
+            values = stored(data[m], *places[m])[1]
         except (KeyError, ValueError) as error:
             raise type(error)(f"In modality {m!r}: {error.args[0]}") from None
         if values.shape[1] == 0:

@@ -1,6 +1,6 @@
 """From prepared profiles and their links to minibatches."""
 
-from couplevi.dataloaders._dataset import CoupledDataset, Draw, ProfileDraw
+from couplevi.dataloaders._dataset import CoupledDataset, Draw, ProfileDraw, Rows
 from couplevi.dataloaders._links import Links
 from couplevi.dataloaders._sampler import UnitSampler
 from couplevi.dataloaders._splitter import CoupledDataSplitter, set_sizes
@@ -12,6 +12,7 @@ __all__ = [
     "Draw",
     "Links",
     "ProfileDraw",
+    "Rows",
     "UnitSampler",
     "make_units",
     "set_sizes",

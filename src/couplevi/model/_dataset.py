@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
+from mudata import MuData
 
 from couplevi._validate import listing
 from couplevi.data import rows_in_obs
 from couplevi.dataloaders import CoupledDataset, Links
-from couplevi.preparation import fingerprints, fit_preparation, prepared_rows
+from couplevi.preparation import fingerprints, fit_preparation
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
-    from mudata import MuData
+    from anndata import AnnData
 
     from couplevi._types import IntArray, Matrix, ModalityPair
+    from couplevi.dataloaders import Rows
     from couplevi.model._reader import ModalityReader
     from couplevi.preparation import Preparation
 
@@ -42,29 +44,34 @@ def fit_modality(
 
 
 def coupled_dataset(
-    mdata: MuData,
+    mdata: AnnData | MuData,
     readers: Mapping[str, ModalityReader],
-    preparations: Mapping[str, Preparation],
+    rows_of: Callable[[str, Matrix, IntArray], Rows],
     links: Mapping[ModalityPair, sp.csr_array],
     matches: Mapping[ModalityPair, sp.csr_array],
 ) -> tuple[CoupledDataset, dict[str, IntArray]]:
-    """Prepared profiles, sorted by their values, and their links; and the rows of each modality in that order.
+    """Profiles, sorted by their values, and their links; and the rows of each modality in that order.
 
-    Sorting makes training independent of the order and the names of cells.
+    `rows_of` makes what is read in training of a modality, its matrix and the order. Sorting makes training independent of the order and the names of cells.
     """
     rows, order = {}, dict[str, "IntArray"]()
     for m, reader in readers.items():
         matrix = reader.read(mdata)
         order[m] = np.argsort(fingerprints(matrix), kind="stable")
-        rows[m] = prepared_rows(matrix, preparations[m], order[m])
+        rows[m] = rows_of(m, matrix, order[m])
     sort = lambda tables: {(a, b): Links(t[order[a]][:, order[b]].sorted_indices()) for (a, b), t in tables.items()}
     return CoupledDataset(rows, sort(links), sort(matches)), order
 
 
-def cells_of_units(mdata: MuData, dataset: CoupledDataset, order: Mapping[str, IntArray], units: IntArray) -> IntArray:
+def cells_of_units(
+    mdata: AnnData | MuData, dataset: CoupledDataset, order: Mapping[str, IntArray], units: IntArray
+) -> IntArray:
     """Rows of ``mdata.obs`` with a profile in these units, sorted."""
     table = dataset.units[units]
-    cells = [rows_in_obs(mdata, m)[order[m][table[:, i][table[:, i] >= 0]]] for i, m in enumerate(dataset.modalities)]
+    cells = []
+    for i, m in enumerate(dataset.modalities):
+        rows = order[m][table[:, i][table[:, i] >= 0]]
+        cells.append(rows_in_obs(mdata, m)[rows] if isinstance(mdata, MuData) else rows)
     return np.unique(np.concatenate(cells))
 
 

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from mudata import MuData
 
+from couplevi._constants import Registry
 from couplevi._streamed import StreamedMatrix
 from couplevi._validate import check_finite, check_modality, check_var_names, expected, listing
 from couplevi.data import column_names, stored
@@ -89,3 +90,13 @@ class ModalityReader:
                 )
             )
         return columns
+
+
+def registered_readers(registry: Mapping[str, Any], modalities: Iterable[str]) -> dict[str, ModalityReader]:
+    """Readers of the values that scvi-tools has registered for these modalities, with their features as registered."""
+    readers = {}
+    for m in modalities:
+        field = registry["field_registries"][Registry.values(m)]
+        place, columns = field["data_registry"], field["state_registry"]["column_names"]
+        readers[m] = ModalityReader.registered(m, place["attr_name"], place["attr_key"], columns)
+    return readers

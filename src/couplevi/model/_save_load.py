@@ -6,21 +6,23 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
+import anndata
 import mudata
 import numpy as np
 import pandas as pd
 import torch
+from anndata import AnnData
+from mudata import MuData
+from scvi.data._constants import _SETUP_METHOD_NAME
 from scvi.model._utils import parse_device_args
 from scvi.model.base._constants import SAVE_KEYS
 
 from couplevi._validate import expected
 
-if TYPE_CHECKING:
-    from mudata import MuData
-
 DATA_FRAME = "data_frame"
+DATA_FILES = {MuData: SAVE_KEYS.MDATA_FNAME, AnnData: SAVE_KEYS.ADATA_FNAME}
 
 
 class SaveLoadMixin:
@@ -33,7 +35,6 @@ class SaveLoadMixin:
     module: torch.nn.Module
     adata: Any
     to_device: Callable[..., None]
-    setup_mudata: Callable[..., None]
     _from_attributes: Callable[..., Self]
     var_names_: dict[str, Sequence[str]]
 
@@ -56,9 +57,9 @@ class SaveLoadMixin:
         overwrite
             Allow an existing folder.
         save_anndata
-            Write the MuData beside the model, as ``mdata.h5mu``.
+            Write the data beside the model, as ``mdata.h5mu`` or ``adata.h5ad``.
         **anndata_write_kwargs
-            Arguments of :meth:`mudata.MuData.write`.
+            Arguments of their ``write``.
 
         Raises
         ------
@@ -75,18 +76,19 @@ class SaveLoadMixin:
             SAVE_KEYS.VAR_NAMES_KEY: to_plain(self.var_names_),
             SAVE_KEYS.ATTR_DICT_KEY: to_plain(attributes),
         }
-        path = folder / f"{prefix or ''}{SAVE_KEYS.MDATA_FNAME}"
-        if not save_anndata:
-            path.unlink(missing_ok=True)  # another model's data
-        else:
+        paths = {kind: folder / f"{prefix or ''}{name}" for kind, name in DATA_FILES.items()}
+        if save_anndata:
+            path = paths.pop(type(self.adata))
             _replace(path, lambda temporary: self.adata.write(temporary, **anndata_write_kwargs))
+        for path in paths.values():
+            path.unlink(missing_ok=True)  # another model's data
         _replace(folder / f"{prefix or ''}{SAVE_KEYS.MODEL_FNAME}", lambda temporary: torch.save(state, temporary))
 
     @classmethod
     def load(
         cls,
         dir_path: str | os.PathLike[str],
-        adata: MuData | bool | None = None,
+        adata: AnnData | MuData | bool | None = None,
         accelerator: str = "auto",
         device: int | str = "auto",
         prefix: str | None = None,
@@ -98,8 +100,8 @@ class SaveLoadMixin:
         dir_path
             Folder given to :meth:`save`.
         adata
-            MuData with the registered modalities; None takes the one saved with the model, False none: the model
-            then embeds and imputes whatever it is given.
+            Data with the registered values; None takes those saved with the model, False none: the model then applies
+            to whatever it is given.
         accelerator, device
             Where to put the model, see :class:`lightning.pytorch.Trainer`.
         prefix
@@ -125,11 +127,12 @@ class SaveLoadMixin:
         if registry["model_name"] != cls.__name__:
             raise ValueError(expected(f"a {cls.__name__} model", f"a {registry['model_name']} model"))
         if adata is None:
-            adata = _read_saved_mudata(dir_path, prefix)
+            adata = _read_saved_data(dir_path, prefix)
         if adata is False:
             adata = None
         else:
-            cls.setup_mudata(adata, source_registry=registry, **registry["setup_args"])
+            setup = getattr(cls, registry[_SETUP_METHOD_NAME])
+            setup(adata, source_registry=registry, **registry["setup_args"])
         model = cls._from_attributes(adata, registry, attributes)
         model.module.load_state_dict(state[SAVE_KEYS.MODEL_STATE_DICT_KEY])
         model.module.eval()
@@ -202,12 +205,13 @@ def _replace(path: Path, write: Any) -> None:
         os.replace(temporary, path)
 
 
-def _read_saved_mudata(dir_path: str | os.PathLike[str], prefix: str | None) -> MuData | bool:
-    path = Path(dir_path) / f"{prefix or ''}{SAVE_KEYS.MDATA_FNAME}"
-    if path.is_file():
-        return mudata.read_h5mu(path)
+def _read_saved_data(dir_path: str | os.PathLike[str], prefix: str | None) -> AnnData | MuData | bool:
+    for kind, read in ((MuData, mudata.read_h5mu), (AnnData, anndata.read_h5ad)):
+        path = Path(dir_path) / f"{prefix or ''}{DATA_FILES[kind]}"
+        if path.is_file():
+            return read(path)
     warnings.warn(
-        f"No MuData was saved at {str(path)!r} and none was passed: the model is loaded without data. Pass "
+        f"No data were saved in {str(dir_path)!r} and none were passed: the model is loaded without data. Pass "
         "`adata=False` if that is meant.",
         UserWarning,
         stacklevel=3,

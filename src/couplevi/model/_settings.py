@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal
@@ -206,15 +206,20 @@ def make_settings(preset: str | Settings, overrides: Mapping[str, Any]) -> Setti
     if not isinstance(preset, Settings):
         check_option(preset, list(PRESETS), "preset")
         preset = PRESETS[preset]
-    names = [field.name for field in fields(Settings)]
     for name in overrides:
         if name in NOT_YET:
             raise NotImplementedError(f"`{name}`: couplevi does not support {NOT_YET[name]} yet. Leave it out.")
+    known_fields(overrides, [field.name for field in fields(Settings)])
+    return replace(preset, **_consistent(overrides))
+
+
+def known_fields(given: Iterable[str], names: Sequence[str]) -> None:
+    """Raise TypeError, with the nearest name, for a setting that does not exist."""
+    for name in given:
         if name not in names:
             close = difflib.get_close_matches(name, names, n=1)
-            hint = f"Did you mean `{close[0]}`?" if close else f"Settings are {names}."
+            hint = f"Did you mean `{close[0]}`?" if close else f"Settings are {list(names)}."
             raise TypeError(expected("a setting of the model", f"`{name}`", hint))
-    return replace(preset, **_consistent(overrides))
 
 
 def _consistent(overrides: Mapping[str, Any]) -> dict[str, Any]:

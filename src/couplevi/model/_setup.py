@@ -7,20 +7,25 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from couplevi._constants import CORRESPONDENCE
+from anndata import AnnData
+from scvi.data.fields import MuDataLayerField, MuDataObsmField
+
+from couplevi._constants import CORRESPONDENCE, Registry
 from couplevi._validate import (
     check_modalities,
     check_mudata,
     check_obs_names,
     check_var_names,
     expected,
+    listing,
     warn_generic_names,
 )
-from couplevi.data import links_by_name, registered_links
+from couplevi.data import links_by_name, registered_links, value_places
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
     from mudata import MuData
+    from scvi.data.fields import BaseAnnDataField
 
     from couplevi._types import ModalityPair
 
@@ -44,6 +49,36 @@ def check_setup(mdata: MuData, modalities: Sequence[str]) -> tuple[str, ...]:
         if mdata[m].n_obs < 2:
             raise ValueError(expected(f"at least two cells in modality {m!r}", mdata[m].n_obs))
     return names
+
+
+def check_anndata_setup(adata: AnnData) -> None:
+    """Raise unless `adata` is an AnnData, not a view, with distinct names and at least two cells."""
+    if not isinstance(adata, AnnData):
+        remedy = "For a MuData call `setup_mudata`."
+        raise TypeError(expected("an AnnData", f"{type(adata).__module__}.{type(adata).__name__}", remedy))
+    if adata.is_view:
+        raise ValueError(expected("an AnnData of its own", "a view of another one", "Pass `adata[...].copy()`."))
+    for names, what in ((adata.obs_names, "cell"), (adata.var_names, "feature")):
+        if not names.is_unique:
+            double = listing(names[names.duplicated()].unique(), 3)
+            raise ValueError(expected(f"each {what} once", f"{double} more than once", "Rename them."))
+    if adata.n_obs < 2:
+        raise ValueError(expected("at least two cells", adata.n_obs))
+
+
+def value_fields(
+    mdata: MuData,
+    modalities: Sequence[str],
+    layers: Mapping[str, str | None] | None,
+    use_rep: Mapping[str, str] | None,
+) -> list[BaseAnnDataField]:
+    """Fields of the values of each modality, all of them checked."""
+    fields = []
+    for m, (attribute, key) in value_places(mdata, modalities, layers, use_rep).items():
+        field = MuDataObsmField if attribute == "obsm" else MuDataLayerField
+        options = {"is_count_data": False, "correct_data_format": False, "mod_key": m, "mod_required": True}
+        fields.append(field(Registry.values(m), key, **options))
+    return fields
 
 
 def link_keys(modalities: Sequence[str], keys: Keys, name: str) -> dict[ModalityPair, str]:

@@ -26,6 +26,7 @@ from couplevi.model._dataset import (
     fitted_links,
     hashed,
 )
+from couplevi.preparation import prepared_rows
 from couplevi.train import BestWeights, Calibration, CoupledTrainingPlan, CoupledTrainRunner, HistoryLogger
 
 if TYPE_CHECKING:
@@ -231,8 +232,9 @@ class CoupledTrainingMixin(UnsupervisedTrainingMixin):
                 self.module.preparation(m).fill(record)
         self.module.train()
         preparations = {m: self.module.preparation(m).record() for m in readers}
+        rows_of = lambda m, matrix, order: prepared_rows(matrix, preparations[m], order)
         links, matches = self._links(mdata, "correspondence"), self._links(mdata, "match")
-        return coupled_dataset(mdata, readers, preparations, links, matches)
+        return coupled_dataset(mdata, readers, rows_of, links, matches)
 
     def _n_calibration(self, dataset: CoupledDataset, release_epoch: int) -> int:
         """Number of pairs to hold back; 0 where these would be too few, or there is no epoch before or after."""

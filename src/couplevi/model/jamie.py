@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -14,10 +13,8 @@ import rich.pretty  # noqa: F401  scvi-tools 1.4.2 uses it in view_anndata_setup
 import torch
 from mudata import MuData
 from scvi.data import AnnDataManager, AnnDataManagerValidationCheck
-from scvi.data.fields import MuDataLayerField, MuDataObsmField
 from scvi.model.base import BaseModelClass
 
-from couplevi._constants import Registry
 from couplevi._validate import (
     check_count,
     check_different,
@@ -27,12 +24,13 @@ from couplevi._validate import (
     check_option,
     expected,
 )
-from couplevi.data import MuDataObspField, rows_in_obs, value_places
+from couplevi.data import MuDataObspField, rows_in_obs
 from couplevi.dataloaders import Links
-from couplevi.model._reader import ModalityReader
+from couplevi.model._components import choose_components
+from couplevi.model._reader import ModalityReader, registered_readers
 from couplevi.model._save_load import SaveLoadMixin
-from couplevi.model._settings import DEFAULT_N_PCS, MAX_UNREDUCED, Settings, make_settings
-from couplevi.model._setup import Keys, check_setup, link_keys, links_between, warn_about_links
+from couplevi.model._settings import Settings, make_settings
+from couplevi.model._setup import Keys, check_setup, link_keys, links_between, value_fields, warn_about_links
 from couplevi.model._store import imputation_store
 from couplevi.model._training import CoupledTrainingMixin
 from couplevi.module import TERMS, JAMIEModule
@@ -40,11 +38,10 @@ from couplevi.module import TERMS, JAMIEModule
 if TYPE_CHECKING:
     import scipy.sparse as sp
     from anndata import AnnData
+    from scvi.data.fields import BaseAnnDataField
     from torch.distributions import Normal
 
     from couplevi._types import FloatArray, IntArray, ModalityPair, PresetName
-
-logger = logging.getLogger(__name__)
 
 CHUNK = 4096
 """Profiles encoded or decoded at a time unless `batch_size` says otherwise."""
@@ -187,11 +184,7 @@ class JAMIE(SaveLoadMixin, CoupledTrainingMixin, BaseModelClass):
         if batch_key is not None:
             make_settings("default", {"batch_key": batch_key})
         names = check_setup(mdata, modalities)
-        fields = []
-        for m, (attribute, key) in value_places(mdata, names, layers, use_rep).items():
-            field = MuDataObsmField if attribute == "obsm" else MuDataLayerField
-            options = {"is_count_data": False, "correct_data_format": False, "mod_key": m, "mod_required": True}
-            fields.append(field(Registry.values(m), key, **options))
+        fields: list[BaseAnnDataField] = value_fields(mdata, names, layers, use_rep)
         correspondence = link_keys(names, correspondence_key, "correspondence_key")
         match = link_keys(names, match_key, "match_key")
         fields += [MuDataObspField("correspondence", key, pair) for pair, key in correspondence.items()]
@@ -435,43 +428,13 @@ class JAMIE(SaveLoadMixin, CoupledTrainingMixin, BaseModelClass):
         return model
 
     def _registered_readers(self) -> dict[str, ModalityReader]:
-        readers = {}
-        for m in self.modalities_:
-            field = self.registry_["field_registries"][Registry.values(m)]
-            place, columns = field["data_registry"], field["state_registry"]["column_names"]
-            readers[m] = ModalityReader.registered(m, place["attr_name"], place["attr_key"], columns)
-        return readers
+        return registered_readers(self.registry_, self.modalities_)
 
     def _components(self, *, strict: bool) -> dict[str, int | None]:
-        """Principal components of each modality; None where the features are used as they are."""
-        n_pcs = self.settings_.n_pcs
-        given: Mapping[str, int | None] = (
-            n_pcs if isinstance(n_pcs, Mapping) else dict.fromkeys(self.modalities_, n_pcs)
-        )
-        for m in given:
-            check_option(m, self.modalities_, "n_pcs")
-        components: dict[str, int | None] = {}
-        for m in self.modalities_:
-            wanted = given.get(m, DEFAULT_N_PCS)
-            n_vars = len(self.var_names_[m])
-            n_obs = n_vars + 1 if self.adata is None else self.adata[m].n_obs
-            limit = min(n_vars, n_obs - 1)
-            explicit = strict and m in given
-            if explicit and wanted is not None and wanted > limit:
-                raise ValueError(
-                    expected(
-                        f"`n_pcs` of at most {limit} for modality {m!r} ({n_obs} cells x {n_vars} features)",
-                        wanted,
-                        f"Give a number per modality, such as `n_pcs={{{m!r}: {limit}}}`.",
-                    )
-                )
-            if wanted is None or wanted >= n_vars or (not explicit and n_vars <= MAX_UNREDUCED):
-                components[m] = None
-            else:
-                components[m] = min(wanted, limit)
-            if components[m] not in (None, wanted):
-                logger.info("n_pcs of modality %r lowered from %d to %d, all that the data allow", m, wanted, limit)
-        return components
+        sizes = {
+            m: (None if self.adata is None else self.adata[m].n_obs, len(self.var_names_[m])) for m in self.modalities_
+        }
+        return choose_components(self.settings_.n_pcs, sizes, strict=strict)
 
     def _build_module(self) -> JAMIEModule:
         s = self.settings_

@@ -2,6 +2,16 @@
 
 from couplevi.nn._blocks import Decoder, Encoder
 from couplevi.nn._heads import GaussianHead
+from couplevi.nn._mixture import AffineByCategory, CategoryEncoder, StateEncoder, likelihood_head
 from couplevi.nn._preparation import PreparationBuffers
 
-__all__ = ["Decoder", "Encoder", "GaussianHead", "PreparationBuffers"]
+__all__ = [
+    "AffineByCategory",
+    "CategoryEncoder",
+    "Decoder",
+    "Encoder",
+    "GaussianHead",
+    "PreparationBuffers",
+    "StateEncoder",
+    "likelihood_head",
+]

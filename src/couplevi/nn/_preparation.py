@@ -41,6 +41,12 @@ class PreparationBuffers(nn.Module):
         """Turns a squared error summed over prepared features into a mean over standardised features."""
         return self.rms**2 / len(self.mean)
 
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Features, shape ``(n, n_vars)``, to prepared features, as :meth:`Preparation.transform` does."""
+        gain = torch.where(self.scale > 0, 1 / self.scale, 0.0)
+        standardised = (x - self.mean) * gain
+        return (standardised if self.components is None else standardised @ self.components.T) / self.rms
+
     def fill(self, record: Preparation) -> None:
         """Take over the values of a fitted record."""
         self.mean.copy_(torch.as_tensor(record.mean))

@@ -2,6 +2,14 @@
 
 from couplevi.preparation._fit import fit_preparation
 from couplevi.preparation._record import Preparation
-from couplevi.preparation._rows import PreparedRows, fingerprints, prepared_rows, row_chunks
+from couplevi.preparation._rows import FeatureRows, PreparedRows, fingerprints, prepared_rows, row_chunks
 
-__all__ = ["Preparation", "PreparedRows", "fingerprints", "fit_preparation", "prepared_rows", "row_chunks"]
+__all__ = [
+    "FeatureRows",
+    "Preparation",
+    "PreparedRows",
+    "fingerprints",
+    "fit_preparation",
+    "prepared_rows",
+    "row_chunks",
+]

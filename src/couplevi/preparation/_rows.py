@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 
+from couplevi._arrays import dense
 from couplevi._streamed import StreamedMatrix
 
 if TYPE_CHECKING:
@@ -48,6 +49,20 @@ class PreparedRows:
 
     def __getitem__(self, rows: IntArray) -> FloatArray:
         return self.preparation.transform(self.matrix[self.order[rows]])
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureRows:
+    """Rows of a matrix, in some order, dense float32 when they are read."""
+
+    matrix: Matrix
+    order: IntArray
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, rows: IntArray) -> FloatArray:
+        return np.asarray(dense(self.matrix[self.order[rows]]), dtype=np.float32)
 
 
 def prepared_rows(matrix: Matrix, preparation: Preparation, order: IntArray) -> FloatArray | PreparedRows:

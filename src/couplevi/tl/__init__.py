@@ -1,6 +1,7 @@
 """Tools: they fit models and write what these find into the MuData."""
 
 from couplevi.tl._ablate import ablate
+from couplevi.tl._cplmixvae import cplmixvae
 from couplevi.tl._evaluate import evaluate
 from couplevi.tl._explain import explain
 from couplevi.tl._impute import impute
@@ -10,4 +11,15 @@ from couplevi.tl._match import match
 from couplevi.tl._predict_labels import predict_labels
 from couplevi.tl._umap import umap
 
-__all__ = ["ablate", "evaluate", "explain", "impute", "impute_baseline", "jamie", "match", "predict_labels", "umap"]
+__all__ = [
+    "ablate",
+    "cplmixvae",
+    "evaluate",
+    "explain",
+    "impute",
+    "impute_baseline",
+    "jamie",
+    "match",
+    "predict_labels",
+    "umap",
+]

@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
-
-import torch
 
 from couplevi._constants import Key
 from couplevi.model import JAMIE
+from couplevi.tl._fit import seeded, versions
 
 if TYPE_CHECKING:
     from mudata import MuData
@@ -81,7 +78,7 @@ def jamie(
     >>> mdata.obsm["X_jamie"].shape, mdata["rna"].obsm["X_jamie"].shape
     ((100, 32), (100, 32))
     """
-    with _seeded(seed):
+    with seeded(seed):
         JAMIE.setup_mudata(
             mdata,
             modalities=modalities,
@@ -110,16 +107,5 @@ def _summary(model: JAMIE, modalities: list[str], preset: str | Settings) -> dic
         "preset": preset if isinstance(preset, str) else "custom",
         "settings": {n: list(v) if isinstance(v, tuple) else v for n, v in settings.items()},
         "losses": {name: frame.iloc[:, 0].to_numpy() for name, frame in model.history.items()},
-        "versions": {package: version(package) for package in ("couplevi", "scvi-tools", "torch")},
+        "versions": versions(),
     }
-
-
-@contextmanager
-def _seeded(seed: int | None) -> Iterator[None]:
-    """Seed torch inside the block and restore its state after; do nothing without a seed."""
-    if seed is None:
-        yield
-        return
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield

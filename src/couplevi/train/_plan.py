@@ -56,10 +56,9 @@ class CoupledTrainingPlan(TrainingPlan):
         self._n_steps = 1  # known when training starts; the schedules ask before, for step 0
         self._metrics: dict[str, list[dict[str, torch.Tensor]]] = {"train": [], "validation": []}
 
-    @property
-    def annealed_weight(self) -> float:
-        """Current weight of the divergence, in [0, 1]."""
-        return annealing(self.global_step / self._n_steps, self.kl_warmup, self.kl_schedule)
+    def scheduled(self) -> dict[str, float]:
+        """Arguments of the module's ``loss`` that change during training; its defaults are the final values."""
+        return {"kl_weight": annealing(self.global_step / self._n_steps, self.kl_warmup, self.kl_schedule)}
 
     def configure_optimizers(self) -> dict[str, Any]:
         parameters = [p for p in self.module.parameters() if p.requires_grad]
@@ -77,20 +76,23 @@ class CoupledTrainingPlan(TrainingPlan):
         self._n_steps = self.trainer.max_epochs * self.trainer.num_training_batches
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
-        _, _, losses = self.forward(batch, loss_kwargs={**self.loss_kwargs, "kl_weight": self.annealed_weight})
+        losses = self._losses(batch, self.scheduled())
         self._collect("train", losses)
         return losses.loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        _, _, losses = self.forward(batch, loss_kwargs={**self.loss_kwargs, "kl_weight": 1.0})
-        self._collect("validation", losses)
+        self._collect("validation", self._losses(batch, {}))
 
     def on_train_epoch_end(self) -> None:
-        self.log("kl_weight", self.annealed_weight)
+        self.log_dict(self.scheduled())
         self._log_means("train")
 
     def on_validation_epoch_end(self) -> None:
         self._log_means("validation")
+
+    def _losses(self, batch: Batch, scheduled: dict[str, float]) -> LossOutput:
+        _, _, losses = self.forward(batch, loss_kwargs={**self.loss_kwargs, **scheduled})
+        return losses
 
     def _collect(self, mode: str, losses: LossOutput) -> None:
         reconstruction, kl = (

@@ -1,0 +1,401 @@
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import combinations, product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from scvi.model.base import UnsupervisedTrainingMixin
+
+from couplevi._streamed import loaded
+from couplevi._validate import check_count, check_counts, check_number, expected
+from couplevi.dataloaders import CoupledDataSplitter, set_sizes
+from couplevi.model._dataset import cells_of_units, coupled_dataset, fit_modality
+from couplevi.model._mixture_start import MAX_PROFILES, check_cells, starting_partitions
+from couplevi.model._selection import Round, Votes, consensus, has_failed, history_of, select_round
+from couplevi.module import COUNTS_PER_CELL
+from couplevi.preparation import FeatureRows, prepared_rows
+from couplevi.train import BestWeights, CoupledTrainRunner, EndOfRound, HistoryLogger, RoundsTrainingPlan
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+    from mudata import MuData
+
+    from couplevi._types import BoolArray, FloatArray, IntArray, Matrix, MemoryMatrix, ModalityPair
+    from couplevi.dataloaders import CoupledDataset, Rows
+    from couplevi.model._mixture_settings import MixtureSettings
+    from couplevi.model._reader import ModalityReader
+    from couplevi.module import CplMixVAEModule
+
+CHUNK = 4096
+"""Profiles that are read at a time outside training."""
+PROFILES_PER_CATEGORY = 5
+UNINFORMATIVE = 0.9
+"""Share of its largest entropy above which the category says next to nothing."""
+
+
+class MixtureTrainingMixin(UnsupervisedTrainingMixin):
+    """Trains a mixture in rounds, removes a category after each, and keeps the round that is worth it."""
+
+    _data_splitter_cls = CoupledDataSplitter
+    _training_plan_cls = RoundsTrainingPlan
+    _train_runner_cls = CoupledTrainRunner
+
+    # of the model
+    module: CplMixVAEModule
+    adata: AnnData | MuData
+    settings_: MixtureSettings
+    modalities_: list[str]
+    n_components_: dict[str, int | None]
+    categories_: IntArray
+    pruning_: pd.DataFrame
+    is_trained_: bool
+    device: torch.device
+    _readers: Callable[[], dict[str, ModalityReader]]
+    _data: Callable[[Any], AnnData | MuData]
+    _links: Callable[[AnnData | MuData], dict[ModalityPair, sp.csr_array]]
+
+    def train(
+        self,
+        max_epochs: int | None = None,
+        max_epochs_prune: int | None = None,
+        *,
+        prune: bool = True,
+        min_categories: int = 2,
+        min_consensus: float = 0.95,
+        train_size: float = 0.8,
+        batch_size: int | None = None,
+        accelerator: str = "auto",
+        devices: int | list[int] | str = "auto",
+        datasplitter_kwargs: dict[str, Any] | None = None,
+        plan_kwargs: dict[str, Any] | None = None,
+        **trainer_kwargs: Any,
+    ) -> None:
+        """Train, remove the category that arms agree on least, train on, and so forth; keep the best number.
+
+        Among the rounds whose mean consensus on held-out cells is at least `min_consensus`, that one is kept which has
+        the fewest categories while its held-out evidence lower bound is within one standard error of the best one's. A
+        gradient that is cut in the same way by all arms keeps consensus high, so consensus alone does not tell. Pruning
+        ends when 5 rounds in a row were worse than that. :attr:`pruning_history` has all rounds.
+
+        Parameters
+        ----------
+        max_epochs, max_epochs_prune
+            Passes through the data in the first round, and in each later one. None takes as many as make the settings'
+            `n_steps` and `n_steps_prune`.
+        prune
+            Remove categories; else there is one round.
+        min_categories
+            Number of categories at which pruning ends, at least 2.
+        min_consensus
+            Consensus of the arms on held-out cells, in [0, 1], that a round has to reach.
+        train_size
+            Share of the cells that is trained on, in (0, 1); the rest decides on the number of categories.
+        batch_size
+            Largest number of cells per step; None takes the settings'.
+        accelerator, devices
+            Hardware, see :class:`lightning.pytorch.Trainer`.
+        datasplitter_kwargs, plan_kwargs
+            Further arguments of :class:`~couplevi.dataloaders.CoupledDataSplitter` and
+            :class:`~couplevi.train.RoundsTrainingPlan`.
+        **trainer_kwargs
+            Further arguments of :class:`scvi.train.Trainer`.
+
+        Raises
+        ------
+        ValueError
+            If the model has no data, a number is out of range, counts are not counts, or there are fewer cells than
+            categories or none to validate on.
+        RuntimeError
+            If the loss or a weight is not finite before the end of the first round.
+        """
+        settings = self.settings_
+        check_count(min_categories, "min_categories", minimum=2)
+        check_number(min_consensus, "min_consensus", 0, 1)
+        batch_size = settings.batch_size if batch_size is None else batch_size
+        check_count(batch_size, "batch_size")
+        dataset, order = self._training_data()
+        n_train, n_validation = set_sizes(len(dataset), train_size, None)
+        if prune and not n_validation:
+            raise ValueError(expected("cells to validate on", "none", "Pass `train_size=0.8`, or `prune=False`."))
+        self._warn_about_batches(min(batch_size, n_train))
+        rounds = self._rounds(max_epochs, max_epochs_prune, math.ceil(n_train / batch_size), prune, min_categories)
+        if not self.is_trained_:
+            self._start(dataset)
+        self.module.train()
+        results: list[Round] = []
+
+        def judge(train: IntArray, validation: IntArray) -> bool:
+            results.append(self._judge(dataset, train, validation if len(validation) else train))
+            if not prune or len(results) == len(rounds) or has_failed(results):
+                return False
+            last = results[-1]
+            self.module.active[last.categories[np.argmin(last.agreement)]] = False
+            return True
+
+        before, was_trained = copy.deepcopy(self.module.state_dict()), self.is_trained_
+        best = BestWeights("train_loss")
+        super().train(
+            max_epochs=sum(rounds),
+            accelerator=accelerator,
+            devices=devices,
+            train_size=train_size,
+            batch_size=batch_size,
+            datasplitter_kwargs={**(datasplitter_kwargs or {}), "dataset": dataset},
+            plan_kwargs={
+                "lr": settings.lr,
+                "temperature": settings.temperature,
+                **(plan_kwargs or {}),
+                "rounds": rounds,
+            },
+            **{
+                "logger": HistoryLogger(),
+                "log_every_n_steps": 1,
+                "gradient_clip_val": settings.gradient_clip,
+                "check_val_every_n_epoch": None,
+                "limit_val_batches": 0,
+                **trainer_kwargs,
+                "callbacks": [*trainer_kwargs.pop("callbacks", []), best, EndOfRound(rounds, judge)],
+            },
+        )
+        results = [r for r in results if np.isfinite(r.elbo).all()]
+        if not results:
+            self.module.load_state_dict(before)
+            self.is_trained_ = was_trained
+            remedy = "Look for extreme values in the data, or lower the learning rate: `lr=3e-4`."
+            raise RuntimeError(expected("a finite loss", "NaN or infinity in the first round of training", remedy))
+        selected, agreed = select_round(results, min_consensus)
+        self.module.load_state_dict(results[selected].weights)
+        self.module.eval()
+        self.pruning_ = history_of(results, selected)
+        self._number_categories(dataset)
+        for name in ("train_indices", "validation_indices", "test_indices"):
+            setattr(self, name, cells_of_units(self.adata, dataset, order, getattr(self, name)))
+        self._warn_about_result(results, selected, agreed, min_consensus, failed=best.failed, pruned=prune)
+
+    # data
+
+    def _training_data(self) -> tuple[CoupledDataset, dict[str, IntArray]]:
+        """Profiles and links of the model's data; the preparation is fitted before the first training."""
+        data, readers = self._data(None), self._readers()
+        matrices = {m: self._values(reader, data) for m, reader in readers.items()}
+        if not self.is_trained_:
+            for m, matrix in matrices.items():
+                transformed = self._transformed(m, matrix)
+                record = fit_modality(transformed, readers[m], self.n_components_[m], self.settings_.feature_weights)
+                self.module.preparation(m).fill(record)
+
+        def rows_of(m: str, matrix: Matrix, order: IntArray) -> Rows:
+            if self.module.reads_features(m):
+                return FeatureRows(matrix, order)
+            return prepared_rows(matrix, self.module.preparation(m).record(), order)
+
+        return coupled_dataset(data, readers, rows_of, self._links(data), {})
+
+    def _values(self, reader: ModalityReader, data: AnnData | MuData) -> Matrix:
+        """Values of a modality; of counts, checked to be counts."""
+        matrix = reader.read(data)
+        if self.settings_.likelihood_of(reader.modality) != "gaussian":
+            matrix = loaded(matrix)
+            check_counts(matrix, reader.where)
+        return matrix
+
+    def _transformed(self, modality: str, matrix: Matrix) -> Matrix:
+        """What the preparation is fitted on: counts per 10,000, logarithmic, or the values as they are."""
+        if self.settings_.likelihood_of(modality) == "gaussian":
+            return matrix
+        return _log_normalised(loaded(matrix))
+
+    def _batches(self, rows: Rows, places: IntArray) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Profiles as the module reads them, and where they lie in `places`."""
+        self.module.eval()
+        for start in range(0, len(places), CHUNK):
+            part = slice(start, start + CHUNK)
+            yield part, torch.from_numpy(np.asarray(rows[places[part]])).to(self.device)
+
+    # rounds
+
+    def _rounds(
+        self, first: int | None, later: int | None, steps_per_epoch: int, prune: bool, min_categories: int
+    ) -> list[int]:
+        """Number of epochs of each round."""
+        settings = self.settings_
+        for name, epochs in (("max_epochs", first), ("max_epochs_prune", later)):
+            if epochs is not None:
+                check_count(epochs, name)
+        first = math.ceil(settings.n_steps / steps_per_epoch) if first is None else first
+        later = math.ceil(settings.n_steps_prune / steps_per_epoch) if later is None else later
+        n_removed = max(0, int(self.module.active.sum()) - min_categories) if prune else 0
+        return [first] + n_removed * [later]
+
+    def _start(self, dataset: CoupledDataset) -> None:
+        """Put the arms on k-means partitions: of the cells measured in all modalities, or else of each modality."""
+        units = dataset.units[torch.randperm(len(dataset)).numpy()]
+        complete = units[(units >= 0).all(axis=1)]
+        n_categories, n_arms = self.settings_.n_categories, self.settings_.n_arms
+        groups: Iterable[list[str]] = [self.modalities_]
+        if len(complete) < max(n_categories, len(units) // 10):
+            groups = [[m] for m in self.modalities_]
+        place = {m: i for i, m in enumerate(dataset.modalities)}
+        for group in groups:
+            table = units[:, [place[m] for m in group]]
+            table = table[(table >= 0).all(axis=1)][:MAX_PROFILES]
+            check_cells(len(table), n_categories)
+            profiles = {
+                m: torch.cat([x for _, x in self._batches(dataset.rows[m], table[:, j])]) for j, m in enumerate(group)
+            }
+            features = torch.cat([self.module.prepare(m, x) for m, x in profiles.items()], dim=1).detach().cpu().numpy()
+            partitions = starting_partitions(features, n_categories, n_arms)
+            for m, x in profiles.items():
+                for arm, labels in enumerate(partitions):
+                    self.module.start(m, arm, x, torch.from_numpy(labels).to(self.device))
+
+    @torch.inference_mode()
+    def _judge(self, dataset: CoupledDataset, train: IntArray, validation: IntArray) -> Round:
+        active = self.module.active.nonzero()[:, 0].cpu().numpy()
+        agreement, n_used, entropy = self._consensus_of(dataset, train)
+        held_out, _, _ = self._consensus_of(dataset, validation)
+        coupled = len(self.modalities_) * self.settings_.n_arms > 1
+        own = held_out.diagonal()[active]
+        return Round(
+            categories=active,
+            agreement=np.nan_to_num(agreement.diagonal()[active]),
+            consensus=float(np.nanmean(own)) if coupled else math.nan,
+            n_used=n_used,
+            entropy=entropy,
+            elbo=self._elbo_of_units(dataset, validation),
+            weights=copy.deepcopy(self.module.state_dict()),
+        )
+
+    def _consensus_of(self, dataset: CoupledDataset, units: IntArray) -> tuple[FloatArray, int, float]:
+        """Consensus on these units, number of categories in use, and mean entropy relative to the largest possible.
+
+        With a single arm, the share of the cells in each category stands for the consensus.
+        """
+        n_categories = self.settings_.n_categories
+        entropies = []
+        labels: dict[str, list[IntArray]] = {}
+        inside = {}
+        for i, m in enumerate(dataset.modalities):
+            places = dataset.units[units, i]
+            places = places[places >= 0]
+            inside[m] = np.zeros(len(dataset.rows[m]), dtype=bool)
+            inside[m][places] = True
+            labels[m] = [np.zeros(len(dataset.rows[m]), dtype=np.int64) for _ in range(self.settings_.n_arms)]
+            for part, x in self._batches(dataset.rows[m], places):
+                for arm, own in enumerate(labels[m]):
+                    log_q = self.module.log_probabilities(m, arm, x)
+                    entropies.append(-(log_q.exp() * log_q).sum(dim=1))
+                    own[places[part]] = log_q.argmax(dim=1).cpu().numpy()
+        used = np.unique(np.concatenate([own[inside[m]] for m in labels for own in labels[m]]))
+        entropy = float(torch.cat(entropies).mean()) / math.log(int(self.module.active.sum()))
+        links = {pair: table.matrix for pair, table in dataset.links.items()}
+        votes = [*votes_within(labels, inside), *votes_between(labels, inside, links)]
+        if not votes:
+            share = np.bincount(labels[self.modalities_[0]][0][inside[self.modalities_[0]]], minlength=n_categories)
+            return np.diag(share / max(1, share.sum())), len(used), entropy
+        return consensus(votes, n_categories), len(used), entropy
+
+    def _elbo_of_units(self, dataset: CoupledDataset, units: IntArray) -> FloatArray:
+        """Evidence lower bound of each unit, mean over arms, sum over its modalities, shape ``(n_units,)``."""
+        total = np.zeros(len(units))
+        for i, m in enumerate(dataset.modalities):
+            measured = np.flatnonzero(dataset.units[units, i] >= 0)
+            places = dataset.units[units[measured], i]
+            for part, x in self._batches(dataset.rows[m], places):
+                bounds = [self.module.elbo(m, arm, x) for arm in range(self.settings_.n_arms)]
+                total[measured[part]] += torch.stack(bounds).mean(dim=0).cpu().numpy()
+        return total
+
+    def _number_categories(self, dataset: CoupledDataset) -> None:
+        """Number the active categories by size, the largest first."""
+        size = np.zeros(self.settings_.n_categories)
+        for m in dataset.modalities:
+            for _, x in self._batches(dataset.rows[m], np.arange(len(dataset.rows[m]))):
+                for arm in range(self.settings_.n_arms):
+                    size += self._counted(m, arm, x)
+        active = self.module.active.nonzero()[:, 0].cpu().numpy()
+        self.categories_ = active[np.argsort(-size[active], kind="stable")]
+
+    @torch.inference_mode()
+    def _counted(self, modality: str, arm: int, x: torch.Tensor) -> IntArray:
+        labels = self.module.log_probabilities(modality, arm, x).argmax(dim=1)
+        return torch.bincount(labels, minlength=self.settings_.n_categories).cpu().numpy()
+
+    # warnings
+
+    def _warn_about_batches(self, batch_size: int) -> None:
+        needed = PROFILES_PER_CATEGORY * int(self.module.active.sum())
+        if batch_size < needed:
+            warnings.warn(
+                f"Batches of {batch_size} cells are small for {int(self.module.active.sum())} categories: the coupling "
+                f"wants at least {PROFILES_PER_CATEGORY} cells per category. Pass `batch_size={needed}` or more, lower "
+                "`n_categories`, or train on more cells.",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def _warn_about_result(
+        self, rounds: Sequence[Round], selected: int, agreed: bool, min_consensus: float, *, failed: bool, pruned: bool
+    ) -> None:
+        """Say what the numbers mean for the user: collapse, disagreement, too few categories to start from."""
+        kept = rounds[selected]
+        advice = []
+        if failed:
+            advice.append("The loss became NaN or infinite; the rounds before are kept. Lower `lr`.")
+        if kept.n_used < 2 or kept.entropy > UNINFORMATIVE:
+            advice.append(
+                f"The categories have collapsed: {kept.n_used} of {len(kept.categories)} are used and their "
+                f"probabilities have {kept.entropy:.0%} of the largest entropy. Lower `coupling_weight` or `dropout_rate`, "
+                "train longer (`n_steps`), or check that the data are transformed and have structure."
+            )
+        if not agreed:
+            advice.append(
+                f"No number of categories reached a consensus of {min_consensus:g}: the highest, "
+                f"{kept.consensus:.2f}, is kept. Lower `min_consensus` for more and less certain categories, or raise "
+                "`coupling_weight`."
+            )
+        elif pruned and selected == 0 and len(rounds) > 1:
+            advice.append(
+                f"The number of categories at the start, {len(kept.categories)}, is the one kept: there may be more. "
+                "Raise `n_categories`."
+            )
+        for text in advice:
+            warnings.warn(text, UserWarning, stacklevel=3)
+
+
+def votes_within(labels: Mapping[str, Sequence[IntArray]], inside: Mapping[str, BoolArray]) -> Iterator[Votes]:
+    """What each pair of arms of a modality says of its profiles `inside`."""
+    for m, arms in labels.items():
+        weight = np.ones(int(inside[m].sum()))
+        for a, b in combinations(arms, 2):
+            yield Votes(a[inside[m]], b[inside[m]], weight)
+
+
+def votes_between(
+    labels: Mapping[str, Sequence[IntArray]],
+    inside: Mapping[str, BoolArray],
+    links: Mapping[ModalityPair, sp.csr_array],
+) -> Iterator[Votes]:
+    """What each arm of a modality and each one of another say of the ends of the links `inside`."""
+    for (m, other), matrix in links.items():
+        row, column = matrix.tocoo().coords
+        keep = inside[m][row] & inside[other][column]
+        if keep.any():
+            for a, b in product(labels[m], labels[other]):
+                yield Votes(a[row[keep]], b[column[keep]], matrix.tocoo().data[keep])
+
+
+def _log_normalised(counts: MemoryMatrix) -> MemoryMatrix:
+    """Logarithm of 1 plus counts per 10,000; a sparse matrix stays sparse."""
+    total = np.maximum(np.asarray(counts.sum(axis=1), dtype=np.float64).ravel(), 1.0)
+    gain = (COUNTS_PER_CELL / total).astype(np.float32)
+    if sp.issparse(counts):
+        return sp.csr_array(sp.diags_array(gain) @ sp.csr_array(counts)).log1p()
+    return np.log1p(np.asarray(counts, dtype=np.float32) * gain[:, None])

@@ -1,0 +1,111 @@
+"""How far arms agree on categories, and which number of categories to keep."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from couplevi._types import FloatArray, IntArray
+
+MAX_FAILURES = 5
+"""Rounds in a row that are worse than the best one by more than a standard error, after which pruning ends."""
+
+
+class Votes(NamedTuple):
+    """What two arms say of the same cells, and how much each cell counts, all of shape ``(n,)``."""
+
+    a: IntArray
+    b: IntArray
+    weight: FloatArray
+
+
+def consensus(votes: Sequence[Votes], n_categories: int) -> FloatArray:
+    """Share of the cells of category k by one arm that are of l by another, mean over pairs of arms.
+
+    Of the larger of the two categories, so that the diagonal is at most 1 and reaches it only where both hold the same
+    cells: ``N_kl / max(N_k., N_.l)``; NaN where neither has any.
+
+    Returns
+    -------
+    Shape ``(n_categories, n_categories)``, symmetric in expectation.
+    """
+    shares = []
+    for a, b, weight in votes:
+        counts = np.bincount(a * n_categories + b, weight, n_categories**2).reshape(n_categories, n_categories)
+        larger = np.maximum(counts.sum(axis=1)[:, None], counts.sum(axis=0)[None])
+        shares.append(np.divide(counts, larger, out=np.full_like(counts, np.nan), where=larger > 0))
+    stacked = np.stack(shares)
+    seen = (~np.isnan(stacked)).sum(axis=0)
+    return np.divide(np.nansum(stacked, axis=0), seen, out=np.full(stacked.shape[1:], np.nan), where=seen > 0)
+
+
+@dataclass
+class Round:
+    """The model after a round: how good it is, and its weights."""
+
+    categories: IntArray
+    """Active categories."""
+    agreement: FloatArray
+    """Consensus of each active category on the cells trained on, 0 for one without cells."""
+    consensus: float
+    """Mean consensus of the active categories on the validation cells, or on those trained on if there are none; NaN for a single arm."""
+    n_used: int
+    """Categories that are some cell's most probable one."""
+    entropy: float
+    """Mean entropy of the category of a cell, relative to the largest possible."""
+    elbo: FloatArray
+    """Evidence lower bound of each validation unit in nats."""
+    weights: dict[str, Any]
+
+    def shortfall(self, best: Round) -> tuple[float, float]:
+        """Mean by which the bound is below that of `best`, and its standard error over the units."""
+        difference = best.elbo - self.elbo
+        return float(difference.mean()), float(difference.std() / math.sqrt(len(difference)))
+
+    def is_worse(self, best: Round) -> bool:
+        """Whether the bound is below that of `best` by more than a standard error."""
+        mean, error = self.shortfall(best)
+        return mean > error
+
+
+def select_round(rounds: Sequence[Round], min_consensus: float) -> tuple[int, bool]:
+    """Round to keep, and whether any reached `min_consensus`.
+
+    Of those that do, and of all if there is a single arm, the one with the fewest categories whose held-out bound is within one standard error of the best
+    one's; if none does, the one with the highest consensus.
+    """
+    candidates = [i for i, r in enumerate(rounds) if r.consensus >= min_consensus or math.isnan(r.consensus)]
+    if not candidates:
+        return int(np.argmax([r.consensus for r in rounds])), False
+    best = max((rounds[i] for i in candidates), key=lambda r: r.elbo.mean())
+    return min((i for i in candidates if not rounds[i].is_worse(best)), key=lambda i: len(rounds[i].categories)), True
+
+
+def has_failed(rounds: Sequence[Round]) -> bool:
+    """Whether the last rounds were all worse than the best of all."""
+    best = max(rounds, key=lambda r: r.elbo.mean())
+    return len(rounds) > MAX_FAILURES and all(r.is_worse(best) for r in rounds[-MAX_FAILURES:])
+
+
+def history_of(rounds: Sequence[Round], selected: int) -> pd.DataFrame:
+    """One row per round: what `Round` says, and which one was kept."""
+    best = max(rounds, key=lambda r: r.elbo.mean())
+    shortfalls = [r.shortfall(best) for r in rounds]
+    return pd.DataFrame(
+        {
+            "n_categories": [len(r.categories) for r in rounds],
+            "n_used": [r.n_used for r in rounds],
+            "consensus": [r.consensus for r in rounds],
+            "min_agreement": [float(r.agreement.min()) for r in rounds],
+            "elbo": [float(r.elbo.mean()) for r in rounds],
+            "elbo_shortfall": [mean for mean, _ in shortfalls],
+            "elbo_shortfall_se": [error for _, error in shortfalls],
+            "selected": [i == selected for i in range(len(rounds))],
+        }
+    )

@@ -1,0 +1,362 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import torch
+from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
+from torch import nn
+from torch.nn.functional import gumbel_softmax, one_hot
+
+from couplevi.losses import CONSENSUS_DISTANCES, kl_divergence, weighted_mean
+from couplevi.nn import AffineByCategory, CategoryEncoder, PreparationBuffers, StateEncoder, likelihood_head
+
+if TYPE_CHECKING:
+    from torch.distributions import Distribution, Normal
+
+    from couplevi._types import Batch, LinkBatch, ProfileBatch
+
+COUPLINGS = tuple(CONSENSUS_DISTANCES)
+COUNTS_PER_CELL = 1e4
+N_SAMPLES = 4
+"""Samples of the state that the evidence lower bound is averaged over when a model is judged."""
+
+
+class Modality(NamedTuple):
+    """What the module has to know of a modality."""
+
+    n_vars: int
+    n_components: int | None
+    likelihood: str
+
+
+class Posterior(NamedTuple):
+    """Of one arm: posteriors of the category and, given it, of the state, with a sample of each."""
+
+    log_q: torch.Tensor
+    """Shape ``(n, n_categories)``; about -1e9 for categories that are not active."""
+    category: torch.Tensor
+    """Straight-through sample, one-hot in the forward pass, shape ``(n, n_categories)``."""
+    q_state: Normal
+    state: torch.Tensor
+
+
+class Arm(nn.Module):
+    """One mixture variational autoencoder: a category, a state given the category, and a decoder."""
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        *,
+        n_categories: int,
+        n_state: int,
+        n_hidden: int,
+        likelihood: str,
+        dropout_rate: float,
+        input_dropout_rate: float,
+    ) -> None:
+        super().__init__()
+        self.category = CategoryEncoder(
+            n_in, n_hidden, n_categories, dropout_rate=dropout_rate, input_dropout_rate=input_dropout_rate
+        )
+        self.state = StateEncoder(n_hidden, n_categories, n_state)
+        self.decoder = AffineByCategory(n_categories, n_state, n_out)
+        self.head = likelihood_head(likelihood, n_out, n_categories)
+
+    def decode(self, category: torch.Tensor, state: torch.Tensor, library: torch.Tensor | None) -> Distribution:
+        """Distribution of profiles, of counts with that many in a library of shape ``(n, 1)``."""
+        return self.head(self.decoder(category, state), category, library)
+
+
+class CplMixVAEModule(BaseModuleClass):
+    """Mixture variational autoencoders, several per modality, that are coupled through their categories alone.
+
+    The objective of arm a is ``E[-log p(x | c, s)] + beta KL(q(s | c, x) || N(0, 1)) + KL(q(c | x) || uniform)``; to
+    the mean over arms comes `coupling_weight` times the mean distance, over all pairs of arms, of their ``q(c | x)``.
+
+    Parameters
+    ----------
+    modalities
+        Size and likelihood of each modality.
+    n_arms
+        Number of arms of each modality.
+    n_categories, n_state, n_hidden
+        Number of categories at the start, of state dimensions and of hidden units.
+    coupling, coupling_weight
+        Name of the distance, see :data:`~couplevi.losses.CONSENSUS_DISTANCES`, and its weight.
+    state_kl_weight
+        Weight beta of the divergence of the state.
+    augmentation_rate
+        Largest share of the features, and of the counts, that an arm does not see of a profile in training.
+    dropout_rate, input_dropout_rate
+        Of the encoders.
+
+    References
+    ----------
+    Marghi, Gala and Sumbul, Mixture representation learning with coupled autoencoders, arXiv 2007.09880.
+    """
+
+    active: torch.Tensor
+
+    def __init__(
+        self,
+        modalities: Mapping[str, Modality],
+        *,
+        n_arms: int,
+        n_categories: int,
+        n_state: int,
+        n_hidden: int,
+        coupling: str,
+        coupling_weight: float,
+        state_kl_weight: float,
+        augmentation_rate: float,
+        dropout_rate: float,
+        input_dropout_rate: float,
+    ) -> None:
+        super().__init__()
+        self.modalities = dict(modalities)
+        self.n_arms = n_arms
+        self.n_categories = n_categories
+        self.n_state = n_state
+        self.distance = CONSENSUS_DISTANCES[coupling]
+        self.coupling_weight = coupling_weight
+        self.state_kl_weight = state_kl_weight
+        self.augmentation_rate = augmentation_rate
+        self.index = {m: i for i, m in enumerate(modalities)}
+        self.preparations = nn.ModuleList(PreparationBuffers(m.n_vars, m.n_components) for m in modalities.values())
+        self.register_buffer("active", torch.ones(n_categories, dtype=torch.bool))
+        self.arms = nn.ModuleList(
+            Arm(
+                self.preparation(name).n_prepared,
+                self.preparation(name).n_prepared if m.likelihood == "gaussian" else m.n_vars,
+                n_categories=n_categories,
+                n_state=n_state,
+                n_hidden=n_hidden,
+                likelihood=m.likelihood,
+                dropout_rate=dropout_rate,
+                input_dropout_rate=input_dropout_rate,
+            )
+            for name, m in modalities.items()
+            for _ in range(n_arms)
+        )
+
+    def preparation(self, modality: str) -> PreparationBuffers:
+        """Scaling and PCA of a modality."""
+        return cast("PreparationBuffers", self.preparations[self.index[modality]])
+
+    def arms_of(self, modality: str) -> list[Arm]:
+        """The arms of a modality."""
+        start = self.index[modality] * self.n_arms
+        return [cast("Arm", arm) for arm in self.arms[start : start + self.n_arms]]
+
+    def reads_features(self, modality: str) -> bool:
+        """Whether a batch holds the features of a modality themselves, and not prepared ones."""
+        return self.modalities[modality].likelihood != "gaussian" or self.augmentation_rate > 0
+
+    # reading
+
+    def prepare(self, modality: str, x: torch.Tensor) -> torch.Tensor:
+        """What the encoders read, from what a batch holds."""
+        if not self.reads_features(modality):
+            return x
+        if self.modalities[modality].likelihood != "gaussian":
+            x = torch.log1p(x * (COUNTS_PER_CELL / _library(x)))
+        return self.preparation(modality)(x)
+
+    def augment(self, modality: str, x: torch.Tensor) -> torch.Tensor:
+        """The profile as one arm sees it in training: some features hidden and, of counts, only a part seen."""
+        rate = self.augmentation_rate * torch.rand(len(x), 1, device=x.device)
+        hidden = torch.rand_like(x) < rate
+        if self.modalities[modality].likelihood == "gaussian":
+            return torch.where(hidden, self.preparation(modality).mean, x)
+        return torch.where(hidden, 0.0, torch.binomial(x, (1 - rate).expand_as(x)))
+
+    def observed(self, modality: str, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """What the decoders explain, from what a batch holds, and the library size of counts, shape ``(n, 1)``."""
+        if self.modalities[modality].likelihood == "gaussian":
+            return self.prepare(modality, x), None
+        return x, _library(x)
+
+    # inference
+
+    @auto_move_data
+    def log_probabilities(self, modality: str, arm: int, x: torch.Tensor) -> torch.Tensor:
+        """Logarithm of ``q(c | x)`` by one arm, shape ``(n, n_categories)``."""
+        encoder = self.arms_of(modality)[arm].category
+        return encoder(self.prepare(modality, x), self.active)[1].log_softmax(dim=1)
+
+    @auto_move_data
+    def state(self, modality: str, arm: int, x: torch.Tensor, category: torch.Tensor) -> Normal:
+        """Posterior of the state given categories, shape ``(n,)``, by one arm."""
+        own = self.arms_of(modality)[arm]
+        hidden, _ = own.category(self.prepare(modality, x), self.active)
+        return own.state(hidden, one_hot(category, self.n_categories).to(hidden))
+
+    @auto_move_data
+    def elbo(self, modality: str, arm: int, x: torch.Tensor) -> torch.Tensor:
+        """Evidence lower bound of each profile in nats, shape ``(n,)``: summed over categories, not sampled."""
+        own = self.arms_of(modality)[arm]
+        hidden, logits = own.category(self.prepare(modality, x), self.active)
+        target, library = self.observed(modality, x)
+        log_q = logits.log_softmax(dim=1)
+        noise = torch.randn(N_SAMPLES, self.n_state, generator=torch.Generator().manual_seed(0)).to(x.device)
+        bound = -_category_divergence(log_q, self.active)
+        for k in self.active.nonzero()[:, 0].tolist():
+            category = torch.zeros_like(log_q)
+            category[:, k] = 1.0
+            q_state = own.state(hidden, category)
+            states = (q_state.loc + q_state.scale * draw for draw in noise)
+            evidence = torch.stack([own.decode(category, s, library).log_prob(target).sum(dim=1) for s in states])
+            bound = bound + log_q[:, k].exp() * (evidence.mean(dim=0) - self.state_kl_weight * kl_divergence(q_state))
+        return bound
+
+    @auto_move_data
+    def decode(
+        self, modality: str, arm: int, category: torch.Tensor, state: torch.Tensor, library: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Mean of what the decoder of one arm explains, given categories ``(n,)`` and states ``(n, n_state)``."""
+        one = one_hot(category, self.n_categories).to(state)
+        return self.arms_of(modality)[arm].decode(one, state, library).mean
+
+    # training
+
+    @torch.no_grad()
+    def start(self, modality: str, arm: int, x: torch.Tensor, labels: torch.Tensor) -> None:
+        """Put one arm where `labels` say: its encoder finds their centres, its decoder has their means and spreads.
+
+        Parameters
+        ----------
+        x
+            Profiles as a batch holds them, shape ``(n, n_features)``.
+        labels
+            Category of each profile, shape ``(n,)``; each occurs at least once.
+        """
+        own, h = self.arms_of(modality)[arm], self.prepare(modality, x)
+        one = one_hot(labels, self.n_categories).to(h)
+        size = one.sum(dim=0)[:, None].clamp(min=1)
+        centers = one.T @ h / size
+        own.category.start(h, centers)
+        if self.modalities[modality].likelihood != "gaussian":
+            total = x.mean(dim=0) + 1e-4
+            own.decoder.centers.copy_(((one.T @ x + total) / (one.T @ _library(x) + total.sum())).log())
+            own.decoder.loadings.mul_(0.1)
+            return
+        own.decoder.centers.copy_(centers)
+        unexplained = h - centers[labels]
+        for k in range(self.n_categories):
+            own_rows = labels == k
+            _, spread, axes = torch.linalg.svd(unexplained[own_rows], full_matrices=False)
+            axes, spread = axes[: self.n_state], spread[: self.n_state] / size[k].sqrt()
+            own.decoder.loadings[k].zero_()
+            own.decoder.loadings[k, : len(axes)] = spread[:, None] * axes
+            unexplained[own_rows] -= unexplained[own_rows] @ axes.T @ axes
+        cast("torch.Tensor", own.head.variance).copy_(unexplained.square().mean(dim=0))
+
+    def _get_inference_input(self, tensors: Batch, **kwargs: Any) -> dict[str, Any]:
+        return {"profiles": tensors["profiles"]}
+
+    def inference(
+        self, profiles: dict[str, ProfileBatch], temperature: float = 1.0
+    ) -> dict[str, dict[str, list[Posterior]]]:
+        """Posteriors of each arm, by modality."""
+        return {"posteriors": {m: list(self._posteriors(m, batch.h, temperature)) for m, batch in profiles.items()}}
+
+    def _posteriors(self, modality: str, x: torch.Tensor, temperature: float) -> Iterator[Posterior]:
+        for arm in self.arms_of(modality):
+            augmented = self.augment(modality, x) if self.training and self.augmentation_rate else x
+            hidden, logits = arm.category(self.prepare(modality, augmented), self.active)
+            log_q = logits.log_softmax(dim=1)
+            if self.training:
+                category = gumbel_softmax(logits, tau=temperature, hard=True)
+            else:
+                category = one_hot(logits.argmax(dim=1), self.n_categories).to(logits)
+            q_state = arm.state(hidden, category)
+            yield Posterior(log_q, category, q_state, q_state.rsample() if self.training else q_state.loc)
+
+    def _get_generative_input(self, tensors: Batch, inference_outputs: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        return {"profiles": tensors["profiles"], "posteriors": inference_outputs["posteriors"]}
+
+    def generative(
+        self, profiles: dict[str, ProfileBatch], posteriors: dict[str, list[Posterior]]
+    ) -> dict[str, dict[str, list[Distribution]]]:
+        """Distributions of the profiles by each arm, by modality."""
+        px = {}
+        for m, batch in profiles.items():
+            _, library = self.observed(m, batch.h)
+            px[m] = [
+                a.decode(p.category, p.state, library) for a, p in zip(self.arms_of(m), posteriors[m], strict=True)
+            ]
+        return {"px": px}
+
+    def loss(
+        self,
+        tensors: Batch,
+        inference_outputs: dict[str, dict[str, list[Posterior]]],
+        generative_outputs: dict[str, dict[str, list[Distribution]]],
+        coupling_scale: float = 1.0,
+    ) -> LossOutput:
+        """Mean over arms of the negative evidence lower bound, plus the coupling, whose weight is scaled."""
+        posteriors, px = inference_outputs["posteriors"], generative_outputs["px"]
+        reconstruction, state, category = [], [], []
+        for m, batch in tensors["profiles"].items():
+            target, _ = self.observed(m, batch.h)
+            for arm, posterior, p in zip(self.arms_of(m), posteriors[m], px[m], strict=True):
+                if self.training and batch.drawn.any():
+                    arm.head.adapt(p, target)
+                reconstruction.append(-p.log_prob(target).sum(dim=1)[batch.drawn])
+                state.append(kl_divergence(posterior.q_state)[batch.drawn])
+                category.append(_category_divergence(posterior.log_q, self.active)[batch.drawn])
+        terms = {
+            "reconstruction": _mean_over_arms(reconstruction),
+            "kl_state": _mean_over_arms(state),
+            "kl_category": _mean_over_arms(category),
+            "coupling": self._coupling(tensors, posteriors),
+        }
+        loss = (
+            terms["reconstruction"]
+            + self.state_kl_weight * terms["kl_state"]
+            + terms["kl_category"]
+            + coupling_scale * self.coupling_weight * terms["coupling"]
+        )
+        return LossOutput(
+            loss=loss,
+            reconstruction_loss=torch.cat(reconstruction),
+            kl_local=self.state_kl_weight * torch.cat(state) + torch.cat(category),
+            extra_metrics={name: value.detach() for name, value in terms.items()},
+        )
+
+    def _coupling(self, tensors: Batch, posteriors: dict[str, list[Posterior]]) -> torch.Tensor:
+        """Mean distance over all pairs of arms; 0 for a single arm."""
+        distances = []
+        for m, batch in tensors["profiles"].items():
+            for a, b in combinations(posteriors[m], 2):
+                distances.append(weighted_mean(self._distance(a.log_q, b.log_q), batch.drawn.to(a.log_q)))
+        for (m, other), link in tensors["links"].items():
+            for a in posteriors[m]:
+                for b in posteriors[other]:
+                    distances.append(self._linked_distance(a.log_q, b.log_q, link))
+        return torch.stack(distances).mean() if distances else self.active.new_zeros((), dtype=torch.float32)
+
+    def _distance(self, log_q_a: torch.Tensor, log_q_b: torch.Tensor) -> torch.Tensor:
+        return self.distance(log_q_a[:, self.active].exp(), log_q_b[:, self.active].exp())
+
+    def _linked_distance(self, log_q_a: torch.Tensor, log_q_b: torch.Tensor, link: LinkBatch) -> torch.Tensor:
+        return weighted_mean(self._distance(log_q_a[link.row], log_q_b[link.col]), link.confidence)
+
+
+def _library(x: torch.Tensor) -> torch.Tensor:
+    """Counts of each profile, at least 1, shape ``(n, 1)``."""
+    return x.sum(dim=1, keepdim=True).clamp(min=1.0)
+
+
+def _category_divergence(log_q: torch.Tensor, active: torch.Tensor) -> torch.Tensor:
+    """Divergence in nats of ``q(c | x)`` from the uniform distribution over the active categories, shape ``(n,)``."""
+    own = log_q[:, active]
+    return (own.exp() * own).sum(dim=1) + math.log(own.shape[1])
+
+
+def _mean_over_arms(values: list[torch.Tensor]) -> torch.Tensor:
+    return torch.stack([weighted_mean(v, torch.ones_like(v)) for v in values]).mean()
