@@ -355,7 +355,7 @@ class MixtureTrainingMixin(UnsupervisedTrainingMixin):
                 f"probabilities have {kept.entropy:.0%} of the largest entropy. Lower `coupling_weight` or `dropout_rate`, "
                 "train longer (`n_steps`), or check that the data are transformed and have structure."
             )
-        if not agreed:
+        if pruned and not agreed:
             advice.append(
                 f"No number of categories reached a consensus of {min_consensus:g}: the highest, "
                 f"{kept.consensus:.2f}, is kept. Lower `min_consensus` for more and less certain categories, or raise "

@@ -16,10 +16,10 @@ from scvi.model.base import BaseModelClass
 
 from couplevi._arrays import dense
 from couplevi._constants import Registry
-from couplevi._validate import check_count, check_mudata, check_obs_names, check_option, expected
-from couplevi.data import MuDataObspField, rows_in_obs, value_places
+from couplevi._validate import check_count, check_obs_names, check_option, expected
+from couplevi.data import MuDataObspField, value_places
 from couplevi.model._components import choose_components
-from couplevi.model._mixture_settings import make_mixture_settings
+from couplevi.model._mixture_settings import MixtureSettings, make_mixture_settings
 from couplevi.model._mixture_training import CHUNK, MixtureTrainingMixin, votes_between, votes_within
 from couplevi.model._reader import ModalityReader, registered_readers
 from couplevi.model._save_load import SaveLoadMixin
@@ -313,7 +313,8 @@ class CplMixVAE(SaveLoadMixin, MixtureTrainingMixin, BaseModelClass):
         adata
             New data, as for :meth:`predict`; None takes the data of the model.
         modality
-            Modality whose state is meant; None puts those of all modalities of a MuData side by side.
+            Modality whose states are meant; None puts those of all modalities of a MuData side by side. The category
+            is that of :meth:`predict` for the data either way.
         arm
             Arm, counted from 0.
 
@@ -330,7 +331,8 @@ class CplMixVAE(SaveLoadMixin, MixtureTrainingMixin, BaseModelClass):
             If features are missing, or the modality or arm does not exist.
         """
         data, chosen = self._data(adata), self._of(adata, modality)
-        probabilities, names = self._probabilities(data, chosen, None)
+        deciding = self._of(adata, None) if isinstance(data, MuData) else chosen
+        probabilities, names = self._probabilities(data, deciding, None)
         self._check_arm(arm)
         most_probable = pd.Series(self.categories_[np.nan_to_num(probabilities).argmax(axis=1)], index=names)
         states = []
@@ -340,8 +342,10 @@ class CplMixVAE(SaveLoadMixin, MixtureTrainingMixin, BaseModelClass):
             state = np.full((profiles.n_obs, self.settings_.n_state), np.nan, dtype=np.float32)
             for rows, x in self._profiles(profiles, m):
                 state[rows] = self.module.state(m, arm, x, category[rows].to(self.device)).loc.cpu().numpy()
-            states.append(pd.DataFrame(state, index=profiles.obs_names).reindex(names).to_numpy())
-        return np.concatenate(states, axis=1)
+            states.append(pd.DataFrame(state, index=profiles.obs_names))
+        if modality is not None:
+            return states[0].to_numpy()
+        return np.concatenate([s.reindex(names).to_numpy() for s in states], axis=1)
 
     @torch.inference_mode()
     def get_elbo(self, adata: AnnData | MuData | None = None) -> float:
@@ -481,7 +485,6 @@ class CplMixVAE(SaveLoadMixin, MixtureTrainingMixin, BaseModelClass):
         if not own.any():
             raise ValueError(expected(f"cells of category {category!r} that were measured in {m!r}", "none"))
         state = self.get_latent_representation(modality=m, arm=arm)
-        state = state if len(state) == len(own) else state[rows_in_obs(check_mudata(data), m)]
         low, high = np.quantile(state[own, dimension], TRAVERSED)
         path = np.tile(np.median(state[own], axis=0), (n_steps, 1))
         path[:, dimension] = np.linspace(low, high, n_steps)
@@ -504,8 +507,9 @@ class CplMixVAE(SaveLoadMixin, MixtureTrainingMixin, BaseModelClass):
     def _from_attributes(
         cls, adata: AnnData | MuData | None, registry: dict[str, Any], attributes: dict[str, Any]
     ) -> Self:
-        settings = attributes.pop("settings_")
-        model = cls(adata, registry=registry if adata is None else None, **settings)
+        settings = MixtureSettings(**attributes.pop("settings_"))
+        model = cls(adata, settings.n_categories, registry=registry if adata is None else None)
+        model.settings_ = settings
         for name, value in attributes.items():
             setattr(model, name, value)
         model.module = model._build_module()

@@ -10,10 +10,12 @@ from couplevi.pl._imputation_comparison import imputation_comparison
 from couplevi.pl._latent import latent
 from couplevi.pl._losses import losses
 from couplevi.pl._match import match
+from couplevi.pl._mixture import consensus, pruning, state_traversal
 
 __all__ = [
     "ablation",
     "accuracy",
+    "consensus",
     "distribution_similarity",
     "explain",
     "feature_by_type",
@@ -22,4 +24,6 @@ __all__ = [
     "latent",
     "losses",
     "match",
+    "pruning",
+    "state_traversal",
 ]

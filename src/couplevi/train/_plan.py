@@ -57,8 +57,12 @@ class CoupledTrainingPlan(TrainingPlan):
         self._metrics: dict[str, list[dict[str, torch.Tensor]]] = {"train": [], "validation": []}
 
     def scheduled(self) -> dict[str, float]:
-        """Arguments of the module's ``loss`` that change during training; its defaults are the final values."""
+        """What changes during training, as arguments of the module's ``loss``."""
         return {"kl_weight": annealing(self.global_step / self._n_steps, self.kl_warmup, self.kl_schedule)}
+
+    def final(self) -> dict[str, float]:
+        """Its values at the end of training."""
+        return {"kl_weight": 1.0}
 
     def configure_optimizers(self) -> dict[str, Any]:
         parameters = [p for p in self.module.parameters() if p.requires_grad]
@@ -81,7 +85,7 @@ class CoupledTrainingPlan(TrainingPlan):
         return losses.loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._collect("validation", self._losses(batch, {}))
+        self._collect("validation", self._losses(batch, self.final()))
 
     def on_train_epoch_end(self) -> None:
         self.log_dict(self.scheduled())

@@ -57,9 +57,12 @@ class RoundsTrainingPlan(CoupledTrainingPlan):
         """Temperature and scale of the coupling."""
         number, progress = self._place()
         if number:
-            return {"temperature": self.temperature, "coupling_scale": 1.0}
+            return self.final()
         temperature = INITIAL_TEMPERATURE + (self.temperature - INITIAL_TEMPERATURE) * progress
         return {"temperature": temperature, "coupling_scale": min(1.0, progress / COUPLING_WARMUP)}
+
+    def final(self) -> dict[str, float]:
+        return {"temperature": self.temperature, "coupling_scale": 1.0}
 
     def _losses(self, batch: Batch, scheduled: dict[str, float]) -> LossOutput:
         temperature, scale = scheduled["temperature"], scheduled["coupling_scale"]

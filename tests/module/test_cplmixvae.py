@@ -1,0 +1,188 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from couplevi._types import LinkBatch, ProfileBatch
+from couplevi.module import CplMixVAEModule, Modality
+
+
+def make(likelihood="gaussian", n_arms=2, modalities=("a",), **overrides):
+    settings = {
+        "n_arms": n_arms,
+        "n_categories": 3,
+        "n_state": 2,
+        "n_hidden": 8,
+        "coupling": "euclidean",
+        "coupling_weight": 5.0,
+        "state_kl_weight": 1.0,
+        "augmentation_rate": 0.0,
+        "dropout_rate": 0.0,
+        "input_dropout_rate": 0.0,
+    }
+    return CplMixVAEModule({m: Modality(6, None, likelihood) for m in modalities}, **{**settings, **overrides})
+
+
+def batch(module, n=20, links=None, x=None):
+    x = torch.randn(n, 6) if x is None else x
+    drawn = torch.ones(n, dtype=torch.bool)
+    return {"profiles": {m: ProfileBatch(x, drawn) for m in module.modalities}, "links": links or {}, "matches": {}}
+
+
+def link_batch(row, col, confidence, n):
+    ones = torch.ones(n, dtype=torch.bool)
+    return LinkBatch(row, col, confidence, confidence, confidence, ones, ones)
+
+
+def test_loss_is_the_sum_of_its_terms():
+    module = make(state_kl_weight=0.3).eval()
+    _, _, out = module(batch(module), loss_kwargs={"coupling_scale": 0.5})
+    t = out.extra_metrics
+    expected = t["reconstruction"] + 0.3 * t["kl_state"] + t["kl_category"] + 0.5 * 5.0 * t["coupling"]
+    torch.testing.assert_close(out.loss.detach(), expected)
+    assert t["coupling"] > 0
+
+
+def test_identical_arms_are_not_pulled():
+    module = make().eval()
+    module.arms[1].load_state_dict(module.arms[0].state_dict())
+    _, _, out = module(batch(module))
+    assert out.extra_metrics["coupling"] == 0
+
+
+def test_a_single_arm_has_no_coupling_and_three_have_three_pairs():
+    one, three = make(n_arms=1).eval(), make(n_arms=3).eval()
+    assert one(batch(one))[2].extra_metrics["coupling"] == 0
+    data = batch(three)
+    q = [three.log_probabilities("a", arm, data["profiles"]["a"].h).exp() for arm in range(3)]
+    pairs = [(q[i] - q[j]).square().sum(dim=1).mean() for i, j in ((0, 1), (0, 2), (1, 2))]
+    torch.testing.assert_close(three(data)[2].extra_metrics["coupling"], torch.stack(pairs).mean().detach())
+
+
+def test_modalities_are_coupled_over_links_by_confidence():
+    module = make(n_arms=1, modalities=("a", "b")).eval()
+    row, col = torch.tensor([0, 1]), torch.tensor([3, 5])
+    link = link_batch(row, col, torch.tensor([1.0, 0.25]), 20)
+    data = batch(module, links={("a", "b"): link})
+    x = data["profiles"]["a"].h
+    d = (module.log_probabilities("a", 0, x)[row].exp() - module.log_probabilities("b", 0, x)[col].exp()).square()
+    expected = (d.sum(dim=1) * torch.tensor([1.0, 0.25])).sum() / 1.25
+    torch.testing.assert_close(module(data)[2].extra_metrics["coupling"], expected.detach())
+
+
+def test_profiles_that_only_came_along_enter_no_profile_term():
+    module = make().eval()
+    data = batch(module)
+    x = data["profiles"]["a"].h.clone()
+    x[10:] = 1e3
+    drawn = torch.arange(20) < 10
+    data["profiles"]["a"] = ProfileBatch(x, drawn)
+    own = {**data, "profiles": {"a": ProfileBatch(x[:10], drawn[:10])}}
+    torch.testing.assert_close(module(data)[2].loss, module(own)[2].loss)
+
+
+def test_uninformative_categories_have_no_divergence_and_certain_ones_log_k():
+    module = make()
+    for arm in module.arms:
+        torch.nn.init.zeros_(arm.category.nearest.weight)
+        torch.nn.init.zeros_(arm.category.nearest.bias)
+    module.eval()
+    assert module(batch(module))[2].extra_metrics["kl_category"] == pytest.approx(0, abs=1e-6)
+    for arm in module.arms:
+        torch.nn.init.constant_(arm.category.nearest.bias, 0)
+        arm.category.nearest.bias.data[0] = 100
+    assert module(batch(module))[2].extra_metrics["kl_category"] == pytest.approx(math.log(3), rel=1e-4)
+    module.active[2] = False
+    assert module(batch(module))[2].extra_metrics["kl_category"] == pytest.approx(math.log(2), rel=1e-4)
+
+
+def test_training_draws_one_hot_active_categories_only():
+    module = make()
+    module.active[1] = False
+    posteriors = module.inference(batch(module, 200)["profiles"], temperature=0.5)["posteriors"]["a"]
+    for p in posteriors:
+        assert ((p.category.detach() - p.category.detach().round()).abs() < 1e-6).all()
+        np.testing.assert_allclose(p.category.detach().sum(dim=1), 1, rtol=1e-6)
+        assert (p.category[:, 1] == 0).all()
+    assert posteriors[0].category.requires_grad
+
+
+def test_bound_is_that_of_a_mixture_of_gaussians_without_states():
+    """With loadings of zero and a state posterior equal to its prior, the bound has a closed form."""
+    module = make(n_arms=1).eval()
+    arm = module.arms[0]
+    with torch.no_grad():
+        arm.decoder.loadings.zero_()
+        for layer in (arm.state.mean, arm.state.log_variance):
+            layer.weight.zero_()
+            layer.bias.zero_()
+        arm.head.variance.fill_(0.5)
+    x = torch.randn(7, 6)
+    log_q = module.log_probabilities("a", 0, x)
+    log_p = torch.distributions.Normal(arm.decoder.centers, math.sqrt(0.5)).log_prob(x[:, None]).sum(dim=2)
+    expected = (log_q.exp() * (log_p - log_q - math.log(3))).sum(dim=1)
+    torch.testing.assert_close(module.elbo("a", 0, x).detach(), expected.detach(), rtol=1e-4, atol=1e-4)
+
+
+def test_start_takes_centres_spreads_and_variances_from_labels():
+    module = make(n_arms=1)
+    labels = torch.arange(3).repeat(400)
+    direction = torch.nn.functional.normalize(torch.randn(3, 6), dim=1)
+    position = torch.randn(1200)
+    x = 4 * torch.eye(6)[labels] + 2 * position[:, None] * direction[labels] + 0.1 * torch.randn(1200, 6)
+    module.start("a", 0, x, labels)
+    decoder = module.arms[0].decoder
+    centers = torch.stack([x[labels == k].mean(dim=0) for k in range(3)])
+    torch.testing.assert_close(decoder.centers.detach(), centers)
+    for k in range(3):
+        first = decoder.loadings[k, 0].detach()
+        assert first.norm().item() == pytest.approx(2 * position[labels == k].std().item(), rel=0.02)
+        assert abs(torch.dot(first / first.norm(), direction[k]).item()) > 0.99
+    assert module.arms[0].head.variance.mean().item() == pytest.approx(
+        0.1**2 * 4 / 6, rel=0.1
+    )  # of 6 axes, 2 are states
+
+
+def test_counts_start_at_the_profile_of_their_category():
+    module = make("nb", n_arms=1)
+    labels = torch.arange(3).repeat(100)
+    rate = torch.rand(3, 6) * 20 + 1
+    x = torch.poisson(rate[labels])
+    module.start("a", 0, x, labels)
+    share = module.arms[0].decoder.centers.exp()
+    np.testing.assert_allclose(share.detach(), rate / rate.sum(dim=1, keepdim=True), rtol=0.1)
+
+
+def test_augmentation_hides_features_and_thins_counts():
+    x = torch.full((2000, 6), 50.0)
+    module = make("nb", augmentation_rate=0.6)
+    seen = module.augment("a", x)
+    assert (seen <= x).all()
+    assert (seen == seen.round()).all()
+    # of each count, a share of 1 - rate is seen and that with probability 1 - rate, rate being uniform in [0, 0.6]
+    assert (seen.mean() / 50).item() == pytest.approx(1 - 0.6 + 0.6**2 / 3, abs=0.02)
+    module = make("gaussian", augmentation_rate=0.6)
+    seen = module.augment("a", x)
+    assert set(seen.unique().tolist()) == {0.0, 50.0}  # the mean of the preparation, or the value
+    assert (seen == 0).float().mean().item() == pytest.approx(0.3, abs=0.02)
+    assert not torch.equal(module.augment("a", x), seen)
+
+
+def test_augmentation_is_for_training_alone_and_differs_between_arms():
+    module = make(augmentation_rate=0.9)
+    module.arms[1].load_state_dict(module.arms[0].state_dict())
+    a, b = module.inference(batch(module)["profiles"])["posteriors"]["a"]
+    assert not torch.equal(a.log_q, b.log_q)
+    module.eval()
+    a, b = module.inference(batch(module)["profiles"])["posteriors"]["a"]
+    assert torch.equal(a.log_q, b.log_q)
+
+
+def test_empty_profiles_of_counts_are_finite():
+    module = make("zinb")
+    x = torch.zeros(4, 6)
+    _, _, out = module(batch(module, 4, x=x))
+    assert out.loss.isfinite()
+    out.loss.backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in module.parameters())

@@ -1,0 +1,93 @@
+import anndata as ad
+import mudata as md
+import numpy as np
+import pytest
+import torch
+
+import couplevi as cvi
+
+QUICK = {"max_epochs": 5, "prune": False, "enable_progress_bar": False, "accelerator": "cpu"}
+LAYERS = {"rna": "log1p", "atac": "log1p"}
+
+
+@pytest.fixture
+def counts():
+    return cvi.data.count_clusters(n_obs=200, seed=0)
+
+
+def test_slots_of_an_anndata_are_those_of_the_model(counts):
+    adata = counts["rna"].copy()
+    model = cvi.tl.cplmixvae(adata, n_categories=5, layers="log1p", seed=0, train_kwargs=QUICK)
+    np.testing.assert_allclose(adata.obsm["X_cplmixvae"], model.predict_probabilities())
+    assert (adata.obs["cplmixvae_category"] == model.predict()).all()
+    assert adata.obs["cplmixvae_category"].dtype == "category"
+    np.testing.assert_allclose(adata.obs["cplmixvae_confidence"], adata.obsm["X_cplmixvae"].max(axis=1))
+    np.testing.assert_array_equal(adata.obsm["X_cplmixvae_state"], model.get_latent_representation())
+    np.testing.assert_array_equal(adata.uns["cplmixvae"]["consensus"], model.consensus_matrix())
+    assert adata.uns["cplmixvae"]["pruning"]["n_categories"].tolist() == [5]
+
+
+def test_slots_of_a_mudata(counts):
+    mdata = md.MuData({"rna": counts["rna"][:150].copy(), "atac": counts["atac"][50:].copy()})
+    cvi.tl.cplmixvae(
+        mdata, n_categories=5, modalities=("rna", "atac"), layers=LAYERS, key_added="types", train_kwargs=QUICK
+    )
+    assert mdata.obs["types_category"].notna().all()
+    assert mdata.obsm["X_types"].shape == (mdata.n_obs, 5)
+    assert mdata.obsm["X_types_state"].shape == (mdata.n_obs, 4)
+    rows = mdata.obs_names.get_indexer(mdata["atac"].obs_names)
+    np.testing.assert_array_equal(mdata["atac"].obsm["X_types_state"], mdata.obsm["X_types_state"][rows, 2:])
+
+
+def test_slots_survive_a_file(counts, tmp_path):
+    cvi.tl.cplmixvae(counts, n_categories=4, modalities=("rna", "atac"), layers=LAYERS, train_kwargs=QUICK)
+    counts.write(tmp_path / "x.h5mu")
+    back = md.read_h5mu(tmp_path / "x.h5mu")
+    assert (back.obs["cplmixvae_category"] == counts.obs["cplmixvae_category"]).all()
+    np.testing.assert_array_equal(back.obsm["X_cplmixvae"], counts.obsm["X_cplmixvae"])
+    assert back.uns["cplmixvae"]["settings"]["n_categories"] == 4
+    adata = counts["rna"].copy()
+    cvi.tl.cplmixvae(adata, n_categories=4, likelihood="nb", n_arms=1, train_kwargs=QUICK)
+    adata.write(tmp_path / "x.h5ad")
+    assert "consensus" not in ad.read_h5ad(tmp_path / "x.h5ad").uns["cplmixvae"]  # of a single arm
+
+
+def test_seed_reproduces_and_leaves_the_random_state(counts):
+    a, b = counts["rna"].copy(), counts["rna"].copy()
+    state = torch.get_rng_state()
+    for data in (a, b):
+        cvi.tl.cplmixvae(data, n_categories=4, layers="log1p", seed=3, train_kwargs=QUICK)
+    assert torch.equal(torch.get_rng_state(), state)
+    np.testing.assert_array_equal(a.obsm["X_cplmixvae"], b.obsm["X_cplmixvae"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"modalities": ("rna", "atac")}, ValueError, "no `modalities` for an AnnData"),
+        ({"correspondence_key": "links"}, ValueError, "no `correspondence_key` for an AnnData"),
+        ({"layers": {"rna": "log1p"}}, TypeError, "`layers` of an AnnData to be a name"),
+        ({"layers": "missing"}, KeyError, "missing"),
+        ({"n_arms": 0}, ValueError, "`n_arms`"),
+    ],
+)
+def test_bad_arguments_for_an_anndata_write_nothing(counts, arguments, error, message):
+    adata = counts["rna"].copy()
+    before = set(adata.obs), set(adata.obsm)
+    with pytest.raises(error, match=message):
+        cvi.tl.cplmixvae(adata, **{"n_categories": 3, "train_kwargs": QUICK, **arguments})
+    assert (set(adata.obs), set(adata.obsm)) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({}, ValueError, "`modalities` of a MuData"),
+        ({"modalities": ("rna", "atac"), "layers": "log1p"}, TypeError, "`layers` to map modalities to keys"),
+        ({"modalities": ("rna",)}, ValueError, "at least two `modalities`"),
+        ({"modalities": ("rna", "protein")}, KeyError, "protein"),
+    ],
+)
+def test_bad_arguments_for_a_mudata(counts, arguments, error, message):
+    with pytest.raises(error, match=message):
+        cvi.tl.cplmixvae(counts, **{"n_categories": 3, "train_kwargs": QUICK, **arguments})

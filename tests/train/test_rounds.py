@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+import torch
+
+import couplevi as cvi
+
+
+@pytest.fixture
+def model():
+    adata = cvi.data.count_clusters(n_obs=100, seed=0)["rna"]
+    cvi.model.CplMixVAE.setup_anndata(adata, layer="log1p")
+    return cvi.model.CplMixVAE(adata, 4, batch_size=20)
+
+
+def train(model, first, later):
+    rates = []
+
+    class Record(torch.optim.AdamW):
+        def step(self, *args, **kwargs):
+            rates.append(self.param_groups[0]["lr"])
+            return super().step(*args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim, "AdamW", Record)
+        model.train(
+            max_epochs=first, max_epochs_prune=later, min_consensus=0.0, enable_progress_bar=False, accelerator="cpu"
+        )
+    return np.array(rates)
+
+
+@pytest.mark.filterwarnings("ignore:The number of categories at the start")
+def test_learning_rate_restarts_with_each_round(model):
+    rates = train(model, 10, 5)  # 80 cells to train on: 4 steps per epoch
+    assert len(rates) == 4 * (10 + 5 + 5)
+    for start, end in ((0, 40), (40, 60), (60, 80)):
+        own = rates[start:end]
+        assert own[0] == pytest.approx(0.02 * 3e-3)
+        assert own.max() == pytest.approx(3e-3, rel=0.05)
+        assert own[-1] < 0.05 * 3e-3
+
+
+@pytest.mark.filterwarnings("ignore:The number of categories at the start")
+def test_temperature_falls_and_coupling_rises_in_the_first_round_alone(model):
+    train(model, 10, 5)
+    temperature = model.history["temperature"]["temperature"].to_numpy()
+    scale = model.history["coupling_scale"]["coupling_scale"].to_numpy()
+    assert (np.diff(temperature[:10]) < 0).all()
+    np.testing.assert_array_equal(temperature[10:], 0.5)
+    assert scale[0] < 0.5
+    np.testing.assert_array_equal(scale[3:], 1)
