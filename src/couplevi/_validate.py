@@ -98,7 +98,7 @@ def check_modalities(mdata: MuData, modalities: Sequence[str]) -> tuple[str, ...
             expected(
                 "at least two `modalities`",
                 list(modalities),
-                f"The MuData has {list(mdata.mod)}; for one modality use a model of scvi-tools such as SCVI.",
+                f"The MuData has {list(mdata.mod)}; for one alone use a model of an AnnData, such as `CplMixVAE`.",
             )
         )
     if len(set(modalities)) < len(modalities):

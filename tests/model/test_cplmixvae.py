@@ -8,13 +8,14 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
+from lightning.pytorch.callbacks import Callback
 from sklearn.metrics import adjusted_rand_score
 
 import couplevi as cvi
 from couplevi.model import CplMixVAE
 
 QUICK = {"max_epochs": 4, "prune": False, "enable_progress_bar": False, "accelerator": "cpu"}
-FEW = {"max_epochs": 40, "max_epochs_prune": 15, "enable_progress_bar": False, "accelerator": "cpu"}
+FEW = {"max_epochs": 80, "max_epochs_prune": 50, "enable_progress_bar": False, "accelerator": "cpu"}
 
 
 def planted(n=600, n_types=3, n_features=40, seed=0):
@@ -412,7 +413,7 @@ def test_arguments_of_training_out_of_range(adata, arguments, message):
 def test_more_categories_than_cells():
     few = planted(20)
     CplMixVAE.setup_anndata(few)
-    with pytest.raises(ValueError, match="at least 30 cells to find as many categories, found 20"), pytest.warns():
+    with pytest.raises(ValueError, match="at least 30 cells to find as many categories, found 16"), pytest.warns():
         CplMixVAE(few, 30).train(**QUICK)
 
 
@@ -477,7 +478,10 @@ def test_representation_and_layer():
     ("call", "message"),
     [
         (lambda m: m.predict(arm=2), "`arm` to be one of"),
-        (lambda m: m.get_latent_representation(arm=-1), "`arm` to be one of"),
+        (lambda m: m.get_latent_representation(arm=-1), "`arm` to be a whole number"),
+        (lambda m: m.get_latent_representation(arm=None), "`arm` to be a whole number"),
+        (lambda m: m.traverse_state("0", dimension=1.0), "`dimension` to be a whole number"),
+        (lambda m: m.consensus_matrix(between=3), "`between` to be two of"),
         (lambda m: m.predict(modality="rna"), "`modality` to be one of"),
         (lambda m: m.traverse_state("9"), "`category` to be one of"),
         (lambda m: m.traverse_state("0", dimension=2), "`dimension` to be one of"),
@@ -493,16 +497,157 @@ def test_bad_questions(pruned, call, message):
 
 def test_joint_model_wants_to_know_what_an_anndata_holds(joint):
     model, mdata = joint
-    with pytest.raises(ValueError, match="`modality` to say what the AnnData holds"):
+    with pytest.raises(ValueError, match="a MuData, or an AnnData of one modality"):
         model.predict(mdata["a"])
     with pytest.raises(ValueError, match="one of the modalities"):
         model.predict(md.MuData({"c": mdata["a"].copy()}))
 
 
-def test_training_without_data():
+def linked(share, confidence=1.0, n=400):
+    """Two modalities of the same cells under names of their own; a share of the pairs is linked."""
+    mdata = two_modalities(n, share=1.0)
+    a, b = (mdata[m].copy() for m in ("a", "b"))
+    names = np.array([f"b_{name}" for name in b.obs_names])
+    pairs = pd.DataFrame({"a": a.obs_names, "b": names, "confidence": confidence})
+    b.obs_names = names
+    result = md.MuData({"a": a, "b": b})
+    result.obs["type"] = np.concatenate([mdata.obs["type"]] * 2)
+    keep = pairs.sample(frac=share, random_state=0)
+    matrix = sp.lil_matrix((result.n_obs, result.n_obs), dtype=np.float32)
+    row, column = (result.obs_names.get_indexer(keep[m]) for m in ("a", "b"))
+    matrix[row, column] = confidence
+    result.obsp["links"] = matrix.tocsr()
+    result.uns["links"] = {"modalities": ["a", "b"]}
+    return result
+
+
+@pytest.mark.parametrize(("share", "confidence"), [(0.06, 1.0), (1.0, 0.5)])
+def test_few_or_uncertain_links_number_the_types_of_both_modalities_alike(share, confidence):
+    torch.manual_seed(0)
+    mdata = linked(share, confidence)
+    CplMixVAE.setup_mudata(mdata, modalities=("a", "b"), correspondence_key="links")
+    model = CplMixVAE(mdata, 3, batch_size=128)
+    model.train(**{**QUICK, "max_epochs": 30})
+    assert adjusted_rand_score(mdata.obs["type"], model.predict()) > 0.9
+
+
+def test_three_modalities_linked_in_a_chain():
+    torch.manual_seed(0)
+    mdata = two_modalities(240, share=1.0)
+    a, b = mdata["a"].copy(), mdata["b"].copy()
+    c = ad.AnnData(b.X @ np.random.default_rng(0).normal(size=(12, 9)).astype(np.float32))
+    c.obs_names, c.var_names = b.obs_names, [f"c{j}" for j in range(9)]
+    three = md.MuData({"a": a[:160].copy(), "b": b, "c": c[80:].copy()})
+    CplMixVAE.setup_mudata(three, modalities=("a", "b", "c"))
+    model = CplMixVAE(three, 3, batch_size=128)
+    model.train(**{**QUICK, "max_epochs": 30})
+    assert adjusted_rand_score(mdata.obs["type"].loc[three.obs_names], model.predict()) > 0.9
+
+
+class Interrupt(Exception):
+    """Raised by a callback in the midst of training."""
+
+
+class InterruptAt(Callback):
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_train_epoch_start(self, trainer, module):
+        if trainer.current_epoch == self.epoch:
+            raise Interrupt
+
+
+def test_interrupted_training_leaves_the_model_as_it_was(adata):
+    model = fit(adata, 5)
+    before, indices, history = model.predict_probabilities(), model.train_indices, model.history
+    with pytest.raises(Interrupt):
+        model.train(**{**FEW, "max_epochs": 3, "max_epochs_prune": 2, "callbacks": [InterruptAt(4)]}, min_consensus=0.0)
+    pd.testing.assert_frame_equal(model.predict_probabilities(), before)
+    assert model.module.active.all()
+    np.testing.assert_array_equal(model.train_indices, indices)
+    assert model.history is history or set(model.history) == set(history)
+
+
+def test_first_training_can_be_repeated_after_an_interruption(adata):
+    CplMixVAE.setup_anndata(adata)
+    model = CplMixVAE(adata, 4, batch_size=128)
+    few = {**FEW, "max_epochs": 3, "max_epochs_prune": 2, "min_consensus": 0.0}
+    with pytest.raises(Interrupt):
+        model.train(**few, callbacks=[InterruptAt(4)])
+    assert not model.is_trained_
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The number of categories at the start")
+        model.train(**few)
+    assert model.pruning_history["n_categories"].tolist() == [4, 3, 2]
+
+
+def test_training_that_is_stopped_early_is_kept(adata):
+    CplMixVAE.setup_anndata(adata)
+    model = CplMixVAE(adata, 4, batch_size=128)
+    model.train(**QUICK, max_steps=3)
+    assert len(model.pruning_history) == 1
+    assert model.predict().notna().all()
+
+
+def test_unlinked_modalities_of_one_arm_have_no_consensus():
+    a, b = planted(80), planted(80, n_features=12)
+    b.obs_names, b.var_names = [f"other{i}" for i in range(80)], [f"b{j}" for j in range(12)]
+    mdata = md.MuData({"a": a, "b": b})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="No profile of")
+        model = cvi.tl.cplmixvae(mdata, n_categories=3, modalities=("a", "b"), n_arms=1, train_kwargs=QUICK)
+    assert model.pruning_history["consensus"].isna().all()
+    assert "consensus" not in mdata.uns["cplmixvae"]
+
+
+def test_augmented_training_still_finds_the_types(adata):
+    model = fit(adata, 3, {**QUICK, "max_epochs": 30}, augmentation_rate=0.3)
+    assert adjusted_rand_score(adata.obs["type"], model.predict()) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"lr": 1e-3}, TypeError, "Build the model with it: .*lr=..."),
+        ({"checkpoint": "file"}, NotImplementedError, "`checkpoint`: CplMixVAE does not support it"),
+        ({"early_stopping": True}, NotImplementedError, "`early_stopping`"),
+        ({"plan_kwargs": {"learning_rate": 1e-9}}, TypeError, "learning_rate"),
+    ],
+)
+def test_arguments_of_other_models(adata, arguments, error, message):
+    CplMixVAE.setup_anndata(adata)
+    with pytest.raises(error, match=message):
+        CplMixVAE(adata, 3, batch_size=128).train(**{**QUICK, **arguments})
+
+
+@pytest.mark.filterwarnings("ignore:.*are constant")
+def test_raw_counts_are_noticed():
+    adata = cvi.data.count_clusters(n_obs=60, seed=0)["rna"]
+    adata.X[0, 0] = 100
+    CplMixVAE.setup_anndata(adata)
+    with pytest.warns(UserWarning, match="`X` of modality 'adata' looks like raw counts, up to .*likelihood='nb'"):
+        CplMixVAE(adata, 3, batch_size=48).train(**QUICK)
+
+
+def test_queries_that_cannot_be_answered(pruned, adata):
+    double = adata[:4].copy()
+    double.obs_names = ["same", "same", "c", "d"]
+    with pytest.raises(ValueError, match="each cell once"):
+        pruned.predict(double)
+    with pytest.raises(ValueError, match="at least one cell"):
+        pruned.get_elbo(adata[:0].copy())
+    with pytest.raises(ValueError, match=re.escape("Pass one of its modalities: `mdata[name]`")):
+        pruned.consensus_matrix(md.MuData({"adata": adata.copy()}))
+
+
+def test_number_of_categories_is_required(adata):
+    CplMixVAE.setup_anndata(adata)
+    with pytest.raises(TypeError, match="Expected `n_categories`"):
+        CplMixVAE(adata)
+
+
+def test_repr_and_indices_of_a_trained_model():
     adata = planted(60)
     model = fit(adata, 3, batch_size=40)
     assert repr(model) == "CplMixVAE model, 3 categories, n_arms: 2, adata: 40 features"
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert model.train_indices.size + model.validation_indices.size == 60
+    np.testing.assert_array_equal(np.sort(np.r_[model.train_indices, model.validation_indices]), np.arange(60))

@@ -127,7 +127,7 @@ def test_generic_names_are_warned_about(paired):
 
 def test_no_linked_cell_is_warned_about():
     mdata = cvi.data.branching_manifold(40, n_features={"rna": 10, "ephys": 4}, paired=0.0)
-    with pytest.warns(UserWarning, match="No profile .* is linked .* imputations between them will mean nothing"):
+    with pytest.warns(UserWarning, match="No profile .* is linked .* nothing ties them together"):
         setup(mdata)
 
 

@@ -108,21 +108,66 @@ def test_training_draws_one_hot_active_categories_only():
     assert posteriors[0].category.requires_grad
 
 
-def test_bound_is_that_of_a_mixture_of_gaussians_without_states():
-    """With loadings of zero and a state posterior equal to its prior, the bound has a closed form."""
-    module = make(n_arms=1).eval()
+def test_bound_of_a_gaussian_arm_is_the_closed_form():
+    """The decoder is affine in the state, so the mean over states adds the variance that they bring."""
+    module = make(n_arms=1, state_kl_weight=0.1).eval()
     arm = module.arms[0]
     with torch.no_grad():
-        arm.decoder.loadings.zero_()
-        for layer in (arm.state.mean, arm.state.log_variance):
-            layer.weight.zero_()
-            layer.bias.zero_()
-        arm.head.variance.fill_(0.5)
+        arm.head.variance.copy_(torch.rand(6) + 0.2)
+        arm.decoder.loadings.normal_()
     x = torch.randn(7, 6)
     log_q = module.log_probabilities("a", 0, x)
-    log_p = torch.distributions.Normal(arm.decoder.centers, math.sqrt(0.5)).log_prob(x[:, None]).sum(dim=2)
-    expected = (log_q.exp() * (log_p - log_q - math.log(3))).sum(dim=1)
-    torch.testing.assert_close(module.elbo("a", 0, x).detach(), expected.detach(), rtol=1e-4, atol=1e-4)
+    expected = -(log_q.exp() * (log_q + math.log(3))).sum(dim=1)
+    for k in range(3):
+        q = module.state("a", 0, x, torch.full((7,), k))
+        mean = arm.decoder.centers[k] + q.loc @ arm.decoder.loadings[k]
+        log_p = torch.distributions.Normal(mean, arm.head.variance.sqrt()).log_prob(x).sum(dim=1)
+        spread = (q.scale**2 @ (arm.decoder.loadings[k] ** 2 / arm.head.variance).sum(dim=1, keepdim=True))[:, 0]
+        kl = torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0)).sum(dim=1)
+        expected = expected + log_q[:, k].exp() * (log_p - spread / 2 - kl)
+    torch.testing.assert_close(module.elbo("a", 0, x).detach(), expected.detach(), rtol=1e-4, atol=1e-3)
+
+
+def test_bound_of_counts_is_that_of_many_samples():
+    module = make("nb", n_arms=1).eval()
+    x = torch.poisson(torch.full((5, 6), 8.0))
+    arm = module.arms[0]
+    log_q = module.log_probabilities("a", 0, x)
+    expected = -(log_q.exp() * (log_q + math.log(3))).sum(dim=1)
+    for k in range(3):
+        one = torch.nn.functional.one_hot(torch.full((5,), k), 3).float()
+        q = module.state("a", 0, x, torch.full((5,), k))
+        library = x.sum(dim=1, keepdim=True)
+        draws = [arm.decode(one, q.sample(), library).log_prob(x).sum(dim=1) for _ in range(4000)]
+        kl = torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0)).sum(dim=1)
+        expected = expected + log_q[:, k].exp() * (torch.stack(draws).mean(dim=0) - kl)
+    torch.testing.assert_close(module.elbo("a", 0, x).detach(), expected.detach(), rtol=0, atol=0.05)
+
+
+def test_coupling_does_not_depend_on_the_share_of_linked_cells():
+    module = make(modalities=("a", "b")).eval()
+    none = torch.empty(0, dtype=torch.int64)
+    without = module(batch(module))[2].extra_metrics["coupling"]
+    empty = module(batch(module, links={("a", "b"): link_batch(none, none, torch.empty(0), 20)}))[2]
+    data = batch(module)
+    within = []
+    for m in ("a", "b"):
+        q = [module.log_probabilities(m, arm, data["profiles"][m].h).exp() for arm in (0, 1)]
+        within.append((q[0] - q[1]).square().sum(dim=1).mean())
+    torch.testing.assert_close(module(data)[2].extra_metrics["coupling"], torch.stack(within).mean().detach())
+    assert without > 0
+    assert empty.loss.isfinite()
+
+
+def test_residual_variance_ignores_profiles_that_only_came_along():
+    module = make().train()
+    x = torch.randn(40, 6)
+    x[20:] = 1e4
+    data = batch(module, 40, x=x)
+    data["profiles"]["a"] = ProfileBatch(x, torch.arange(40) < 20)
+    for _ in range(30):
+        module(data)
+    assert all(arm.head.variance.max() < 100 for arm in module.arms)
 
 
 def test_start_takes_centres_spreads_and_variances_from_labels():

@@ -55,7 +55,9 @@ def stored(adata: AnnData, attribute: str, key: str | None) -> tuple[pd.Index, M
     """Feature names and values at a place of an AnnData; values that are not in memory are read in parts."""
     if attribute == "X":
         if adata.X is None:
-            raise ValueError(expected("values in `X`", "none", "Name a layer: `layers={modality: layer}`."))
+            raise ValueError(
+                expected("values in `X`", "none", "Name a layer: `layers={modality: layer}`, `layer=` of an AnnData.")
+            )
         return adata.var_names, _readable(adata.X, "`X`")
     container = getattr(adata, attribute)
     if key not in container:

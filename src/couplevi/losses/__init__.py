@@ -1,10 +1,11 @@
 """Terms of the objectives, one pure function each, and schedules of their weights."""
 
 from couplevi.losses._consensus import (
-    CONSENSUS_DISTANCES,
-    aitchison_distance,
-    euclidean_distance,
-    minimum_variance_distance,
+    CONSENSUS_COORDINATES,
+    aitchison_coordinates,
+    consensus_distance,
+    euclidean_coordinates,
+    minimum_variance_coordinates,
 )
 from couplevi.losses._links import alignment, combination, contrastive_alignment
 from couplevi.losses._profiles import kl_divergence, reconstruction
@@ -12,15 +13,16 @@ from couplevi.losses._reduce import weighted_mean
 from couplevi.losses._schedules import annealing, one_cycle
 
 __all__ = [
-    "CONSENSUS_DISTANCES",
-    "aitchison_distance",
+    "CONSENSUS_COORDINATES",
+    "aitchison_coordinates",
     "alignment",
     "annealing",
     "combination",
+    "consensus_distance",
     "contrastive_alignment",
-    "euclidean_distance",
+    "euclidean_coordinates",
     "kl_divergence",
-    "minimum_variance_distance",
+    "minimum_variance_coordinates",
     "one_cycle",
     "reconstruction",
     "weighted_mean",

@@ -1,7 +1,8 @@
-"""Distances between two posteriors of the same category, which pull coupled arms towards one partition."""
+"""Coordinates of category posteriors, whose distances pull coupled arms towards one partition."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -13,37 +14,42 @@ VARIANCE_FLOOR = 1e-4
 """Added to the variance of a category in the batch: one that nobody uses would dominate the distance."""
 
 
-def euclidean_distance(q_a: torch.Tensor, q_b: torch.Tensor) -> torch.Tensor:
-    """Squared Euclidean distance of two sets of probabilities, shape ``(n,)``, in [0, 2]."""
-    return (q_a - q_b).square().sum(dim=1)
+def euclidean_coordinates(q: torch.Tensor) -> torch.Tensor:
+    """The probabilities themselves, shape ``(n, n_categories)``: squared distances lie in [0, 2]."""
+    return q
 
 
-def aitchison_distance(q_a: torch.Tensor, q_b: torch.Tensor) -> torch.Tensor:
-    """Squared Aitchison distance, mean over categories, shape ``(n,)``: the distance of centred log-ratios.
+def aitchison_coordinates(q: torch.Tensor) -> torch.Tensor:
+    """Centred log-ratios, scaled so that squared distances are means over categories, shape ``(n, n_categories)``.
 
     References
     ----------
     Aitchison, The statistical analysis of compositional data, 1982.
     """
-    log_ratio = (q_a + LOG_FLOOR).log() - (q_b + LOG_FLOOR).log()
-    return (log_ratio - log_ratio.mean(dim=1, keepdim=True)).square().mean(dim=1)
+    log_q = (q + LOG_FLOOR).log()
+    return (log_q - log_q.mean(dim=1, keepdim=True)) / math.sqrt(q.shape[1])
 
 
-def minimum_variance_distance(q_a: torch.Tensor, q_b: torch.Tensor) -> torch.Tensor:
-    """Squared distance of log-probabilities over their standard deviations in the batch, mean over categories, ``(n,)``.
+def minimum_variance_coordinates(q: torch.Tensor) -> torch.Tensor:
+    """Log-probabilities over the standard deviation of each category's probability in the batch, scaled likewise.
 
-    The standard deviations are those of the probabilities of each category and arm. Categories that are seldom used
-    weigh more, which keeps them from dying out (Marghi, Gala and Sumbul 2020, minimum-variance coupling).
+    Categories that are seldom used weigh more, which keeps them from dying out (Marghi, Gala and Sumbul 2020,
+    minimum-variance coupling).
     """
-    scaled = [(q + LOG_FLOOR).log() / (q.var(dim=0, correction=0) + VARIANCE_FLOOR).sqrt() for q in (q_a, q_b)]
-    return (scaled[0] - scaled[1]).square().mean(dim=1)
+    spread = (q.var(dim=0, correction=0) + VARIANCE_FLOOR).sqrt()
+    return (q + LOG_FLOOR).log() / spread / math.sqrt(q.shape[1])
 
 
-CONSENSUS_DISTANCES: Mapping[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = MappingProxyType(
+CONSENSUS_COORDINATES: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = MappingProxyType(
     {
-        "euclidean": euclidean_distance,
-        "aitchison": aitchison_distance,
-        "minimum_variance": minimum_variance_distance,
+        "euclidean": euclidean_coordinates,
+        "aitchison": aitchison_coordinates,
+        "minimum_variance": minimum_variance_coordinates,
     }
 )
-"""Each takes the posteriors of two arms, shapes ``(n, n_categories)``, and gives a distance per profile."""
+"""Each takes the posteriors of one arm for a batch, shape ``(n, n_categories)``, and gives coordinates of that shape."""
+
+
+def consensus_distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Squared distance between the coordinates of two arms for the same cells, shape ``(n,)``."""
+    return (a - b).square().sum(dim=1)

@@ -36,7 +36,7 @@ def fit_modality(
     if len(constant):
         warnings.warn(
             f"{len(constant)} features of {reader.where} are constant and carry no information: {listing(constant)}. "
-            "They are kept; their imputed value is that constant.",
+            "They are kept, and stay constant in what is decoded.",
             UserWarning,
             stacklevel=4,
         )

@@ -48,6 +48,11 @@ def starting_partitions(features: FloatArray, n_categories: int, n_arms: int) ->
         if partitions:
             shared = np.zeros((n_categories, n_categories))
             np.add.at(shared, (labels, partitions[0]), 1)
-            labels = linear_sum_assignment(shared, maximize=True)[1][labels]
+            labels = renumbered(labels, shared)
         partitions.append(labels)
     return np.stack(partitions).astype(np.int64)
+
+
+def renumbered(labels: IntArray, shared: FloatArray) -> IntArray:
+    """Labels numbered so that as much of `shared`, own categories by those of a reference, is on the diagonal."""
+    return linear_sum_assignment(shared, maximize=True)[1][labels]

@@ -3,7 +3,9 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
 from itertools import combinations, product
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +14,16 @@ import scipy.sparse as sp
 import torch
 from scvi.model.base import UnsupervisedTrainingMixin
 
-from couplevi._streamed import loaded
-from couplevi._validate import check_count, check_counts, check_number, expected
+from couplevi._streamed import StreamedMatrix, loaded
+from couplevi._validate import check_count, check_counts, check_number, expected, stored_values
 from couplevi.dataloaders import CoupledDataSplitter, set_sizes
 from couplevi.model._dataset import cells_of_units, coupled_dataset, fit_modality
-from couplevi.model._mixture_start import MAX_PROFILES, check_cells, starting_partitions
+from couplevi.model._mixture_settings import MixtureSettings
+from couplevi.model._mixture_start import MAX_PROFILES, check_cells, renumbered, starting_partitions
 from couplevi.model._selection import Round, Votes, consensus, has_failed, history_of, select_round
 from couplevi.module import COUNTS_PER_CELL
 from couplevi.preparation import FeatureRows, prepared_rows
-from couplevi.train import BestWeights, CoupledTrainRunner, EndOfRound, HistoryLogger, RoundsTrainingPlan
+from couplevi.train import BestWeights, CoupledTrainRunner, HistoryLogger, Rounds, RoundsTrainingPlan
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,13 +32,15 @@ if TYPE_CHECKING:
 
     from couplevi._types import BoolArray, FloatArray, IntArray, Matrix, MemoryMatrix, ModalityPair
     from couplevi.dataloaders import CoupledDataset, Rows
-    from couplevi.model._mixture_settings import MixtureSettings
     from couplevi.model._reader import ModalityReader
     from couplevi.module import CplMixVAEModule
 
 CHUNK = 4096
 """Profiles that are read at a time outside training."""
+COMPLETE_SHARE = 0.1
+"""Share of the units measured in all modalities from which on these alone make the starting partitions."""
 PROFILES_PER_CATEGORY = 5
+LARGE_COUNT = 20
 UNINFORMATIVE = 0.9
 """Share of its largest entropy above which the category says next to nothing."""
 
@@ -60,6 +65,7 @@ class MixtureTrainingMixin(UnsupervisedTrainingMixin):
     _readers: Callable[[], dict[str, ModalityReader]]
     _data: Callable[[Any], AnnData | MuData]
     _links: Callable[[AnnData | MuData], dict[ModalityPair, sp.csr_array]]
+    predict: Callable[[], pd.Series]
 
     def train(
         self,
@@ -96,7 +102,8 @@ class MixtureTrainingMixin(UnsupervisedTrainingMixin):
         min_consensus
             Consensus of the arms on held-out cells, in [0, 1], that a round has to reach.
         train_size
-            Share of the cells that is trained on, in (0, 1); the rest decides on the number of categories.
+            Share of the cells that is trained on, in (0, 1); the rest decides on the number of categories. Scaling and
+            principal components are those of all cells.
         batch_size
             Largest number of cells per step; None takes the settings'.
         accelerator, devices
@@ -114,70 +121,96 @@ class MixtureTrainingMixin(UnsupervisedTrainingMixin):
             categories or none to validate on.
         RuntimeError
             If the loss or a weight is not finite before the end of the first round.
+        TypeError
+            For a setting of the model among the arguments.
+        NotImplementedError
+            For `checkpoint` and `early_stopping`.
+
+        The model is as before if training fails or is interrupted.
         """
         settings = self.settings_
         check_count(min_categories, "min_categories", minimum=2)
         check_number(min_consensus, "min_consensus", 0, 1)
+        check_number(train_size, "train_size", 0, 1)
         batch_size = settings.batch_size if batch_size is None else batch_size
         check_count(batch_size, "batch_size")
+        _check_trainer_arguments(trainer_kwargs)
         dataset, order = self._training_data()
         n_train, n_validation = set_sizes(len(dataset), train_size, None)
         if prune and not n_validation:
-            raise ValueError(expected("cells to validate on", "none", "Pass `train_size=0.8`, or `prune=False`."))
+            remedy = "Train on more cells, lower `train_size`, or pass `prune=False`."
+            raise ValueError(expected("cells to validate on", f"none of {len(dataset)}", remedy))
         self._warn_about_batches(min(batch_size, n_train))
         rounds = self._rounds(max_epochs, max_epochs_prune, math.ceil(n_train / batch_size), prune, min_categories)
-        if not self.is_trained_:
-            self._start(dataset)
-        self.module.train()
         results: list[Round] = []
+
+        def begin(train: IntArray) -> None:
+            if not self.is_trained_:
+                self._start(dataset, train)
 
         def judge(train: IntArray, validation: IntArray) -> bool:
             results.append(self._judge(dataset, train, validation if len(validation) else train))
-            if not prune or len(results) == len(rounds) or has_failed(results):
+            if not prune or len(results) == len(rounds) or has_failed(results, min_consensus):
                 return False
             last = results[-1]
             self.module.active[last.categories[np.argmin(last.agreement)]] = False
             return True
 
-        before, was_trained = copy.deepcopy(self.module.state_dict()), self.is_trained_
         best = BestWeights("train_loss")
-        super().train(
-            max_epochs=sum(rounds),
-            accelerator=accelerator,
-            devices=devices,
-            train_size=train_size,
-            batch_size=batch_size,
-            datasplitter_kwargs={**(datasplitter_kwargs or {}), "dataset": dataset},
-            plan_kwargs={
-                "lr": settings.lr,
-                "temperature": settings.temperature,
-                **(plan_kwargs or {}),
-                "rounds": rounds,
-            },
-            **{
-                "logger": HistoryLogger(),
-                "log_every_n_steps": 1,
-                "gradient_clip_val": settings.gradient_clip,
-                "check_val_every_n_epoch": None,
-                "limit_val_batches": 0,
-                **trainer_kwargs,
-                "callbacks": [*trainer_kwargs.pop("callbacks", []), best, EndOfRound(rounds, judge)],
-            },
-        )
-        results = [r for r in results if np.isfinite(r.elbo).all()]
-        if not results:
-            self.module.load_state_dict(before)
-            self.is_trained_ = was_trained
-            remedy = "Look for extreme values in the data, or lower the learning rate: `lr=3e-4`."
-            raise RuntimeError(expected("a finite loss", "NaN or infinity in the first round of training", remedy))
-        selected, agreed = select_round(results, min_consensus)
-        self.module.load_state_dict(results[selected].weights)
+        self.module.train()
+        with self._restored_on_failure():
+            super().train(
+                max_epochs=sum(rounds),
+                accelerator=accelerator,
+                devices=devices,
+                train_size=train_size,
+                batch_size=batch_size,
+                datasplitter_kwargs={**(datasplitter_kwargs or {}), "dataset": dataset},
+                plan_kwargs={
+                    "lr": settings.lr,
+                    "temperature": settings.temperature,
+                    **(plan_kwargs or {}),
+                    "rounds": rounds,
+                },
+                **{
+                    "logger": HistoryLogger(),
+                    "log_every_n_steps": 1,
+                    "gradient_clip_val": settings.gradient_clip,
+                    "check_val_every_n_epoch": None,
+                    "limit_val_batches": 0,
+                    **trainer_kwargs,
+                    "callbacks": [*trainer_kwargs.pop("callbacks", []), best, Rounds(rounds, begin, judge)],
+                },
+            )
+            if not results and not best.failed:  # stopped from outside
+                judge(self.train_indices, self.validation_indices)
+            results = [r for r in results if np.isfinite(r.elbo).all()]
+            if not results:
+                remedy = "Look for extreme values in the data, or lower the learning rate: `CplMixVAE(..., lr=3e-4)`."
+                raise RuntimeError(expected("a finite loss", "NaN or infinity in the first round of training", remedy))
+            selected, agreed = select_round(results, min_consensus)
+            self.module.load_state_dict(results[selected].weights)
         self.module.eval()
-        self.pruning_ = history_of(results, selected)
-        self._number_categories(dataset)
+        self.pruning_ = history_of(results, selected, min_consensus)
         for name in ("train_indices", "validation_indices", "test_indices"):
             setattr(self, name, cells_of_units(self.adata, dataset, order, getattr(self, name)))
+        self.categories_ = results[selected].categories
+        largest = np.bincount(self.predict().cat.codes, minlength=len(self.categories_)).argsort(kind="stable")[::-1]
+        self.categories_ = self.categories_[largest]
         self._warn_about_result(results, selected, agreed, min_consensus, failed=best.failed, pruned=prune)
+
+    @contextmanager
+    def _restored_on_failure(self) -> Iterator[None]:
+        """Put the model back where it was if training does not come to its end, by an error or an interruption."""
+        weights = copy.deepcopy(self.module.state_dict())
+        before = {name: value for name, value in vars(self).items() if name not in ("module", "adata")}
+        try:
+            yield
+        except BaseException:
+            self.module.load_state_dict(weights)
+            self.module.eval()
+            self.__dict__.update(before)
+            raise
 
     # data
 
@@ -185,6 +218,8 @@ class MixtureTrainingMixin(UnsupervisedTrainingMixin):
         """Profiles and links of the model's data; the preparation is fitted before the first training."""
         data, readers = self._data(None), self._readers()
         matrices = {m: self._values(reader, data) for m, reader in readers.items()}
+        for m, matrix in matrices.items():
+            self._warn_about_counts(m, matrix)
         if not self.is_trained_:
             for m, matrix in matrices.items():
                 transformed = self._transformed(m, matrix)
@@ -234,50 +269,63 @@ class MixtureTrainingMixin(UnsupervisedTrainingMixin):
         n_removed = max(0, int(self.module.active.sum()) - min_categories) if prune else 0
         return [first] + n_removed * [later]
 
-    def _start(self, dataset: CoupledDataset) -> None:
-        """Put the arms on k-means partitions: of the cells measured in all modalities, or else of each modality."""
-        units = dataset.units[torch.randperm(len(dataset)).numpy()]
-        complete = units[(units >= 0).all(axis=1)]
+    @torch.no_grad()
+    def _start(self, dataset: CoupledDataset, train: IntArray) -> None:
+        """Put the arms on k-means partitions: of the cells measured in all modalities, or else of each modality.
+
+        In that case the numbers of a modality's categories are those that most linked profiles have in earlier ones.
+        """
+        units = dataset.units[train[torch.randperm(len(train)).numpy()]]
+        columns = {m: units[:, i] for i, m in enumerate(dataset.modalities)}
         n_categories, n_arms = self.settings_.n_categories, self.settings_.n_arms
-        groups: Iterable[list[str]] = [self.modalities_]
-        if len(complete) < max(n_categories, len(units) // 10):
-            groups = [[m] for m in self.modalities_]
-        place = {m: i for i, m in enumerate(dataset.modalities)}
-        for group in groups:
-            table = units[:, [place[m] for m in group]]
-            table = table[(table >= 0).all(axis=1)][:MAX_PROFILES]
-            check_cells(len(table), n_categories)
-            profiles = {
-                m: torch.cat([x for _, x in self._batches(dataset.rows[m], table[:, j])]) for j, m in enumerate(group)
-            }
-            features = torch.cat([self.module.prepare(m, x) for m, x in profiles.items()], dim=1).detach().cpu().numpy()
-            partitions = starting_partitions(features, n_categories, n_arms)
+        complete = (units >= 0).all(axis=1)
+        if complete.sum() >= max(n_categories, COMPLETE_SHARE * len(units)):
+            places = {m: column[complete][:MAX_PROFILES] for m, column in columns.items()}
+            profiles = {m: self._read(dataset.rows[m], places[m]) for m in self.modalities_}
+            features = torch.cat([self.module.prepare(m, x) for m, x in profiles.items()], dim=1).cpu().numpy()
+            partitions = dict.fromkeys(profiles, starting_partitions(features, n_categories, n_arms))
+        else:
+            places = {m: column[column >= 0][:MAX_PROFILES] for m, column in columns.items()}
+            profiles = {m: self._read(dataset.rows[m], places[m]) for m in self.modalities_}
+            partitions = {}
             for m, x in profiles.items():
-                for arm, labels in enumerate(partitions):
-                    self.module.start(m, arm, x, torch.from_numpy(labels).to(self.device))
+                own = starting_partitions(self.module.prepare(m, x).cpu().numpy(), n_categories, n_arms)
+                shared = np.zeros((n_categories, n_categories))
+                for other, earlier in partitions.items():
+                    link = (
+                        dataset.links[other, m].matrix
+                        if (other, m) in dataset.links
+                        else dataset.links[m, other].matrix.T
+                    )
+                    block = link.tocsr()[places[other]][:, places[m]].tocoo()
+                    np.add.at(shared, (own[0][block.coords[1]], earlier[0][block.coords[0]]), block.data)
+                partitions[m] = renumbered(own, shared)
+        for m, x in profiles.items():
+            for arm, labels in enumerate(partitions[m]):
+                self.module.start(m, arm, x, torch.from_numpy(labels).to(self.device))
+
+    def _read(self, rows: Rows, places: IntArray) -> torch.Tensor:
+        check_cells(len(places), self.settings_.n_categories)
+        return torch.cat([x for _, x in self._batches(rows, places)])
 
     @torch.inference_mode()
     def _judge(self, dataset: CoupledDataset, train: IntArray, validation: IntArray) -> Round:
         active = self.module.active.nonzero()[:, 0].cpu().numpy()
-        agreement, n_used, entropy = self._consensus_of(dataset, train)
+        agreement, size, entropy = self._consensus_of(dataset, train)
         held_out, _, _ = self._consensus_of(dataset, validation)
-        coupled = len(self.modalities_) * self.settings_.n_arms > 1
-        own = held_out.diagonal()[active]
+        own = math.nan if held_out is None else float(np.nanmean(held_out.diagonal()[active]))
         return Round(
             categories=active,
-            agreement=np.nan_to_num(agreement.diagonal()[active]),
-            consensus=float(np.nanmean(own)) if coupled else math.nan,
-            n_used=n_used,
+            agreement=np.nan_to_num(size[active] if agreement is None else agreement.diagonal()[active]),
+            consensus=own,
+            n_used=int((size > 0).sum()),
             entropy=entropy,
             elbo=self._elbo_of_units(dataset, validation),
-            weights=copy.deepcopy(self.module.state_dict()),
+            weights={name: value.detach().cpu().clone() for name, value in self.module.state_dict().items()},
         )
 
-    def _consensus_of(self, dataset: CoupledDataset, units: IntArray) -> tuple[FloatArray, int, float]:
-        """Consensus on these units, number of categories in use, and mean entropy relative to the largest possible.
-
-        With a single arm, the share of the cells in each category stands for the consensus.
-        """
+    def _consensus_of(self, dataset: CoupledDataset, units: IntArray) -> tuple[FloatArray | None, FloatArray, float]:
+        """Consensus on these units, None without arms to compare; share of each category; mean relative entropy."""
         n_categories = self.settings_.n_categories
         entropies = []
         labels: dict[str, list[IntArray]] = {}
@@ -293,14 +341,13 @@ class MixtureTrainingMixin(UnsupervisedTrainingMixin):
                     log_q = self.module.log_probabilities(m, arm, x)
                     entropies.append(-(log_q.exp() * log_q).sum(dim=1))
                     own[places[part]] = log_q.argmax(dim=1).cpu().numpy()
-        used = np.unique(np.concatenate([own[inside[m]] for m in labels for own in labels[m]]))
+        counts = np.bincount(
+            np.concatenate([own[inside[m]] for m in labels for own in labels[m]]), minlength=n_categories
+        )
         entropy = float(torch.cat(entropies).mean()) / math.log(int(self.module.active.sum()))
         links = {pair: table.matrix for pair, table in dataset.links.items()}
         votes = [*votes_within(labels, inside), *votes_between(labels, inside, links)]
-        if not votes:
-            share = np.bincount(labels[self.modalities_[0]][0][inside[self.modalities_[0]]], minlength=n_categories)
-            return np.diag(share / max(1, share.sum())), len(used), entropy
-        return consensus(votes, n_categories), len(used), entropy
+        return consensus(votes, n_categories) if votes else None, counts / counts.sum(), entropy
 
     def _elbo_of_units(self, dataset: CoupledDataset, units: IntArray) -> FloatArray:
         """Evidence lower bound of each unit, mean over arms, sum over its modalities, shape ``(n_units,)``."""
@@ -313,21 +360,6 @@ class MixtureTrainingMixin(UnsupervisedTrainingMixin):
                 total[measured[part]] += torch.stack(bounds).mean(dim=0).cpu().numpy()
         return total
 
-    def _number_categories(self, dataset: CoupledDataset) -> None:
-        """Number the active categories by size, the largest first."""
-        size = np.zeros(self.settings_.n_categories)
-        for m in dataset.modalities:
-            for _, x in self._batches(dataset.rows[m], np.arange(len(dataset.rows[m]))):
-                for arm in range(self.settings_.n_arms):
-                    size += self._counted(m, arm, x)
-        active = self.module.active.nonzero()[:, 0].cpu().numpy()
-        self.categories_ = active[np.argsort(-size[active], kind="stable")]
-
-    @torch.inference_mode()
-    def _counted(self, modality: str, arm: int, x: torch.Tensor) -> IntArray:
-        labels = self.module.log_probabilities(modality, arm, x).argmax(dim=1)
-        return torch.bincount(labels, minlength=self.settings_.n_categories).cpu().numpy()
-
     # warnings
 
     def _warn_about_batches(self, batch_size: int) -> None:
@@ -339,6 +371,19 @@ class MixtureTrainingMixin(UnsupervisedTrainingMixin):
                 "`n_categories`, or train on more cells.",
                 UserWarning,
                 stacklevel=3,
+            )
+
+    def _warn_about_counts(self, modality: str, matrix: Matrix) -> None:
+        gaussian = self.settings_.likelihood_of(modality) == "gaussian"
+        if not gaussian or isinstance(matrix, StreamedMatrix):
+            return
+        values = stored_values(matrix)
+        if values.size and values.min() >= 0 and values.max() > LARGE_COUNT and (values == np.floor(values)).all():
+            warnings.warn(
+                f"{self._readers()[modality].where} looks like raw counts, up to {values.max():g}, which the Gaussian "
+                "likelihood does not suit. Name a layer of logarithmic values, or pass `likelihood='nb'`.",
+                UserWarning,
+                stacklevel=4,
             )
 
     def _warn_about_result(
@@ -368,6 +413,17 @@ class MixtureTrainingMixin(UnsupervisedTrainingMixin):
             )
         for text in advice:
             warnings.warn(text, UserWarning, stacklevel=3)
+
+
+def _check_trainer_arguments(given: Mapping[str, Any]) -> None:
+    """Raise for what other models take in ``train`` and this one does not."""
+    for name in ("checkpoint", "early_stopping"):
+        if given.get(name):
+            raise NotImplementedError(f"`{name}`: CplMixVAE does not support it. Leave it out; pruning ends by itself.")
+    for name in given:
+        if name in {field.name for field in fields(MixtureSettings)}:
+            remedy = f"Build the model with it: `CplMixVAE(adata, n_categories=..., {name}=...)`."
+            raise TypeError(expected("an argument of training", f"`{name}`", remedy))
 
 
 def votes_within(labels: Mapping[str, Sequence[IntArray]], inside: Mapping[str, BoolArray]) -> Iterator[Votes]:

@@ -37,7 +37,9 @@ def consensus(votes: Sequence[Votes], n_categories: int) -> FloatArray:
     """
     shares = []
     for a, b, weight in votes:
-        counts = np.bincount(a * n_categories + b, weight, n_categories**2).reshape(n_categories, n_categories)
+        counts = (
+            np.bincount(a * n_categories + b, weight, n_categories**2).astype(float).reshape(n_categories, n_categories)
+        )
         larger = np.maximum(counts.sum(axis=1)[:, None], counts.sum(axis=0)[None])
         shares.append(np.divide(counts, larger, out=np.full_like(counts, np.nan), where=larger > 0))
     stacked = np.stack(shares)
@@ -45,7 +47,7 @@ def consensus(votes: Sequence[Votes], n_categories: int) -> FloatArray:
     return np.divide(np.nansum(stacked, axis=0), seen, out=np.full(stacked.shape[1:], np.nan), where=seen > 0)
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Round:
     """The model after a round: how good it is, and its weights."""
 
@@ -54,7 +56,7 @@ class Round:
     agreement: FloatArray
     """Consensus of each active category on the cells trained on, 0 for one without cells."""
     consensus: float
-    """Mean consensus of the active categories on the validation cells, or on those trained on if there are none; NaN for a single arm."""
+    """Mean consensus of the active categories on the validation cells, or on those trained on if there are none; NaN where no two arms see the same cells."""
     n_used: int
     """Categories that are some cell's most probable one."""
     entropy: float
@@ -74,28 +76,42 @@ class Round:
         return mean > error
 
 
+def candidates(rounds: Sequence[Round], min_consensus: float) -> list[Round]:
+    """Rounds that reach `min_consensus`, and those in which there was nothing to compare."""
+    return [r for r in rounds if r.consensus >= min_consensus or math.isnan(r.consensus)]
+
+
+def best_of(rounds: Sequence[Round]) -> Round:
+    """The round with the highest mean bound."""
+    return max(rounds, key=lambda r: r.elbo.mean())
+
+
 def select_round(rounds: Sequence[Round], min_consensus: float) -> tuple[int, bool]:
     """Round to keep, and whether any reached `min_consensus`.
 
-    Of those that do, and of all if there is a single arm, the one with the fewest categories whose held-out bound is within one standard error of the best
+    Of those that do, the one with the fewest categories whose held-out bound is within one standard error of the best
     one's; if none does, the one with the highest consensus.
     """
-    candidates = [i for i, r in enumerate(rounds) if r.consensus >= min_consensus or math.isnan(r.consensus)]
-    if not candidates:
+    reaching = candidates(rounds, min_consensus)
+    if not reaching:
         return int(np.argmax([r.consensus for r in rounds])), False
-    best = max((rounds[i] for i in candidates), key=lambda r: r.elbo.mean())
-    return min((i for i in candidates if not rounds[i].is_worse(best)), key=lambda i: len(rounds[i].categories)), True
+    best = best_of(reaching)
+    kept = min((r for r in reaching if not r.is_worse(best)), key=lambda r: len(r.categories))
+    return rounds.index(kept), True
 
 
-def has_failed(rounds: Sequence[Round]) -> bool:
-    """Whether the last rounds were all worse than the best of all."""
-    best = max(rounds, key=lambda r: r.elbo.mean())
-    return len(rounds) > MAX_FAILURES and all(r.is_worse(best) for r in rounds[-MAX_FAILURES:])
+def has_failed(rounds: Sequence[Round], min_consensus: float) -> bool:
+    """Whether the last rounds were all worse than the best one that reached `min_consensus`."""
+    reaching = candidates(rounds, min_consensus)
+    if not reaching or len(rounds) <= MAX_FAILURES:
+        return False
+    best = best_of(reaching)
+    return all(r.is_worse(best) for r in rounds[-MAX_FAILURES:])
 
 
-def history_of(rounds: Sequence[Round], selected: int) -> pd.DataFrame:
-    """One row per round: what `Round` says, and which one was kept."""
-    best = max(rounds, key=lambda r: r.elbo.mean())
+def history_of(rounds: Sequence[Round], selected: int, min_consensus: float) -> pd.DataFrame:
+    """One row per round: what `Round` says, compared with the best one that reached the consensus, and what was kept."""
+    best = best_of(candidates(rounds, min_consensus) or rounds)
     shortfalls = [r.shortfall(best) for r in rounds]
     return pd.DataFrame(
         {

@@ -141,8 +141,8 @@ def warn_about_links(
     if not any(matrix.nnz for links in given for matrix in links.values()):
         warnings.warn(
             f"No profile of {list(modalities)} is linked to one of another modality. Each modality will have a latent "
-            "of its own, and imputations between them will mean nothing. Give the cells that were measured twice the "
-            "same name, link profiles with `cvi.pp.link`, or infer links with `cvi.tl.match` and pass `match_key`.",
+            "of its own, and nothing ties them together. Give the cells that were measured twice the same name, or "
+            "link profiles with `cvi.pp.link`; JAMIE also takes links inferred by `cvi.tl.match` as `match_key`.",
             UserWarning,
             stacklevel=3,
         )

@@ -16,7 +16,7 @@ from scvi.model.base import BaseModelClass
 
 from couplevi._arrays import dense
 from couplevi._constants import Registry
-from couplevi._validate import check_count, check_obs_names, check_option, expected
+from couplevi._validate import check_count, check_obs_names, check_option, expected, listing
 from couplevi.data import MuDataObspField, value_places
 from couplevi.model._components import choose_components
 from couplevi.model._mixture_settings import MixtureSettings, make_mixture_settings
@@ -72,7 +72,7 @@ class CplMixVAE(SaveLoadMixin, MixtureTrainingMixin, BaseModelClass):
     ValueError
         If the data are not set up, or a setting is out of range.
     TypeError
-        For an unknown setting.
+        For an unknown setting, or without `n_categories`.
 
     References
     ----------
@@ -97,11 +97,14 @@ class CplMixVAE(SaveLoadMixin, MixtureTrainingMixin, BaseModelClass):
     def __init__(
         self,
         adata: AnnData | MuData | None = None,
-        n_categories: int = 2,
+        n_categories: int | None = None,
         *,
         registry: dict[str, Any] | None = None,
         **settings: Any,
     ) -> None:
+        if n_categories is None:
+            remedy = "Start above the number of types that you expect; training removes what is not needed."
+            raise TypeError(expected("`n_categories`", "none", remedy))
         self.settings_ = make_mixture_settings({"n_categories": n_categories, **settings})
         if registry is None and (adata is None or self._get_most_recent_anndata_manager(adata) is None):
             raise ValueError(
@@ -333,7 +336,7 @@ class CplMixVAE(SaveLoadMixin, MixtureTrainingMixin, BaseModelClass):
         data, chosen = self._data(adata), self._of(adata, modality)
         deciding = self._of(adata, None) if isinstance(data, MuData) else chosen
         probabilities, names = self._probabilities(data, deciding, None)
-        self._check_arm(arm)
+        self._check_arm(-1 if arm is None else arm)
         most_probable = pd.Series(self.categories_[np.nan_to_num(probabilities).argmax(axis=1)], index=names)
         states = []
         for m in chosen:
@@ -413,13 +416,14 @@ class CplMixVAE(SaveLoadMixin, MixtureTrainingMixin, BaseModelClass):
         if between is None:
             votes = [*votes_within(labels, inside), *votes_between(labels, inside, links)]
         else:
-            if len(between) != 2 or not set(between) <= set(chosen) or between[0] == between[1]:
+            if not isinstance(between, Sequence) or len(between) != 2 or len(set(between) & set(chosen)) != 2:
                 raise ValueError(expected(f"`between` to be two of {chosen}", repr(between)))
             first, second = between
             matrix = links[first, second] if (first, second) in links else links[second, first].T.tocsr()
             votes = list(votes_between(labels, inside, {(first, second): matrix}))
         if not votes:
-            raise ValueError(expected("arms that saw the same cells", "none", "Build the model with `n_arms=2`."))
+            remedy = "Build the model with `n_arms=2`, or link the modalities."
+            raise ValueError(expected("arms that saw the same cells", "none", remedy))
         shares = consensus(votes, self.settings_.n_categories)[np.ix_(self.categories_, self.categories_)]
         return pd.DataFrame(shares, index=self._category_names(), columns=self._category_names())
 
@@ -478,6 +482,7 @@ class CplMixVAE(SaveLoadMixin, MixtureTrainingMixin, BaseModelClass):
         check_option(m, self.modalities_, "modality")
         names = self._category_names()
         check_option(category, names, "category")
+        check_count(dimension, "dimension", minimum=0)
         check_option(dimension, range(self.settings_.n_state), "dimension")
         data = self._data(None)
         profiles = self._readers()[m].profiles(data)
@@ -546,8 +551,18 @@ class CplMixVAE(SaveLoadMixin, MixtureTrainingMixin, BaseModelClass):
         if not isinstance(adata, ad.AnnData | MuData):
             found = "a model without data" if adata is None else type(adata).__name__
             raise ValueError(expected("an AnnData or a MuData", found, "Pass `adata=`, or load the model with it."))
+        if adata.n_obs == 0:
+            raise ValueError(expected("at least one cell", "none"))
         if isinstance(adata, MuData):
+            if self.modalities_ == [SINGLE]:
+                found = f"a MuData with {list(adata.mod)}"
+                raise ValueError(
+                    expected("an AnnData, as at set-up", found, "Pass one of its modalities: `mdata[name]`.")
+                )
             check_obs_names(adata, [m for m in self.modalities_ if m in adata.mod])
+        elif not adata.obs_names.is_unique:
+            double = listing(adata.obs_names[adata.obs_names.duplicated()].unique(), 3)
+            raise ValueError(expected("each cell once", f"{double} more than once", "`adata.obs_names_make_unique()`"))
         return adata
 
     def _of(self, adata: AnnData | MuData | None, modality: str | None) -> list[str]:
@@ -558,8 +573,9 @@ class CplMixVAE(SaveLoadMixin, MixtureTrainingMixin, BaseModelClass):
         data = self._data(adata)
         if not isinstance(data, MuData):
             if len(self.modalities_) > 1:
-                remedy = f"It is one of {self.modalities_}."
-                raise ValueError(expected("`modality` to say what the AnnData holds", "None", remedy))
+                found = "an AnnData and no `modality`"
+                remedy = f"Where there is an argument `modality`, it is one of {self.modalities_}."
+                raise ValueError(expected("a MuData, or an AnnData of one modality", found, remedy))
             return list(self.modalities_)
         present = [m for m in self.modalities_ if m in data.mod]
         if not present:
@@ -586,6 +602,7 @@ class CplMixVAE(SaveLoadMixin, MixtureTrainingMixin, BaseModelClass):
 
     def _check_arm(self, arm: int | None) -> None:
         if arm is not None:
+            check_count(arm, "arm", minimum=0)
             check_option(arm, range(self.settings_.n_arms), "arm")
 
     def _profiles(self, profiles: AnnData, modality: str) -> Iterator[tuple[slice, torch.Tensor]]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from itertools import combinations
+from itertools import combinations, product
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
@@ -10,18 +10,16 @@ from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
 from torch import nn
 from torch.nn.functional import gumbel_softmax, one_hot
 
-from couplevi.losses import CONSENSUS_DISTANCES, kl_divergence, weighted_mean
+from couplevi.losses import CONSENSUS_COORDINATES, consensus_distance, kl_divergence, weighted_mean
 from couplevi.nn import AffineByCategory, CategoryEncoder, PreparationBuffers, StateEncoder, likelihood_head
 
 if TYPE_CHECKING:
     from torch.distributions import Distribution, Normal
 
-    from couplevi._types import Batch, LinkBatch, ProfileBatch
+    from couplevi._types import Batch, ProfileBatch
 
-COUPLINGS = tuple(CONSENSUS_DISTANCES)
+COUPLINGS = tuple(CONSENSUS_COORDINATES)
 COUNTS_PER_CELL = 1e4
-N_SAMPLES = 4
-"""Samples of the state that the evidence lower bound is averaged over when a model is judged."""
 
 
 class Modality(NamedTuple):
@@ -75,7 +73,8 @@ class CplMixVAEModule(BaseModuleClass):
     """Mixture variational autoencoders, several per modality, that are coupled through their categories alone.
 
     The objective of arm a is ``E[-log p(x | c, s)] + beta KL(q(s | c, x) || N(0, 1)) + KL(q(c | x) || uniform)``; to
-    the mean over arms comes `coupling_weight` times the mean distance, over all pairs of arms, of their ``q(c | x)``.
+    the mean over arms comes `coupling_weight` times the mean distance of the ``q(c | x)`` of pairs of arms, within
+    modalities and between them.
 
     Parameters
     ----------
@@ -86,7 +85,7 @@ class CplMixVAEModule(BaseModuleClass):
     n_categories, n_state, n_hidden
         Number of categories at the start, of state dimensions and of hidden units.
     coupling, coupling_weight
-        Name of the distance, see :data:`~couplevi.losses.CONSENSUS_DISTANCES`, and its weight.
+        Name of the distance, see :data:`~couplevi.losses.CONSENSUS_COORDINATES`, and its weight.
     state_kl_weight
         Weight beta of the divergence of the state.
     augmentation_rate
@@ -121,7 +120,7 @@ class CplMixVAEModule(BaseModuleClass):
         self.n_arms = n_arms
         self.n_categories = n_categories
         self.n_state = n_state
-        self.distance = CONSENSUS_DISTANCES[coupling]
+        self.coordinates = CONSENSUS_COORDINATES[coupling]
         self.coupling_weight = coupling_weight
         self.state_kl_weight = state_kl_weight
         self.augmentation_rate = augmentation_rate
@@ -197,20 +196,24 @@ class CplMixVAEModule(BaseModuleClass):
 
     @auto_move_data
     def elbo(self, modality: str, arm: int, x: torch.Tensor) -> torch.Tensor:
-        """Evidence lower bound of each profile in nats, shape ``(n,)``: summed over categories, not sampled."""
+        """Evidence lower bound of each profile in nats, shape ``(n,)``, without sampling.
+
+        The sum over categories is exact. The mean over states is taken over points with the mean and the covariance
+        of their posterior (Julier and Uhlmann 2004), which is exact for the Gaussian likelihood.
+        """
         own = self.arms_of(modality)[arm]
         hidden, logits = own.category(self.prepare(modality, x), self.active)
         target, library = self.observed(modality, x)
         log_q = logits.log_softmax(dim=1)
-        noise = torch.randn(N_SAMPLES, self.n_state, generator=torch.Generator().manual_seed(0)).to(x.device)
         bound = -_category_divergence(log_q, self.active)
         for k in self.active.nonzero()[:, 0].tolist():
             category = torch.zeros_like(log_q)
             category[:, k] = 1.0
             q_state = own.state(hidden, category)
-            states = (q_state.loc + q_state.scale * draw for draw in noise)
-            evidence = torch.stack([own.decode(category, s, library).log_prob(target).sum(dim=1) for s in states])
-            bound = bound + log_q[:, k].exp() * (evidence.mean(dim=0) - self.state_kl_weight * kl_divergence(q_state))
+            evidence = torch.stack(
+                [own.decode(category, s, library).log_prob(target).sum(dim=1) for s in _sigma_points(q_state)]
+            ).mean(dim=0)
+            bound = bound + log_q[:, k].exp() * (evidence - kl_divergence(q_state))
         return bound
 
     @auto_move_data
@@ -305,7 +308,7 @@ class CplMixVAEModule(BaseModuleClass):
             target, _ = self.observed(m, batch.h)
             for arm, posterior, p in zip(self.arms_of(m), posteriors[m], px[m], strict=True):
                 if self.training and batch.drawn.any():
-                    arm.head.adapt(p, target)
+                    arm.head.adapt((target - p.mean)[batch.drawn])
                 reconstruction.append(-p.log_prob(target).sum(dim=1)[batch.drawn])
                 state.append(kl_divergence(posterior.q_state)[batch.drawn])
                 category.append(_category_divergence(posterior.log_q, self.active)[batch.drawn])
@@ -329,22 +332,28 @@ class CplMixVAEModule(BaseModuleClass):
         )
 
     def _coupling(self, tensors: Batch, posteriors: dict[str, list[Posterior]]) -> torch.Tensor:
-        """Mean distance over all pairs of arms; 0 for a single arm."""
-        distances = []
-        for m, batch in tensors["profiles"].items():
-            for a, b in combinations(posteriors[m], 2):
-                distances.append(weighted_mean(self._distance(a.log_q, b.log_q), batch.drawn.to(a.log_q)))
+        """Mean distance over pairs of arms of a modality, plus that over linked profiles of pairs of modalities.
+
+        Each mean is over pairs that have cells in the batch, 0 if there are none, so that neither depends on how many
+        cells are linked.
+        """
+        places = {
+            m: [self.coordinates(p.log_q[:, self.active].exp()) for p in arms]
+            for m, arms in posteriors.items()
+            if len(arms[0].log_q)
+        }
+        within, between = [], []
+        for m, arms in places.items():
+            drawn = tensors["profiles"][m].drawn
+            within += [consensus_distance(a[drawn], b[drawn]).mean() for a, b in combinations(arms, 2) if drawn.any()]
         for (m, other), link in tensors["links"].items():
-            for a in posteriors[m]:
-                for b in posteriors[other]:
-                    distances.append(self._linked_distance(a.log_q, b.log_q, link))
-        return torch.stack(distances).mean() if distances else self.active.new_zeros((), dtype=torch.float32)
-
-    def _distance(self, log_q_a: torch.Tensor, log_q_b: torch.Tensor) -> torch.Tensor:
-        return self.distance(log_q_a[:, self.active].exp(), log_q_b[:, self.active].exp())
-
-    def _linked_distance(self, log_q_a: torch.Tensor, log_q_b: torch.Tensor, link: LinkBatch) -> torch.Tensor:
-        return weighted_mean(self._distance(log_q_a[link.row], log_q_b[link.col]), link.confidence)
+            if len(link.row):
+                pairs = product(places[m], places[other])
+                between += [
+                    weighted_mean(consensus_distance(a[link.row], b[link.col]), link.confidence) for a, b in pairs
+                ]
+        zero = torch.zeros((), device=self.active.device)
+        return sum((torch.stack(values).mean() for values in (within, between) if values), zero)
 
 
 def _library(x: torch.Tensor) -> torch.Tensor:
@@ -356,6 +365,15 @@ def _category_divergence(log_q: torch.Tensor, active: torch.Tensor) -> torch.Ten
     """Divergence in nats of ``q(c | x)`` from the uniform distribution over the active categories, shape ``(n,)``."""
     own = log_q[:, active]
     return (own.exp() * own).sum(dim=1) + math.log(own.shape[1])
+
+
+def _sigma_points(q: Normal) -> Iterator[torch.Tensor]:
+    """Two points per dimension, of the same shape as the mean, that together have the mean and covariance of `q`."""
+    for d in range(q.loc.shape[1]):
+        step = torch.zeros_like(q.loc)
+        step[:, d] = math.sqrt(q.loc.shape[1]) * q.scale[:, d]
+        yield q.loc + step
+        yield q.loc - step
 
 
 def _mean_over_arms(values: list[torch.Tensor]) -> torch.Tensor:

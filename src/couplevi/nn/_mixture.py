@@ -55,7 +55,8 @@ class CategoryEncoder(nn.Module):
     def forward(self, h: torch.Tensor, active: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         h = self.input_dropout(h)
         hidden = self.hidden(h)
-        return hidden, (self.nearest(h) + self.logits(hidden)).masked_fill(~active, EXCLUDED)
+        logits = (self.nearest(h) + self.logits(hidden)).float()  # half precision cannot hold what is excluded
+        return hidden, logits.masked_fill(~active, EXCLUDED)
 
 
 class StateEncoder(nn.Module):
@@ -105,9 +106,9 @@ class ResidualGaussianHead(nn.Module):
         return Normal(eta, (self.variance + MINIMUM_VARIANCE).sqrt(), validate_args=False)
 
     @torch.no_grad()
-    def adapt(self, px: Distribution, x: torch.Tensor) -> None:
-        """Move the variance towards that of the residuals of a batch."""
-        self.variance.lerp_((x - px.mean).square().mean(dim=0), VARIANCE_MOMENTUM)
+    def adapt(self, residuals: torch.Tensor) -> None:
+        """Move the variance towards that of the residuals of a batch, shape ``(n, n_out)``."""
+        self.variance.lerp_(residuals.float().square().mean(dim=0), VARIANCE_MOMENTUM)
 
 
 class NegativeBinomialHead(nn.Module):
@@ -122,7 +123,7 @@ class NegativeBinomialHead(nn.Module):
         theta = self.log_inverse_dispersion.exp()
         return NegativeBinomial(mu=library * scale, theta=theta, scale=scale)
 
-    def adapt(self, px: Distribution, x: torch.Tensor) -> None:
+    def adapt(self, residuals: torch.Tensor) -> None:
         """Nothing to do: the dispersion is learned."""
 
 

@@ -99,8 +99,8 @@ def pruning(
     key
         Its `key_added`.
     ax
-        Two axes to draw into: consensus of the arms on held-out cells, and by how many nats per cell the held-out
-        evidence lower bound is below the best one, with its standard error. None makes a figure.
+        Two axes to draw into: consensus of the arms on held-out cells, and the held-out evidence lower bound minus the
+        best one in nats per cell, with its standard error. None makes a figure.
     show, save, return_fig
         As in scanpy.
 
@@ -130,7 +130,7 @@ def pruning(
     axes[0].plot(n, history["consensus"], marker="o", markersize=3)
     axes[0].set(ylabel="consensus on held-out cells", ylim=(None, 1.02))
     axes[1].errorbar(n, -np.asarray(history["elbo_shortfall"]), history["elbo_shortfall_se"], marker="o", markersize=3)
-    axes[1].set(ylabel="held-out ELBO, nats per cell below the best")
+    axes[1].set(ylabel="held-out ELBO minus the best (nats per cell)")
     for panel in axes:
         panel.axvline(kept, color="0.4", linestyle="--", linewidth=1)
         panel.set(xlabel="number of categories")
@@ -202,7 +202,7 @@ def state_traversal(
     change = (path - path.iloc[len(path) // 2])[total[chosen].sort_values(ascending=False).index]
     largest = max(float(change.abs().to_numpy().max()), 1e-12)
     [axes] = make_axes(1, ax, width=5.0, height=1.2 + 0.2 * len(chosen))
-    step = (path.index[1] - path.index[0]) / 2
+    step = max((path.index[1] - path.index[0]) / 2, 1e-6)  # a category of one cell has no path
     extent = (path.index[0] - step, path.index[-1] + step, len(chosen) - 0.5, -0.5)
     image = axes.imshow(change.to_numpy().T, aspect="auto", cmap="RdBu_r", vmin=-largest, vmax=largest, extent=extent)
     axes.figure.colorbar(image, ax=axes, label="change from the middle")

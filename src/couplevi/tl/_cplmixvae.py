@@ -126,7 +126,6 @@ def cplmixvae(
 
 def _summary(model: CplMixVAE) -> dict[str, Any]:
     """What was done and found, in types that h5ad and h5mu can hold."""
-    coupled = len(model.modalities_) * model.settings_.n_arms > 1
     summary: dict[str, Any] = {
         Key.uns.MODALITIES: list(model.modalities_),
         "settings": {name: value for name, value in asdict(model.settings_).items() if value is not None},
@@ -134,6 +133,6 @@ def _summary(model: CplMixVAE) -> dict[str, Any]:
         "losses": {name: frame.iloc[:, 0].to_numpy() for name, frame in model.history.items()},
         "versions": versions(),
     }
-    if coupled:
+    if model.pruning_history["consensus"].notna().all():
         summary[Key.uns.CONSENSUS] = model.consensus_matrix().to_numpy()
     return summary

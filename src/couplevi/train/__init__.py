@@ -3,7 +3,7 @@
 from couplevi.train._callbacks import BestWeights, Calibration, Checkpoint
 from couplevi.train._logger import HistoryLogger
 from couplevi.train._plan import CoupledTrainingPlan
-from couplevi.train._rounds import EndOfRound, RoundsTrainingPlan
+from couplevi.train._rounds import Rounds, RoundsTrainingPlan
 from couplevi.train._runner import CoupledTrainRunner
 
 __all__ = [
@@ -12,7 +12,7 @@ __all__ = [
     "Checkpoint",
     "CoupledTrainRunner",
     "CoupledTrainingPlan",
-    "EndOfRound",
     "HistoryLogger",
+    "Rounds",
     "RoundsTrainingPlan",
 ]

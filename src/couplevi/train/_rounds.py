@@ -37,14 +37,22 @@ class RoundsTrainingPlan(CoupledTrainingPlan):
         Number of epochs of each round.
     temperature
         Temperature of the Gumbel-softmax at the end of the first round, and from then on.
-    **kwargs
-        `lr` and `weight_decay` of :class:`~couplevi.train.CoupledTrainingPlan`.
+    lr
+        Highest learning rate of a round.
+    weight_decay
+        Decoupled weight decay, see :class:`~couplevi.train.CoupledTrainingPlan`.
     """
 
     def __init__(
-        self, module: BaseModuleClass, *, rounds: Sequence[int], temperature: float = 0.5, **kwargs: Any
+        self,
+        module: BaseModuleClass,
+        *,
+        rounds: Sequence[int],
+        temperature: float = 0.5,
+        lr: float = 3e-3,
+        weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(module, **kwargs)
+        super().__init__(module, lr=lr, weight_decay=weight_decay)
         self.rounds = list(rounds)
         self.temperature = temperature
 
@@ -84,20 +92,32 @@ class RoundsTrainingPlan(CoupledTrainingPlan):
         return 0.02 + 0.98 * progress / RISE if progress < RISE else (1 + math.cos(math.pi * progress)) / 2
 
 
-class EndOfRound(Callback):
-    """Calls a function at the end of each round, and stops training if it says so.
+class Rounds(Callback):
+    """Calls a function before training, and another one at the end of each round, which says whether to go on.
 
     Parameters
     ----------
     rounds
         Number of epochs of each round.
+    begin
+        Takes the units trained on, rows of ``dataset.units``.
     judge
         Takes the units trained and validated on, rows of ``dataset.units``; returns whether to go on.
     """
 
-    def __init__(self, rounds: Sequence[int], judge: Callable[[IntArray, IntArray], bool]) -> None:
+    def __init__(
+        self,
+        rounds: Sequence[int],
+        begin: Callable[[IntArray], None],
+        judge: Callable[[IntArray, IntArray], bool],
+    ) -> None:
         self.ends = set(accumulate(rounds))
+        self.begin = begin
         self.judge = judge
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self.begin(trainer.datamodule.train_idx)  # type: ignore[attr-defined]
+        pl_module.train()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         if trainer.current_epoch + 1 in self.ends:
