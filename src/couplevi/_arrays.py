@@ -24,6 +24,17 @@ def effective_matches(matrix: sp.csr_array) -> FloatArray:
     ----------
     matrix
         Confidences without explicit zeros, CSR.
+
+    Returns
+    -------
+    Shape ``(n_rows,)``, 0 or at least 1.
+
+    Examples
+    --------
+    >>> import scipy.sparse as sp
+    >>> from couplevi.correspondence import effective_matches
+    >>> effective_matches(sp.csr_array([[0.5, 0.5, 0.0], [0.0, 0.0, 0.2], [0.0, 0.0, 0.0]])).round(3)
+    array([2., 1., 0.])
     """
     row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
     total = np.bincount(row, matrix.data, matrix.shape[0])

@@ -120,8 +120,8 @@ class Correspondence:
 def sharpen(matrix: sp.csr_array, target: float) -> sp.csr_array:
     """Raise all confidences to one power such that rows have `target` effective matches on average.
 
-    Sums of rows stay as they are, those of columns as far as the sharper rows allow. A matrix that is already that sharp is returned unchanged; ties are never broken,
-    so rows of equal confidences stay above the target.
+    Sums of rows stay as they are, those of columns as far as the sharper rows allow. Ties are never broken, so rows of
+    equal confidences stay above the target.
 
     Parameters
     ----------
@@ -129,6 +129,10 @@ def sharpen(matrix: sp.csr_array, target: float) -> sp.csr_array:
         Confidences without explicit zeros, CSR.
     target
         Mean number of effective matches over the rows that have any, at least 1.
+
+    Returns
+    -------
+    Confidences of the same shape, CSR; `matrix` itself if it is that sharp already.
 
     Examples
     --------

@@ -65,7 +65,19 @@ class Solution(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Solver(ABC):
-    """What all solvers share: known links, groups, and the way from a plan to a sparse F."""
+    """What all solvers share: known links, groups, and the way from a plan to a sparse F.
+
+    Attributes
+    ----------
+    name
+        Of the solver, as ``method`` of :func:`couplevi.tl.match`.
+    n_entries
+        Largest number of matches kept of a profile.
+    effective_matches
+        Mean number of effective matches that F is sharpened to; None leaves it as it is.
+    seed
+        Of all random draws.
+    """
 
     name: ClassVar[str]
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import os
 import tempfile
 import warnings
@@ -138,6 +139,14 @@ class SaveLoadMixin:
         model.module.eval()
         model.to_device(target)
         return model
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A model with weights and settings of its own, for the same data; the trainer cannot be copied."""
+        other = type(self).__new__(type(self))
+        memo[id(self)] = other
+        shared = {"trainer", "_adata", "_adata_manager"}
+        vars(other).update({n: v if n in shared else copy.deepcopy(v, memo) for n, v in vars(self).items()})
+        return other
 
     @staticmethod
     def load_registry(dir_path: str | os.PathLike[str], prefix: str | None = None) -> dict[str, Any]:

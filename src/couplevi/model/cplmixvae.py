@@ -115,7 +115,7 @@ class CplMixVAE(SaveLoadMixin, MixtureTrainingMixin, BaseModelClass):
                 )
             )
         super().__init__(adata, registry)
-        self.modalities_ = list(self.registry_["setup_args"].get("modalities", [SINGLE]))
+        self.modalities_ = sorted(self.registry_["setup_args"].get("modalities", [SINGLE]))
         likelihood = self.settings_.likelihood
         for m in likelihood if isinstance(likelihood, Mapping) else ():
             check_option(m, self.modalities_, "likelihood")
@@ -316,7 +316,7 @@ class CplMixVAE(SaveLoadMixin, MixtureTrainingMixin, BaseModelClass):
         adata
             New data, as for :meth:`predict`; None takes the data of the model.
         modality
-            Modality whose states are meant; None puts those of all modalities of a MuData side by side. The category
+            Modality whose states are meant; None puts those of all modalities of a MuData side by side, by name. The category
             is that of :meth:`predict` for the data either way.
         arm
             Arm, counted from 0.

@@ -367,7 +367,17 @@ class JAMIE(SaveLoadMixin, CoupledTrainingMixin, BaseModelClass):
                     deviations[rows] = sd
 
     def has_sd(self, source: str, target: str) -> bool:
-        """Whether :meth:`impute` can give standard deviations of `target` predicted from `source`."""
+        """Whether :meth:`impute` can give standard deviations.
+
+        Parameters
+        ----------
+        source, target
+            Modality that was measured, and the one to predict.
+
+        Returns
+        -------
+        True if enough pairs were held back in training.
+        """
         return not self.module.residual_variance(source, target).isnan().any()
 
     def get_reconstruction_error(
@@ -464,7 +474,24 @@ class JAMIE(SaveLoadMixin, CoupledTrainingMixin, BaseModelClass):
         return adata
 
     def reader(self, modality: str, name: str = "modality") -> ModalityReader:
-        """Reads the registered values of a modality from any data, features as the model was trained on."""
+        """Reader of the registered values of a modality from any data, features as the model was trained on.
+
+        Parameters
+        ----------
+        modality
+            Modality of the model.
+        name
+            What it is called in the message if there is none.
+
+        Returns
+        -------
+        An object whose ``read(data)`` gives the values, cells by features.
+
+        Raises
+        ------
+        ValueError
+            If the model has no such modality.
+        """
         check_option(modality, self.modalities_, name)
         return self._readers()[modality]
 

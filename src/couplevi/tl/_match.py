@@ -89,6 +89,11 @@ def match(
         For an unknown method, values that are not finite, more cells than the solver can take, or too few known links
         for ``"anchored"``; nothing is written then.
 
+    References
+    ----------
+    Cohen Kalafut, Huang and Wang (JAMIE), Nature Machine Intelligence 2023, for the role of F; those of
+    each solver are with its class in :mod:`couplevi.correspondence`.
+
     Examples
     --------
     >>> import couplevi as cvi

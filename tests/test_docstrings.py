@@ -1,0 +1,84 @@
+"""What every public function, class and method says of itself."""
+
+import inspect
+import re
+
+import pytest
+
+import couplevi as cvi
+
+
+def public_functions():
+    for namespace in cvi.__all__:
+        module = getattr(cvi, namespace)
+        for name in getattr(module, "__all__", ()):
+            item = getattr(module, name)
+            if inspect.isfunction(item):
+                yield f"{namespace}.{name}", item
+
+
+def public_methods():
+    for name in ("JAMIE", "CplMixVAE"):
+        for method, item in vars(getattr(cvi.model, name)).items():
+            if not method.startswith("_") and inspect.isfunction(inspect.unwrap(item)):
+                yield f"model.{name}.{method}", inspect.unwrap(item)
+
+
+def public_classes():
+    for namespace in cvi.__all__:
+        module = getattr(cvi, namespace)
+        for name in getattr(module, "__all__", ()):
+            item = getattr(module, name)
+            if inspect.isclass(item):
+                yield f"{namespace}.{name}", item
+
+
+def sections(doc):
+    """Text of each section of a numpy docstring by name."""
+    parts = re.split(r"^(\w+)\n-{3,}$", inspect.cleandoc(doc), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def documented_names(text):
+    return {n.strip(" `*") for line in re.findall(r"^(\S.*)$", text, re.MULTILINE) for n in line.split(",")}
+
+
+FUNCTIONS = dict(public_functions())
+METHODS = dict(public_methods())
+CLASSES = dict(public_classes())
+
+
+@pytest.mark.parametrize("name", [*FUNCTIONS, *METHODS])
+def test_parameters_are_documented_and_typed(name):
+    item = {**FUNCTIONS, **METHODS}[name]
+    signature = inspect.signature(item)
+    parameters = [p for n, p in signature.parameters.items() if n not in ("self", "cls", "args")]
+    assert signature.return_annotation is not inspect.Signature.empty
+    assert all(p.annotation is not inspect.Parameter.empty for p in parameters)
+    if "Not available" in item.__doc__:
+        return
+    described = documented_names(sections(item.__doc__).get("Parameters", ""))
+    assert {p.name for p in parameters} - described == set()
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_have_an_example_and_say_what_they_return_and_raise(name):
+    item = FUNCTIONS[name]
+    found = sections(item.__doc__)
+    assert ">>>" in found.get("Examples", "")
+    if inspect.signature(item).return_annotation not in (None, "None"):
+        assert found.get("Returns", "").strip()
+    else:
+        assert re.search(r"writes|Written|written", item.__doc__), "says where it writes"
+    if re.search(r"^\s+raise \w", inspect.getsource(item), re.MULTILINE):
+        assert found.get("Raises", "").strip()
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_classes_say_what_they_take(name):
+    assert re.search(r"^(Parameters|Attributes)\n-+$", inspect.cleandoc(CLASSES[name].__doc__), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["tl.jamie", "tl.cplmixvae", "tl.explain", "tl.match", "metrics.foscttm"])
+def test_methods_of_the_literature_name_their_source(name):
+    assert sections(FUNCTIONS[name].__doc__).get("References", "").strip()
