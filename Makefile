@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint docs tutorials clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python demo/demo.py
@@ -19,6 +19,9 @@ lint: $(VENV)/.installed-lint
 
 docs: $(VENV)/.installed-doc
 	$(BIN)/sphinx-build --fail-on-warning --keep-going docs docs/_build/html
+
+tutorials: $(VENV)/.installed-doc
+	$(BIN)/jupyter execute --inplace --timeout=300 tutorials/*.ipynb
 
 clean:
 	rm -rf $(VENV) docs/_build docs/generated demo/*.h5mu demo/*.png

@@ -13,11 +13,14 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_autodoc_typehints",
     "sphinx_copybutton",
+    "sphinxcontrib.bibtex",
 ]
 html_theme = "sphinx_book_theme"
 html_title = "couplevi"
 html_static_path = ["_static"]
 exclude_patterns = ["_build", "**.ipynb_checkpoints"]
+
+bibtex_bibfiles = ["references.bib"]
 
 autosummary_generate = True
 autodoc_member_order = "bysource"

@@ -231,3 +231,29 @@ def test_empty_profiles_of_counts_are_finite():
     assert out.loss.isfinite()
     out.loss.backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in module.parameters())
+
+
+def test_excluding_a_category_costs_what_the_bound_says():
+    module = make(n_arms=1).eval()
+    x = torch.randn(50, 6)
+    costs = module.removal_costs("a", 0, x)
+    whole = module.elbo("a", 0, x).mean()
+    for k in range(3):
+        module.active[k] = False
+        torch.testing.assert_close(
+            costs[k].detach(), (whole - module.elbo("a", 0, x).mean()).detach(), rtol=1e-3, atol=1e-4
+        )
+        module.active[k] = True
+    module.active[1] = False
+    assert module.removal_costs("a", 0, x)[1] == math.inf
+
+
+def test_the_half_of_a_type_costs_less_than_a_type():
+    """Two categories share one type; the third has a type of its own."""
+    module = make(n_arms=1).eval()
+    x = torch.cat([torch.randn(60, 6) * 0.3, 5 + torch.randn(60, 6) * 0.3])
+    labels = torch.cat([torch.arange(2).repeat(30), torch.full((60,), 2)])
+    module.start("a", 0, x, labels)
+    costs = module.removal_costs("a", 0, x)
+    assert costs.argmax() == 2
+    assert costs[2] > 10 * costs[:2].max()

@@ -39,6 +39,8 @@ CHUNK = 4096
 """Profiles that are read at a time outside training."""
 COMPLETE_SHARE = 0.1
 """Share of the units measured in all modalities from which on these alone make the starting partitions."""
+MAX_JUDGED = 2_000
+"""Profiles of a modality that decide which category costs least."""
 PROFILES_PER_CATEGORY = 5
 LARGE_COUNT = 20
 UNINFORMATIVE = 0.9
@@ -84,6 +86,9 @@ class MixtureTrainingMixin(UnsupervisedTrainingMixin):
         **trainer_kwargs: Any,
     ) -> None:
         """Train, remove the category that arms agree on least, train on, and so forth; keep the best number.
+
+        Where they agree on all categories, and with a single arm, the one goes without which the evidence lower bound
+        falls least.
 
         Among the rounds whose mean consensus on held-out cells is at least `min_consensus`, that one is kept which has
         the fewest categories while its held-out evidence lower bound is within one standard error of the best one's. A
@@ -152,8 +157,7 @@ class MixtureTrainingMixin(UnsupervisedTrainingMixin):
             results.append(self._judge(dataset, train, validation if len(validation) else train))
             if not prune or len(results) == len(rounds) or has_failed(results, min_consensus):
                 return False
-            last = results[-1]
-            self.module.active[last.categories[np.argmin(last.agreement)]] = False
+            self.module.active[self._superfluous(dataset, train, results[-1], min_consensus)] = False
             return True
 
         best = BestWeights("train_loss")
@@ -323,6 +327,22 @@ class MixtureTrainingMixin(UnsupervisedTrainingMixin):
             elbo=self._elbo_of_units(dataset, validation),
             weights={name: value.detach().cpu().clone() for name, value in self.module.state_dict().items()},
         )
+
+    @torch.inference_mode()
+    def _superfluous(self, dataset: CoupledDataset, train: IntArray, last: Round, min_consensus: float) -> int:
+        """Category to remove: the one that arms agree on least or, if they agree on all, the one that costs least."""
+        if last.agreement.min() < min_consensus and self._is_coupled(dataset):
+            return int(last.categories[np.argmin(last.agreement)])
+        costs = np.zeros(self.settings_.n_categories)
+        for i, m in enumerate(dataset.modalities):
+            places = dataset.units[train, i]
+            x = torch.cat([x for _, x in self._batches(dataset.rows[m], places[places >= 0][:MAX_JUDGED])])
+            for arm in range(self.settings_.n_arms):
+                costs += self.module.removal_costs(m, arm, x).cpu().numpy()
+        return int(np.argmin(costs))
+
+    def _is_coupled(self, dataset: CoupledDataset) -> bool:
+        return self.settings_.n_arms > 1 or any(table.matrix.nnz for table in dataset.links.values())
 
     def _consensus_of(self, dataset: CoupledDataset, units: IntArray) -> tuple[FloatArray | None, FloatArray, float]:
         """Consensus on these units, None without arms to compare; share of each category; mean relative entropy."""

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.functional import gumbel_softmax, one_hot
 
 from couplevi.losses import CONSENSUS_COORDINATES, consensus_distance, kl_divergence, weighted_mean
-from couplevi.nn import AffineByCategory, CategoryEncoder, PreparationBuffers, StateEncoder, likelihood_head
+from couplevi.nn import EXCLUDED, AffineByCategory, CategoryEncoder, PreparationBuffers, StateEncoder, likelihood_head
 
 if TYPE_CHECKING:
     from torch.distributions import Distribution, Normal
@@ -195,26 +195,46 @@ class CplMixVAEModule(BaseModuleClass):
         return own.state(hidden, one_hot(category, self.n_categories).to(hidden))
 
     @auto_move_data
-    def elbo(self, modality: str, arm: int, x: torch.Tensor) -> torch.Tensor:
-        """Evidence lower bound of each profile in nats, shape ``(n,)``, without sampling.
+    def evidence(self, modality: str, arm: int, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Evidence of each category for each profile in nats, and ``log q(c | x)``, shapes ``(n, n_categories)``.
 
-        The sum over categories is exact. The mean over states is taken over points with the mean and the covariance
-        of their posterior (Julier and Uhlmann 2004), which is exact for the Gaussian likelihood.
+        The evidence is the mean of ``log p(x | c, s)`` over the posterior of the state, less its divergence; -inf for
+        categories that are not active. The mean is taken over points with the mean and the covariance of the posterior
+        (Julier and Uhlmann 2004), which is exact for the Gaussian likelihood.
         """
         own = self.arms_of(modality)[arm]
         hidden, logits = own.category(self.prepare(modality, x), self.active)
         target, library = self.observed(modality, x)
-        log_q = logits.log_softmax(dim=1)
-        bound = -_category_divergence(log_q, self.active)
+        evidence = torch.full_like(logits, -math.inf)
         for k in self.active.nonzero()[:, 0].tolist():
-            category = torch.zeros_like(log_q)
+            category = torch.zeros_like(logits)
             category[:, k] = 1.0
             q_state = own.state(hidden, category)
-            evidence = torch.stack(
-                [own.decode(category, s, library).log_prob(target).sum(dim=1) for s in _sigma_points(q_state)]
-            ).mean(dim=0)
-            bound = bound + log_q[:, k].exp() * (evidence - kl_divergence(q_state))
-        return bound
+            points = [own.decode(category, s, library).log_prob(target).sum(dim=1) for s in _sigma_points(q_state)]
+            evidence[:, k] = torch.stack(points).mean(dim=0) - kl_divergence(q_state)
+        return evidence, logits.log_softmax(dim=1)
+
+    @auto_move_data
+    def elbo(self, modality: str, arm: int, x: torch.Tensor) -> torch.Tensor:
+        """Evidence lower bound of each profile in nats, shape ``(n,)``, summed over categories."""
+        evidence, log_q = self.evidence(modality, arm, x)
+        return _bound(evidence, log_q, self.active)
+
+    @auto_move_data
+    def removal_costs(self, modality: str, arm: int, x: torch.Tensor) -> torch.Tensor:
+        """By how much the mean bound falls if a category is excluded, all else equal, shape ``(n_categories,)``.
+
+        Infinite for categories that are not active.
+        """
+        evidence, log_q = self.evidence(modality, arm, x)
+        whole = _bound(evidence, log_q, self.active).mean()
+        costs = torch.full((self.n_categories,), math.inf, device=log_q.device)
+        for k in self.active.nonzero()[:, 0].tolist():
+            rest = self.active.clone()
+            rest[k] = False
+            others = log_q.masked_fill(~rest, EXCLUDED).log_softmax(dim=1)
+            costs[k] = whole - _bound(evidence, others, rest).mean()
+        return costs
 
     @auto_move_data
     def decode(
@@ -365,6 +385,11 @@ def _category_divergence(log_q: torch.Tensor, active: torch.Tensor) -> torch.Ten
     """Divergence in nats of ``q(c | x)`` from the uniform distribution over the active categories, shape ``(n,)``."""
     own = log_q[:, active]
     return (own.exp() * own).sum(dim=1) + math.log(own.shape[1])
+
+
+def _bound(evidence: torch.Tensor, log_q: torch.Tensor, active: torch.Tensor) -> torch.Tensor:
+    """Evidence lower bound of each profile, shape ``(n,)``."""
+    return (log_q[:, active].exp() * evidence[:, active]).sum(dim=1) - _category_divergence(log_q, active)
 
 
 def _sigma_points(q: Normal) -> Iterator[torch.Tensor]:

@@ -130,7 +130,7 @@ def pruning(
     axes[0].plot(n, history["consensus"], marker="o", markersize=3)
     axes[0].set(ylabel="consensus on held-out cells", ylim=(None, 1.02))
     axes[1].errorbar(n, -np.asarray(history["elbo_shortfall"]), history["elbo_shortfall_se"], marker="o", markersize=3)
-    axes[1].set(ylabel="held-out ELBO minus the best (nats per cell)")
+    axes[1].set(ylabel="held-out ELBO minus the best, nats")
     for panel in axes:
         panel.axvline(kept, color="0.4", linestyle="--", linewidth=1)
         panel.set(xlabel="number of categories")
