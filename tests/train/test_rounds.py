@@ -48,3 +48,19 @@ def test_temperature_falls_and_coupling_rises_in_the_first_round_alone(model):
     np.testing.assert_array_equal(temperature[10:], 0.5)
     assert scale[0] < 0.5
     np.testing.assert_array_equal(scale[3:], 1)
+
+
+@pytest.mark.filterwarnings("ignore:The number of categories at the start")
+def test_moments_start_anew_with_each_round(model):
+    steps = []
+
+    class Record(torch.optim.AdamW):
+        def step(self, *args, **kwargs):
+            result = super().step(*args, **kwargs)
+            steps.append(max(int(state["step"]) for state in self.state.values()))
+            return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim, "AdamW", Record)
+        model.train(max_epochs=3, max_epochs_prune=2, min_consensus=0.0, enable_progress_bar=False, accelerator="cpu")
+    assert steps == [*range(1, 13), *range(1, 9), *range(1, 9)]

@@ -95,6 +95,8 @@ class RoundsTrainingPlan(CoupledTrainingPlan):
 class Rounds(Callback):
     """Calls a function before training, and another one at the end of each round, which says whether to go on.
 
+    The moments of the optimiser start anew with each round.
+
     Parameters
     ----------
     rounds
@@ -123,4 +125,7 @@ class Rounds(Callback):
         if trainer.current_epoch + 1 in self.ends:
             data: Any = trainer.datamodule  # type: ignore[attr-defined]
             trainer.should_stop |= not self.judge(data.train_idx, data.val_idx)
+            for optimizer in trainer.optimizers:
+                # moments of a removed category would decay to denormal numbers, which are slow beyond measure
+                optimizer.state.clear()
             pl_module.train()
