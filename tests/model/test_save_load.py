@@ -187,7 +187,7 @@ def test_data_of_another_model_do_not_stay_behind(fitted, tmp_path):
     model, mdata = fitted
     model.save(tmp_path / "m", save_anndata=True)
     model.save(tmp_path / "m", overwrite=True)
-    with pytest.warns(UserWarning, match="No MuData was saved"):
+    with pytest.warns(UserWarning, match="No data were saved"):
         assert JAMIE.load(tmp_path / "m").adata is None
 
 

@@ -92,14 +92,17 @@ def fit_preparation(
 
 
 def _moments(matrix: Matrix) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Mean, standard deviation (exactly 0 where constant) and share of non-zero values of each feature."""
+    """Mean, standard deviation (exactly 0 where constant, up to rounding) and share of non-zero values of each feature."""
     scaler = StandardScaler()
     detected = np.zeros(matrix.shape[1])
     for _, chunk in row_chunks(matrix):
         scaler.with_mean = not sp.issparse(chunk)
         scaler.partial_fit(chunk.astype(np.float64))
         detected += np.asarray((chunk != 0).sum(axis=0)).ravel()
-    return np.asarray(scaler.mean_), np.where(scaler.var_ > 0, scaler.scale_, 0.0), detected / matrix.shape[0]
+    mean, n_obs = np.asarray(scaler.mean_), matrix.shape[0]
+    rounding = np.finfo(np.float64).eps * n_obs
+    varies = scaler.var_ > rounding * scaler.var_ + np.square(rounding * mean)  # as scikit-learn tells constants
+    return mean, np.where(varies, scaler.scale_, 0.0), detected / n_obs
 
 
 def _leading_components(matrix: Matrix, mean: FloatArray, scale: FloatArray) -> LeadingComponents:
