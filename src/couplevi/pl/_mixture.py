@@ -119,8 +119,8 @@ def pruning(
     --------
     >>> import couplevi as cvi
     >>> adata = cvi.data.count_clusters(n_obs=200)["rna"]
-    >>> quick = {"max_epochs": 20, "max_epochs_prune": 5, "enable_progress_bar": False}
-    >>> model = cvi.tl.cplmixvae(adata, n_categories=4, layers="log1p", seed=0, train_kwargs=quick)
+    >>> quick = {"max_epochs": 20, "prune": False, "enable_progress_bar": False}  # leave `prune` out
+    >>> model = cvi.tl.cplmixvae(adata, n_categories=6, layers="log1p", seed=0, train_kwargs=quick)
     >>> axes = cvi.pl.pruning(adata, show=False)
     """
     history: Mapping[str, Any] = _written(data, key, Key.uns.PRUNING)
