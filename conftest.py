@@ -1,9 +1,10 @@
 """What all tests need, those in docstrings included."""
 
 import matplotlib as mpl
-import mudata as md
 import pytest
 import torch
+
+from couplevi._mudata import without_pulling
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -11,7 +12,7 @@ def _environment():
     """Small tensors gain nothing from threads, and the processes of the suite share the cores."""
     torch.set_num_threads(1)
     mpl.use("agg")
-    with md.set_options(pull_on_update=False):
+    with without_pulling():
         yield
 
 

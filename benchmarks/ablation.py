@@ -40,7 +40,8 @@ def main() -> None:
     parser.add_argument("--set", default="patchseq_motor", help="data set")
     parser.add_argument("--folds", type=int, default=5, help="folds of five that are run")
     arguments = parser.parse_args()
-    md.set_options(pull_on_update=False)
+    if hasattr(md, "set_options"):  # mudata before 0.4
+        md.set_options(pull_on_update=False)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     for i, (name, settings) in enumerate(ABLATIONS.items()):
         scores = cross_validate(arguments.set, arguments.data, arguments.folds, **settings)

@@ -22,7 +22,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
 
-    md.set_options(pull_on_update=False)
+    if hasattr(md, "set_options"):  # mudata before 0.4
+        md.set_options(pull_on_update=False)
     mdata = md.read_h5mu(arguments.data / "patchseq_motor.h5mu")
     start = time.perf_counter()
     model = cvi.tl.jamie(

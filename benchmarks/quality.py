@@ -49,7 +49,8 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS), metavar="METHOD")
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds, of models and of the known pairs")
     arguments = parser.parse_args()
-    md.set_options(pull_on_update=False)
+    if hasattr(md, "set_options"):  # mudata before 0.4
+        md.set_options(pull_on_update=False)
     names = arguments.sets or [*SIMULATIONS, *(REAL if arguments.data else ())]
     done = _done(arguments.out)
     for name, known, seed in product(names, arguments.known, range(arguments.seeds)):

@@ -21,7 +21,8 @@ def main() -> None:
     """Run the demonstration."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # lightning, about torch
-    md.set_options(pull_on_update=False)
+    if hasattr(md, "set_options"):  # mudata before 0.4
+        md.set_options(pull_on_update=False)
 
     size = {"n_obs": 600, "seed": 0}
     mdata = cvi.data.branching_manifold(**size, paired=0.5)

@@ -26,7 +26,8 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # lightning, about torch
-    md.set_options(pull_on_update=False)
+    if hasattr(md, "set_options"):  # mudata before 0.4
+        md.set_options(pull_on_update=False)
 
     mdata = md.read_h5mu(arguments.input)
     mdata["rna"].layers["log1p"] = sc.pp.log1p(

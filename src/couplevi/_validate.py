@@ -33,6 +33,11 @@ def listing(names: Iterable[object], limit: int = 10) -> str:
     return f"{names[:limit]}{more}"
 
 
+def named(keys: Iterable[str | None]) -> list[str]:
+    """Keys of ``layers`` without that of ``X``, which anndata lists as None from 0.13 on."""
+    return [key for key in keys if key is not None]
+
+
 def check_option(value: object, options: Sequence[object], name: str) -> None:
     """Raise ValueError unless `value` is one of `options`."""
     if value not in options:
@@ -221,16 +226,12 @@ def check_confidences(matrix: Any, where: str) -> sp.csr_array:
     csr = sp.csr_array(matrix, copy=True)
     csr.sum_duplicates()
     data = csr.data.astype(np.float64)
-    if np.isnan(data).any():
-        raise ValueError(
-            expected(f"confidences between 0 and 1 in {where}", "NaN", "Remove these entries: no entry means no link.")
-        )
-    if (data == -1).any():
+    if np.isnan(data).any() or (data == -1).any():
         raise ValueError(
             expected(
                 f"confidences between 0 and 1 in {where}",
-                "-1, which `mdata.update()` writes for cells that were added after the matrix",
-                "Write the links again with `cvi.pp.link` after the last cell or modality was added.",
+                f"{'NaN' if np.isnan(data).any() else -1}, which `mdata.update()` writes for cells that were added after the matrix",
+                "Write the links with `cvi.pp.link` after the last cell or modality was added; no entry means no link.",
             )
         )
     if (data < 0).any() or (data > 1).any():

@@ -165,9 +165,11 @@ def _read(path: Path) -> MuData:
         raise FileNotFoundError(f"Expected a MuData at {str(path)!r}, found no such file.")
     import mudata
 
-    mudata.set_options(pull_on_update=False)
+    from couplevi._mudata import without_pulling
+
     try:
-        return mudata.read_h5mu(path)
+        with without_pulling():
+            return mudata.read_h5mu(path)
     except (OSError, KeyError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(

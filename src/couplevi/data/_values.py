@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from couplevi._streamed import StreamedMatrix, in_memory
-from couplevi._validate import check_finite, expected
+from couplevi._validate import check_finite, expected, named
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -61,7 +61,7 @@ def stored(adata: AnnData, attribute: str, key: str | None) -> tuple[pd.Index, M
         return adata.var_names, _readable(adata.X, "`X`")
     container = getattr(adata, attribute)
     if key not in container:
-        raise KeyError(expected(f"`{attribute}[{key!r}]`", f"keys {list(container)}"))
+        raise KeyError(expected(f"`{attribute}[{key!r}]`", f"keys {named(container)}"))
     values = container[key]
     if attribute == "layers":
         return adata.var_names, _readable(values, f"`layers[{key!r}]`")

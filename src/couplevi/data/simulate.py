@@ -12,6 +12,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from couplevi._constants import Key
+from couplevi._mudata import without_pulling
 from couplevi._validate import check_count, expected
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def _assemble(
         if is_expression:
             adata.layers[Key.layers.LOG1P] = np.log1p(adata.X)
         modalities[modality] = adata
-    with md.set_options(pull_on_update=False):
+    with without_pulling():
         mdata = md.MuData(modalities)
     order = pd.Index(names).get_indexer(mdata.obs_names)
     for column in obs:

@@ -3,10 +3,10 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-import mudata as md
 import numpy as np
 
 from couplevi._constants import Key
+from couplevi._mudata import without_pulling
 from couplevi._validate import check_modality, check_mudata, expected
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def impute(
     write_imputed(mdata, imputed, source, target, key_added)
     if as_modality:
         imputed.uns[key_added] = {"source": source, "target": target}
-        with md.set_options(pull_on_update=False), warnings.catch_warnings():
+        with without_pulling(), warnings.catch_warnings():
             # the same features as the measured modality, and so the same names
             warnings.filterwarnings("ignore", message="var_names are not unique")
             mdata.mod[name] = imputed
