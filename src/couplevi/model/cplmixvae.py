@@ -341,7 +341,7 @@ class CplMixVAE(SaveLoadMixin, MixtureTrainingMixin, BaseModelClass):
         states = []
         for m in chosen:
             profiles = self._readers()[m].profiles(data)
-            category = torch.from_numpy(most_probable.loc[profiles.obs_names].to_numpy())
+            category = torch.tensor(most_probable.loc[profiles.obs_names].to_numpy())
             state = np.full((profiles.n_obs, self.settings_.n_state), np.nan, dtype=np.float32)
             for rows, x in self._profiles(profiles, m):
                 state[rows] = self.module.state(m, arm, x, category[rows].to(self.device)).loc.cpu().numpy()

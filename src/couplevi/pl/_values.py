@@ -72,7 +72,9 @@ def imputed_values(
         remedies[layer] = "Name the layer that was registered; None is `X`."
     for name, remedy in remedies.items():
         if name not in profiles.layers:
-            raise KeyError(expected(f"`mdata[{target!r}].layers[{name!r}]`", f"layers {named(profiles.layers)}", remedy))
+            raise KeyError(
+                expected(f"`mdata[{target!r}].layers[{name!r}]`", f"layers {named(profiles.layers)}", remedy)
+            )
     imputed = {key: np.asarray(profiles.layers[slot]) for key, slot in slots.items()}
     finite = np.logical_and.reduce([np.isfinite(x) for x in imputed.values()])
     rows = np.flatnonzero(finite.any(axis=1))
