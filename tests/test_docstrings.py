@@ -19,9 +19,11 @@ def public_functions():
 
 def public_methods():
     for name in ("JAMIE", "CplMixVAE"):
-        for method, item in vars(getattr(cvi.model, name)).items():
-            if not method.startswith("_") and inspect.isfunction(inspect.unwrap(item)):
-                yield f"model.{name}.{method}", inspect.unwrap(item)
+        for method, item in inspect.getmembers(getattr(cvi.model, name)):
+            function = inspect.unwrap(getattr(item, "__func__", item))
+            ours = str(getattr(function, "__module__", None)).startswith("couplevi")
+            if not method.startswith("_") and inspect.isfunction(function) and ours:
+                yield f"model.{name}.{method}", function
 
 
 def public_classes():

@@ -67,7 +67,7 @@ class MixtureTrainingMixin(UnsupervisedTrainingMixin):
     _readers: Callable[[], dict[str, ModalityReader]]
     _data: Callable[[Any], AnnData | MuData]
     _links: Callable[[AnnData | MuData], dict[ModalityPair, sp.csr_array]]
-    predict: Callable[[], pd.Series]
+    predict: Callable[..., pd.Series]
 
     def train(
         self,

@@ -150,7 +150,24 @@ class SaveLoadMixin:
 
     @staticmethod
     def load_registry(dir_path: str | os.PathLike[str], prefix: str | None = None) -> dict[str, Any]:
-        """Registry saved with a model: how its data were set up."""
+        """Registry saved with a model: how its data were set up.
+
+        Parameters
+        ----------
+        dir_path
+            Folder given to :meth:`save`.
+        prefix
+            Prefix given to :meth:`save`.
+
+        Returns
+        -------
+        Nested mapping of strings, as scvi-tools makes it.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            As :meth:`load`.
+        """
         return read_model_file(dir_path, prefix)[SAVE_KEYS.ATTR_DICT_KEY]["registry_"]
 
 
