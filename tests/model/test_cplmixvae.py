@@ -183,11 +183,11 @@ def test_cells_of_one_modality_are_predicted_by_it_alone(joint):
 def test_states_of_modalities_side_by_side(joint):
     model, mdata = joint
     state = model.get_latent_representation()
-    assert state.shape == (mdata.n_obs, 4)
+    assert state.shape == (mdata.n_obs, 6)
     own = model.get_latent_representation(modality="b")
     rows = mdata.obs_names.get_indexer(mdata["b"].obs_names)
-    np.testing.assert_array_equal(state[rows, 2:], own)
-    assert np.isnan(state[~mdata.obs_names.isin(mdata["b"].obs_names), 2:]).all()
+    np.testing.assert_array_equal(state[rows, 3:], own)
+    assert np.isnan(state[~mdata.obs_names.isin(mdata["b"].obs_names), 3:]).all()
 
 
 def test_traversal_of_a_modality(joint):
@@ -484,7 +484,7 @@ def test_representation_and_layer():
         (lambda m: m.consensus_matrix(between=3), "`between` to be two of"),
         (lambda m: m.predict(modality="rna"), "`modality` to be one of"),
         (lambda m: m.traverse_state("9"), "`category` to be one of"),
-        (lambda m: m.traverse_state("0", dimension=2), "`dimension` to be one of"),
+        (lambda m: m.traverse_state("0", dimension=3), "`dimension` to be one of"),
         (lambda m: m.traverse_state("0", n_steps=1), "`n_steps`"),
         (lambda m: m.consensus_matrix(between=("a", "b")), "`between` to be two of"),
         (lambda m: m.predict("cells.h5ad"), "Expected an AnnData or a MuData, found str"),

@@ -34,9 +34,9 @@ def test_slots_of_a_mudata(counts):
     )
     assert mdata.obs["types_category"].notna().all()
     assert mdata.obsm["X_types"].shape == (mdata.n_obs, 5)
-    assert mdata.obsm["X_types_state"].shape == (mdata.n_obs, 4)
+    assert mdata.obsm["X_types_state"].shape == (mdata.n_obs, 6)
     rows = mdata.obs_names.get_indexer(mdata["atac"].obs_names)
-    np.testing.assert_array_equal(mdata["atac"].obsm["X_types_state"], mdata.obsm["X_types_state"][rows, :2])
+    np.testing.assert_array_equal(mdata["atac"].obsm["X_types_state"], mdata.obsm["X_types_state"][rows, :3])
 
 
 def test_slots_survive_a_file(counts, tmp_path):

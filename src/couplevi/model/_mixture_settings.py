@@ -66,7 +66,7 @@ class MixtureSettings:
 
     n_categories: int
     n_arms: int = 2
-    n_state: int = 2
+    n_state: int = 3
     n_hidden: int = 128
     n_pcs: int | Mapping[str, int | None] | None = DEFAULT_N_PCS
     feature_weights: Literal["communality", "equal"] = "communality"

@@ -51,7 +51,7 @@ class CplMixVAE(SaveLoadMixin, MixtureTrainingMixin, MixtureInferenceMixin, Base
     registry
         Registry of the data, for a model without data; :meth:`load` uses it.
     **settings
-        Further fields of :class:`~couplevi.model.MixtureSettings`, such as `n_arms` (2), `n_state` (2) and
+        Further fields of :class:`~couplevi.model.MixtureSettings`, such as `n_arms` (2), `n_state` (3) and
         `likelihood` (``"gaussian"``, ``"nb"`` or ``"zinb"``).
 
     Raises
@@ -75,7 +75,7 @@ class CplMixVAE(SaveLoadMixin, MixtureTrainingMixin, MixtureInferenceMixin, Base
     >>> model = cvi.model.CplMixVAE(adata, n_categories=6)
     >>> model.train(max_epochs=20, prune=False, enable_progress_bar=False)
     >>> model.predict().head(2).shape, model.get_latent_representation().shape
-    ((2,), (200, 2))
+    ((2,), (200, 3))
     """
 
     _module_cls = CplMixVAEModule

@@ -82,7 +82,7 @@ def cplmixvae(
     >>> quick = {"max_epochs": 20, "prune": False, "enable_progress_bar": False}
     >>> model = cvi.tl.cplmixvae(adata, n_categories=6, layers="log1p", seed=0, train_kwargs=quick)
     >>> adata.obsm["X_cplmixvae"].shape, adata.obsm["X_cplmixvae_state"].shape
-    ((200, 6), (200, 2))
+    ((200, 6), (200, 3))
     """
     with seeded(seed):
         if isinstance(data, MuData):
