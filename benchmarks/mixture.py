@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--modalities", default="rna")
     parser.add_argument("--categories", type=int, default=25)
     parser.add_argument("--arms", type=int, default=2)
-    parser.add_argument("--min-consensus", type=float, default=0.95)
+    parser.add_argument("--min-consensus", type=float)
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     task = load(options.task, options.data, 1.0, 0)

@@ -336,6 +336,16 @@ def test_disagreement_names_the_remedy(adata):
         model.train(**{**FEW, "max_epochs": 2, "max_epochs_prune": 1}, min_consensus=1.0, min_categories=5)
 
 
+def test_less_agreement_is_asked_of_modalities():
+    mdata = two_modalities(share=1.0)
+    other = mdata["b"].copy()
+    other.obs_names = np.random.default_rng(0).permutation(other.obs_names)
+    CplMixVAE.setup_mudata(shuffled := md.MuData({"a": mdata["a"].copy(), "b": other}), modalities=("a", "b"))
+    model = CplMixVAE(shuffled, 4, batch_size=128, coupling_weight=0.0)
+    with pytest.warns(UserWarning, match=r"No number of categories reached a consensus of 0\.8:"):
+        model.train(**{**FEW, "max_epochs": 4, "max_epochs_prune": 1}, min_categories=3)
+
+
 def test_collapse_is_diagnosed(adata, monkeypatch):
     CplMixVAE.setup_anndata(adata)
     model = CplMixVAE(adata, 4, batch_size=64)

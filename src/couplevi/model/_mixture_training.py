@@ -41,6 +41,8 @@ COMPLETE_SHARE = 0.1
 """Share of the units measured in all modalities from which on these alone make the starting partitions."""
 MAX_JUDGED = 2_000
 """Profiles of a modality that decide which category costs least."""
+MIN_CONSENSUS, MIN_CONSENSUS_BETWEEN = 0.95, 0.8
+"""Consensus that a number of categories has to reach: of arms that see the same profiles, and of modalities."""
 PROFILES_PER_CATEGORY = 5
 LARGE_COUNT = 20
 UNINFORMATIVE = 0.9
@@ -76,7 +78,7 @@ class MixtureTrainingMixin(UnsupervisedTrainingMixin):
         *,
         prune: bool = True,
         min_categories: int = 2,
-        min_consensus: float = 0.95,
+        min_consensus: float | None = None,
         train_size: float = 0.8,
         batch_size: int | None = None,
         accelerator: str = "auto",
@@ -105,7 +107,8 @@ class MixtureTrainingMixin(UnsupervisedTrainingMixin):
         min_categories
             Number of categories at which pruning ends, at least 2.
         min_consensus
-            Consensus of the arms on held-out cells, in [0, 1], that a round has to reach.
+            Consensus of the arms on held-out cells, in [0, 1], that a round has to reach. None is 0.95, or 0.8 where
+            arms of different modalities have to agree.
         train_size
             Share of the cells that is trained on, in (0, 1); the rest decides on the number of categories. Scaling and
             principal components are those of all cells.
@@ -135,6 +138,8 @@ class MixtureTrainingMixin(UnsupervisedTrainingMixin):
         """
         settings = self.settings_
         check_count(min_categories, "min_categories", minimum=2)
+        if min_consensus is None:
+            min_consensus = MIN_CONSENSUS if len(self.modalities_) == 1 else MIN_CONSENSUS_BETWEEN
         check_number(min_consensus, "min_consensus", 0, 1)
         check_number(train_size, "train_size", 0, 1)
         batch_size = settings.batch_size if batch_size is None else batch_size

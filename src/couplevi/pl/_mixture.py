@@ -128,7 +128,7 @@ def pruning(
     kept = int(n[selected.astype(bool)][0])
     axes = make_axes(2, ax, width=4.2)
     axes[0].plot(n, history["consensus"], marker="o", markersize=3)
-    axes[0].set(ylabel="consensus on held-out cells", ylim=(None, 1.02))
+    axes[0].set(ylabel="consensus on held-out cells", ylim=(np.nanmin([0.5, *history["consensus"]]), 1.02))
     axes[1].errorbar(n, -np.asarray(history["elbo_shortfall"]), history["elbo_shortfall_se"], marker="o", markersize=3)
     axes[1].set(ylabel="held-out ELBO minus the best, nats")
     for panel in axes:
