@@ -11,7 +11,6 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
-    "sphinx_autodoc_typehints",
     "sphinx_copybutton",
     "sphinxcontrib.bibtex",
 ]
@@ -27,11 +26,8 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 napoleon_google_docstring = False
 napoleon_use_rtype = True
-always_document_param_types = False
-typehints_defaults = "comma"
 myst_enable_extensions = ["dollarmath", "amsmath"]
 nb_execution_mode = "off"
-suppress_warnings = ["sphinx_autodoc_typehints.forward_reference", "sphinx_autodoc_typehints.guarded_import"]
 
 
 def setup(app):
