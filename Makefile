@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TUTORIALS := $(wildcard tutorials/*.ipynb)
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 .PHONY: demo test lint docs tutorials clean
@@ -21,7 +22,7 @@ docs: $(VENV)/.installed-doc
 	$(BIN)/sphinx-build --fail-on-warning --keep-going docs docs/_build/html
 
 tutorials: $(VENV)/.installed-doc
-	$(BIN)/jupyter execute --inplace --timeout=300 tutorials/*.ipynb
+	$(BIN)/jupyter execute --inplace --timeout=300 $(TUTORIALS)
 
 clean:
 	rm -rf $(VENV) docs/_build docs/generated demo/*.h5mu demo/*.png
