@@ -1,16 +1,21 @@
 """What all tests need, those in docstrings included."""
 
-import matplotlib as mpl
-import pytest
-import torch
+import os
 
-from couplevi._mudata import without_pulling
+import pytest
+
+# Small tensors gain nothing from threads, and the processes of the suite share the cores. Read on import, by numba as
+# well, whose first parallel loop otherwise gives torch all cores again.
+for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[name] = "1"
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _environment():
-    """Small tensors gain nothing from threads, and the processes of the suite share the cores."""
-    torch.set_num_threads(1)
+    import matplotlib as mpl
+
+    from couplevi._mudata import without_pulling
+
     mpl.use("agg")
     with without_pulling():
         yield
@@ -18,6 +23,8 @@ def _environment():
 
 @pytest.fixture(autouse=True)
 def _restore_random_state():
+    import torch
+
     with torch.random.fork_rng():
         torch.manual_seed(0)
         yield
