@@ -60,6 +60,16 @@ def test_draws_depend_on_seed_and_epoch_alone():
     assert draws(0, 0, shuffle=False) == draws(0, 5, shuffle=False)
 
 
+def test_units_meet_others_in_every_epoch():
+    sampler = UnitSampler(dataset_of(np.eye(40)), np.arange(40), batch_size=8)
+    batches = []
+    for epoch in range(2):
+        sampler.set_epoch(epoch)
+        batches.append(sorted(sorted(drawn(draw, "a")) for draw in sampler))
+    assert batches[0] != batches[1]
+    assert [*range(8)] not in batches[0]
+
+
 def test_partners_are_linked_limited_and_distinct():
     matrix = np.full((1, 10), 0.5)
     dataset = dataset_of(matrix)
