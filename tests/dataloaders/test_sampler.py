@@ -141,6 +141,7 @@ def test_units_are_mixed_with_their_like_and_pairs_as_pairs():
         assert other["a"][i] == other["b"][i] < 10
     for m in "ab":
         assert all(other[m][i] in range(10, 18) for i in range(10, 18))
+        assert any(share[m][i] < 1 for i in range(10, 18))
         assert [share[m][i] for i in (18, 19)] == [1, 1]
         assert draw[m].share.min() >= 0.5
     assert len({round(float(s), 6) for s in share["a"].values()}) > 10

@@ -3,7 +3,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from couplevi.dataloaders import CoupledDataset, CoupledDataSplitter, Links
+from couplevi.dataloaders import CoupledDataset, CoupledDataSplitter, Links, set_sizes
 
 
 @pytest.fixture
@@ -19,6 +19,23 @@ def test_sets_are_disjoint_and_complete(dataset):
     assert (splitter.n_train, splitter.n_val, len(splitter.test_idx)) == (18, 6, 6)
     everything = np.concatenate([splitter.train_idx, splitter.val_idx, splitter.test_idx])
     np.testing.assert_array_equal(np.sort(everything), np.arange(30))
+
+
+def test_rounding_leaves_each_unit_in_one_set():
+    assert set_sizes(100, 0.07, 0.93) == (8, 92)  # 0.07 * 100 is a little above 7
+
+
+def test_training_draws_as_told_and_validation_the_same_each_time(dataset):
+    splitter = CoupledDataSplitter(
+        None, dataset=dataset, train_size=0.8, n_partners=2, mixup_alpha=0.5, n_calibration=3, release_epoch=2
+    )
+    train, validation = splitter.train_dataloader().sampler, splitter.val_dataloader().sampler
+    assert (train.n_partners, train.mixup_alpha, train.release_epoch) == (2, 0.5, 2)
+    assert len(splitter.calibration_idx) == 3
+    np.testing.assert_array_equal(train.held_back, splitter.calibration_idx)
+    assert train.shuffle
+    assert not validation.shuffle
+    assert not len(validation.held_back)
 
 
 def test_all_units_are_trained_on_by_default(dataset):

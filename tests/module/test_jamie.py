@@ -86,6 +86,14 @@ def test_match_weight_mixes_inferred_links_into_the_aggregation():
         torch.testing.assert_close(inference["z_aggregated"]["a"][i], expected)
 
 
+def test_match_weight_leaves_pairs_of_modalities_without_matches_alone():
+    z = {m: torch.randn(n, 4) for m, n in N.items()}
+    batch = make_batch(matches=None)
+    weighted, plain = (make_module(match_weight=w).aggregate(z, batch["links"], batch["matches"]) for w in (0.25, 0.0))
+    for m in N:
+        torch.testing.assert_close(weighted[m], plain[m])
+
+
 def test_unlinked_profile_keeps_its_latent(result):
     inference = result[2]
     torch.testing.assert_close(inference["z_aggregated"]["a"][3:], inference["z"]["a"][3:])
