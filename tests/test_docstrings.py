@@ -2,10 +2,13 @@
 
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 
 import couplevi as cvi
+
+API = Path(__file__).parents[1] / "docs" / "api.md"
 
 
 def public_functions():
@@ -84,3 +87,10 @@ def test_classes_say_what_they_take(name):
 @pytest.mark.parametrize("name", ["tl.jamie", "tl.cplmixvae", "tl.explain", "tl.match", "metrics.foscttm"])
 def test_methods_of_the_literature_name_their_source(name):
     assert sections(FUNCTIONS[name].__doc__).get("References", "").strip()
+
+
+@pytest.mark.skipif(not API.is_file(), reason="the tests are not in a clone")
+def test_every_public_name_is_in_the_api_reference():
+    listed = set(re.findall(r"^   (\w+\.\w+)$", API.read_text(), re.MULTILINE))
+    public = {f"{n}.{name}" for n in cvi.__all__ for name in getattr(getattr(cvi, n), "__all__", ())}
+    assert listed == public

@@ -44,6 +44,16 @@ def test_loss_is_the_sum_of_its_terms():
     assert t["coupling"] > 0
 
 
+def test_reconstruction_is_minus_the_log_density_of_what_was_observed():
+    module = make(n_arms=1).eval()
+    data = batch(module)
+    _, generative, out = module(data)
+    [p] = generative["px"]["a"]
+    x = data["profiles"]["a"].h
+    density = -0.5 * (((x - p.mean) / p.stddev) ** 2 + 2 * p.stddev.log() + math.log(2 * math.pi)).sum(dim=1)
+    torch.testing.assert_close(out.extra_metrics["reconstruction"], -density.mean().detach())
+
+
 def test_identical_arms_are_not_pulled():
     module = make().eval()
     module.arms[1].load_state_dict(module.arms[0].state_dict())
@@ -142,6 +152,20 @@ def test_bound_of_counts_is_that_of_many_samples():
         kl = torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0)).sum(dim=1)
         expected = expected + log_q[:, k].exp() * (torch.stack(draws).mean(dim=0) - kl)
     torch.testing.assert_close(module.elbo("a", 0, x).detach(), expected.detach(), rtol=0, atol=0.05)
+
+
+def test_coupling_within_and_between_modalities_add_up():
+    module = make(modalities=("a", "b")).eval()
+    row, col = torch.arange(5), torch.arange(5, 10)
+    data = batch(module, links={("a", "b"): link_batch(row, col, torch.ones(5), 20)})
+    q = {m: [module.log_probabilities(m, i, data["profiles"][m].h).exp() for i in (0, 1)] for m in ("a", "b")}
+
+    def distance(x, y):
+        return (x - y).square().sum(dim=1).mean()
+
+    within = torch.stack([distance(*q[m]) for m in ("a", "b")]).mean()
+    between = torch.stack([distance(x[row], y[col]) for x in q["a"] for y in q["b"]]).mean()
+    torch.testing.assert_close(module(data)[2].extra_metrics["coupling"], (within + between).detach())
 
 
 def test_coupling_does_not_depend_on_the_share_of_linked_cells():
