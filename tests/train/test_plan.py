@@ -59,6 +59,15 @@ def test_validation_loss_uses_final_weights(model):
     assert train < 1e3 < validation
 
 
+def test_validation_losses_of_epochs_can_be_compared(model):
+    """Of a model that does not change, they are the same however far the warm-up is."""
+    model.module.weights["kl"] = 1e6  # beside which sampling does not matter
+    still = {"kl_warmup": 1.0, "lr": 1e-12}
+    model.train(max_epochs=3, train_size=0.5, early_stopping=False, enable_progress_bar=False, plan_kwargs=still)
+    validation = model.history["validation_loss"].iloc[:, 0]
+    np.testing.assert_allclose(validation, validation.iloc[0], rtol=1e-3)
+
+
 def test_metrics_are_means_over_the_batches_of_an_epoch(model):
     seen = []
     original = type(model.module).loss
