@@ -51,6 +51,20 @@ def test_temperature_falls_and_coupling_rises_in_the_first_round_alone(model):
 
 
 @pytest.mark.filterwarnings("ignore:The number of categories at the start")
+def test_module_is_given_what_is_scheduled(model):
+    given = []
+    inference, loss = model.module.inference, model.module.loss
+    model.module.inference = lambda *args, **kwargs: given.append(kwargs["temperature"]) or inference(*args, **kwargs)
+    model.module.loss = lambda *args, **kwargs: given.append(kwargs["coupling_scale"]) or loss(*args, **kwargs)
+    model.train(max_epochs=2, prune=False, enable_progress_bar=False, accelerator="cpu")
+    temperatures, scales = given[::2], given[1::2]
+    assert temperatures[0] == 1
+    assert scales[0] == 0
+    assert temperatures == sorted(temperatures, reverse=True)
+    assert scales[-1] == 1
+
+
+@pytest.mark.filterwarnings("ignore:The number of categories at the start")
 def test_moments_start_anew_with_each_round(model):
     steps = []
 
