@@ -117,3 +117,16 @@ def test_weights_do_not_depend_on_units_or_method(diluted, monkeypatch):
     np.testing.assert_allclose(other.components, whole.components, atol=1e-3)
     monkeypatch.setattr(_fit, "MAX_GRAM", 10)
     np.testing.assert_allclose(fit_preparation(sp.csr_matrix(x), 4).scale, whole.scale, rtol=0.05)
+
+
+def test_weights_are_communalities_beyond_chance_by_hand():
+    rng = np.random.default_rng(0)
+    rate = np.exp(rng.normal(size=(200, 3)) @ rng.normal(size=(3, 60)) + rng.normal(-1, 1, 60))
+    x = rng.poisson(rate).astype(np.float64)
+    x = x[:, x.std(axis=0) > 0]
+    z, pilot = (x - x.mean(axis=0)) / x.std(axis=0), np.sqrt((x != 0).mean(axis=0))
+    _, s, v = np.linalg.svd(z * pilot, full_matrices=False)
+    communality = ((s[:20, None] ** 2 / len(x)) * (v[:20] / pilot) ** 2).sum(axis=0)
+    expected = np.sqrt(np.clip((communality - 0.1) / 0.9, 0, 1) + 0.03)  # 20 components of 200 cells: a tenth
+    weight = x.std(axis=0) / fit_preparation(x, 4).scale
+    np.testing.assert_allclose(weight, expected / np.sqrt((expected**2).mean()), rtol=1e-3)
