@@ -197,6 +197,19 @@ def test_traversal_of_a_modality(joint):
         model.traverse_state("0")
 
 
+def test_traversal_needs_cells_of_the_category_in_the_modality(joint, monkeypatch):
+    model, _ = joint
+    names = model.predict()
+    monkeypatch.setattr(model, "predict", lambda: names.where(names != "0", "1"))
+    with pytest.raises(ValueError, match="cells of category '0' that were measured in 'b', found none"):
+        model.traverse_state("0", modality="b")
+
+
+def test_batches_of_modalities_are_refused():
+    with pytest.raises(NotImplementedError, match="`batch_key`"):
+        CplMixVAE.setup_mudata(two_modalities(), modalities=("a", "b"), batch_key="type")
+
+
 def test_unlinked_modalities_are_warned_about_and_still_train():
     a, b = planted(80), planted(80, n_features=12)
     b.obs_names, b.var_names = [f"other{i}" for i in range(80)], [f"b{j}" for j in range(12)]

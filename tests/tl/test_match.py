@@ -158,3 +158,10 @@ def test_binary_data_are_not_taken_for_an_embedding():
         cvi.tl.match(mdata, modalities=("rna", "ephys"), layers={"rna": "flags"})
         results.append(mdata.obsp["match"].copy())
     assert abs(results[0] - results[1]).max() < 1e-6
+
+
+def test_three_modalities_are_matched_pair_by_pair(three_modalities):
+    with pytest.raises(
+        ValueError, match="two `modalities`.*found \\['rna', 'ephys', 'morph'\\]. Call it once for each pair"
+    ):
+        cvi.tl.match(three_modalities, modalities=("rna", "ephys", "morph"))
