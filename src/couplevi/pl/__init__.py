@@ -2,6 +2,7 @@
 
 from couplevi.pl._ablation import ablation
 from couplevi.pl._accuracy import accuracy
+from couplevi.pl._consensus import consensus
 from couplevi.pl._distribution_similarity import distribution_similarity
 from couplevi.pl._explain import explain
 from couplevi.pl._feature_by_type import feature_by_type
@@ -10,7 +11,8 @@ from couplevi.pl._imputation_comparison import imputation_comparison
 from couplevi.pl._latent import latent
 from couplevi.pl._losses import losses
 from couplevi.pl._match import match
-from couplevi.pl._mixture import consensus, pruning, state_traversal
+from couplevi.pl._pruning import pruning
+from couplevi.pl._state_traversal import state_traversal
 
 __all__ = [
     "ablation",

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from couplevi._docs import fill_docs
 from couplevi._validate import check_count, expected
 from couplevi.pl._figure import finish, make_axes
+from couplevi.pl._values import check_columns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +20,7 @@ MAX_BOXES = 8
 """Groups up to which each gets a box; of more, the first are shown as bars."""
 
 
+@fill_docs
 def ablation(
     frame: pd.DataFrame,
     *,
@@ -38,14 +41,12 @@ def ablation(
         As returned by :func:`couplevi.tl.ablate`.
     n_groups
         Bars shown.
-    ax
-        Axes to draw on; None makes a figure.
-    show, save, return_fig
-        Show the figure, write it to a path, return it; as in scanpy.
+    %(ax)s
+    %(show)s
 
     Returns
     -------
-    None if shown, the figure with `return_fig`, else the axes.
+    %(drawn)s
 
     Raises
     ------
@@ -56,8 +57,7 @@ def ablation(
 
     References
     ----------
-    Cohen Kalafut, Huang and Wang, Joint variational autoencoders for multimodal imputation and embedding,
-    Nature Machine Intelligence 2023, figure 6a.
+    %(jamie_paper)s, figure 6a.
 
     Examples
     --------
@@ -72,11 +72,7 @@ def ablation(
     ['intact', 'first half', 'all']
     """
     check_count(n_groups, "n_groups")
-    missing = [column for column in COLUMNS if column not in frame]
-    if missing:
-        raise KeyError(
-            expected(f"columns {list(COLUMNS)}", f"none called {missing}", "Pass what `cvi.tl.ablate` returned.")
-        )
+    check_columns(frame, COLUMNS, "Pass what `cvi.tl.ablate` returned.")
     frame = frame.dropna(subset=["intact", "ablated"])
     if frame.empty:
         raise ValueError(expected("a target with a score", "none", "Do the measured values vary?"))

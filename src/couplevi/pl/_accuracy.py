@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from couplevi._validate import expected
-from couplevi.pl._figure import finish, make_axes, palette
+from couplevi._docs import fill_docs
+from couplevi.pl._figure import finish, legend_beside, make_axes, palette
+from couplevi.pl._values import check_columns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 COLUMNS = ("method", "foscttm", "lta")
 
 
+@fill_docs
 def accuracy(
     frame: pd.DataFrame,
     *,
@@ -30,14 +32,12 @@ def accuracy(
     frame
         Columns ``"method"``, ``"foscttm"`` and ``"lta"``, both in [0, 1]; a row per run. Methods with several rows
         get a large point at their mean, and small ones.
-    ax
-        Axes to draw on; None makes a figure.
-    show, save, return_fig
-        Show the figure, write it to a path, return it; as in scanpy.
+    %(ax)s
+    %(show)s
 
     Returns
     -------
-    None if shown, the figure with `return_fig`, else the axes.
+    %(drawn)s
 
     Raises
     ------
@@ -46,8 +46,7 @@ def accuracy(
 
     References
     ----------
-    Cohen Kalafut, Huang and Wang, Joint variational autoencoders for multimodal imputation and embedding,
-    Nature Machine Intelligence 2023, panels c of its figures.
+    %(jamie_paper)s, panels c of its figures.
 
     Examples
     --------
@@ -58,10 +57,7 @@ def accuracy(
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['jamie', 'chance']
     """
-    missing = [column for column in COLUMNS if column not in frame]
-    if missing:
-        remedy = "For example from `cvi.tl.evaluate`: rows by metric, pivoted to columns."
-        raise KeyError(expected(f"columns {list(COLUMNS)}", f"{list(frame.columns)}", remedy))
+    check_columns(frame, COLUMNS, "For example from `cvi.tl.evaluate`: rows by metric, pivoted to columns.")
     axes = make_axes(1, ax)
     methods = list(frame["method"].unique())
     colors = palette(methods)
@@ -72,5 +68,5 @@ def accuracy(
             axes[0].scatter(runs["foscttm"], runs["lta"], s=10, color=colors[method], linewidths=0, alpha=0.5)
         axes[0].scatter(mean["foscttm"], mean["lta"], s=60, color=colors[method], label=method)
     axes[0].set(xlabel="FOSCTTM (smaller is better)", ylabel="label transfer accuracy (larger is better)")
-    axes[0].legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize="small")
+    legend_beside(axes[0])
     return finish(axes, show, save, return_fig)

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from couplevi._docs import fill_docs
 from couplevi._validate import expected
 from couplevi.metrics import jensen_shannon_distance
-from couplevi.pl._figure import finish, make_axes, palette
+from couplevi.pl._figure import finish, legend_beside, make_axes, palette
 from couplevi.pl._values import imputed_values, shown_labels
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from mudata import MuData
 
 
+@fill_docs
 def distribution_similarity(
     mdata: MuData,
     *,
@@ -40,28 +42,22 @@ def distribution_similarity(
 
     Parameters
     ----------
-    mdata
-        MuData with imputed values, as written by :func:`couplevi.tl.impute`.
-    source, target
-        Modality that was imputed from, and the one imputed.
-    labels
-        Column of ``mdata.obs`` with cell types; cells without one are left out.
+    %(imputed)s
+    %(imputed_from_to)s
+    %(cell_types)s
     keys
         The `key_added` of the imputations to show.
-    layer
-        Layer of the target that was registered; None is ``X``.
+    %(imputed_layer)s
     cells
         Cells to compare; None takes all that were measured and imputed.
     min_cells
         Types with fewer cells are left out: few values fill few bins.
-    ax
-        One axes per imputation; None makes a figure.
-    show, save, return_fig
-        Show the figure, write it to a path, return it; as in scanpy.
+    %(panels)s
+    %(show)s
 
     Returns
     -------
-    None if shown, the figure with `return_fig`, else the axes.
+    %(drawn)s
 
     Raises
     ------
@@ -72,8 +68,7 @@ def distribution_similarity(
 
     References
     ----------
-    Cohen Kalafut, Huang and Wang, Joint variational autoencoders for multimodal imputation and embedding,
-    Nature Machine Intelligence 2023, panels d of its figures.
+    %(jamie_paper)s, panels d of its figures.
 
     Examples
     --------
@@ -104,5 +99,5 @@ def distribution_similarity(
             ax_key.step(np.sort(row), share, where="pre", color=colors[label], linewidth=1.2, label=name)
         ax_key.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="1 - Jensen-Shannon distance", ylabel="share of features")
         ax_key.set_title(f"{key}, mean {similarity.mean():.2f}")
-        ax_key.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize="small")
+        legend_beside(ax_key)
     return finish(axes, show, save, return_fig)

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.cluster.hierarchy import leaves_list, linkage
 
 from couplevi._constants import Key
+from couplevi._docs import fill_docs
 from couplevi._validate import check_count, check_modality, check_mudata, expected, find_names
 from couplevi.pl._figure import finish, make_axes
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from couplevi._types import FloatArray, IntArray
 
 
+@fill_docs
 def explain(
     mdata: MuData,
     *,
@@ -49,14 +51,12 @@ def explain(
         Features marked for each target.
     key
         The `key_added` of the explanation.
-    ax
-        Axes to draw on; None makes a figure.
-    show, save, return_fig
-        Show the figure, write it to a path, return it; as in scanpy.
+    %(ax)s
+    %(show)s
 
     Returns
     -------
-    None if shown, the figure with `return_fig`, else the axes.
+    %(drawn)s
 
     Raises
     ------

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from couplevi._docs import fill_docs
 from couplevi.metrics import pearson_per_feature
-from couplevi.pl._figure import finish, make_axes
+from couplevi.pl._figure import finish, legend_beside, make_axes
 from couplevi.pl._values import imputed_values, shown_labels
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 COLORS = {"measured": "0.7", "imputed": "tab:blue"}
 
 
+@fill_docs
 def feature_by_type(
     mdata: MuData,
     *,
@@ -39,28 +41,21 @@ def feature_by_type(
 
     Parameters
     ----------
-    mdata
-        MuData with imputed values, as written by :func:`couplevi.tl.impute`.
-    source, target
-        Modality that was imputed from, and the one imputed.
+    %(imputed)s
+    %(imputed_from_to)s
     features
         Features of the target, one panel each.
-    labels
-        Column of ``mdata.obs`` with cell types; cells without one are left out.
-    layer
-        Layer of the target that was registered; None is ``X``.
+    %(cell_types)s
+    %(imputed_layer)s
     cells
         Cells to show; None takes all that were measured and imputed.
-    key
-        The `key_added` of the imputation.
-    ax
-        One axes per feature; None makes a figure.
-    show, save, return_fig
-        Show the figure, write it to a path, return it; as in scanpy.
+    %(imputed_key)s
+    %(panels)s
+    %(show)s
 
     Returns
     -------
-    None if shown, the figure with `return_fig`, else the axes.
+    %(drawn)s
 
     Raises
     ------
@@ -71,8 +66,7 @@ def feature_by_type(
 
     References
     ----------
-    Cohen Kalafut, Huang and Wang, Joint variational autoencoders for multimodal imputation and embedding,
-    Nature Machine Intelligence 2023, panels e of its figures.
+    %(jamie_paper)s, panels e of its figures.
 
     Examples
     --------
@@ -109,5 +103,5 @@ def feature_by_type(
         axes_i.set_xticks(range(len(shown)), shown, rotation=90)
         axes_i.set_title(f"{values.features[i]}\nr = {r[i]:.2f}", fontsize="medium")
         axes_i.set_ylabel("value")
-    axes[-1].legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    legend_beside(axes[-1])
     return finish(axes, show, save, return_fig)

@@ -54,6 +54,11 @@ def finish(
     return None
 
 
+def legend_beside(ax: Axes, n_columns: int = 1) -> None:
+    """Name what is labelled to the right of the axes, where it hides nothing."""
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize="small", ncols=n_columns)
+
+
 def palette(categories: Sequence[str]) -> dict[str, Any]:
     """A colour for each category: distinct up to 20, along a colour map above."""
     if len(categories) <= 20:

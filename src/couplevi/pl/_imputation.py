@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from couplevi._docs import fill_docs
 from couplevi._validate import check_count
 from couplevi.metrics import pearson_per_feature
 from couplevi.pl._figure import finish, make_axes
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from mudata import MuData
 
 
+@fill_docs
 def imputation(
     mdata: MuData,
     *,
@@ -39,28 +41,21 @@ def imputation(
 
     Parameters
     ----------
-    mdata
-        MuData with imputed values beside measured ones, as written by :func:`couplevi.tl.impute`.
-    source, target
-        Modality that was imputed from, and the one imputed.
+    %(imputed)s
+    %(imputed_from_to)s
     features
         Features to show; None takes the `n_features` with the best correlation.
-    layer
-        Layer of the target that was registered; None is ``X``.
+    %(imputed_layer)s
     n_features
         Number of panels if `features` is None, at least 1.
-    key
-        The `key_added` of the imputation.
-    size
-        Area of a point in square points; None chooses by the number of cells.
-    ax
-        One axes per feature; None makes a figure.
-    show, save, return_fig
-        Show the figure, write it to a path, return it; as in scanpy.
+    %(imputed_key)s
+    %(size)s
+    %(panels)s
+    %(show)s
 
     Returns
     -------
-    None if shown, the figure with `return_fig`, else the axes.
+    %(drawn)s
 
     Raises
     ------

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from couplevi._docs import fill_docs
 from couplevi._validate import expected
 from couplevi.metrics import binomial_comparison, pearson_per_feature
 from couplevi.pl._figure import finish, make_axes
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from mudata import MuData
 
 
+@fill_docs
 def imputation_comparison(
     mdata: MuData,
     *,
@@ -40,25 +42,21 @@ def imputation_comparison(
     mdata
         MuData with both imputations, as written by :func:`couplevi.tl.impute` and
         :func:`couplevi.tl.impute_baseline`.
-    source, target
-        Modality that was imputed from, and the one imputed.
+    %(imputed_from_to)s
     baseline
         The `key_added` of the imputation on the horizontal axis.
-    layer
-        Layer of the target that was registered; None is ``X``.
+    %(imputed_layer)s
     cells
         Cells to score on: those that the model was not trained on, for a fair comparison. None takes all that were
         measured and imputed.
     key
         The `key_added` of the imputation on the vertical axis.
-    ax
-        Axes to draw on; None makes a figure.
-    show, save, return_fig
-        Show the figure, write it to a path, return it; as in scanpy.
+    %(ax)s
+    %(show)s
 
     Returns
     -------
-    None if shown, the figure with `return_fig`, else the axes.
+    %(drawn)s
 
     Raises
     ------
@@ -69,8 +67,7 @@ def imputation_comparison(
 
     References
     ----------
-    Cohen Kalafut, Huang and Wang, Joint variational autoencoders for multimodal imputation and embedding,
-    Nature Machine Intelligence 2023, panels f of its figures.
+    %(jamie_paper)s, panels f of its figures.
 
     Examples
     --------

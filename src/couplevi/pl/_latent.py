@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from couplevi._constants import Key
+from couplevi._docs import fill_docs
 from couplevi._validate import check_modality, check_mudata, expected
-from couplevi.pl._figure import finish, make_axes, palette
+from couplevi.pl._figure import finish, legend_beside, make_axes, palette
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 MISSING_COLOR = "lightgrey"
 
 
+@fill_docs
 def latent(
     mdata: MuData,
     *,
@@ -27,12 +29,12 @@ def latent(
     modalities: Sequence[str] | None = None,
     key: str = "jamie",
     size: float | None = None,
-    ax: Sequence[Axes] | None = None,
+    ax: Sequence[Axes] | Axes | None = None,
     show: bool | None = None,
     save: str | os.PathLike[str] | None = None,
     return_fig: bool = False,
 ) -> Figure | Axes | list[Axes] | None:
-    """Modalities side by side in their shared UMAP, and on top of each other.
+    """Modalities in their shared UMAP, a panel each, and on top of each other in a last one.
 
     Well-aligned modalities have each cell type at the same place, and overlap in the last panel.
 
@@ -47,16 +49,13 @@ def latent(
         Modalities to show; None takes those of the model.
     key
         The `key_added` of the model.
-    size
-        Area of a point in square points; None chooses by the number of cells.
-    ax
-        One axes per modality and one for all together; None makes a figure.
-    show, save, return_fig
-        Show the figure, write it to a path, return it; as in scanpy.
+    %(size)s
+    %(panels)s
+    %(show)s
 
     Returns
     -------
-    None if shown, the figure with `return_fig`, else the axes.
+    %(drawn)s
 
     Raises
     ------
@@ -128,6 +127,4 @@ def _scatter(ax: Axes, positions: np.ndarray, values: pd.Series | None, referenc
     for name, c in colors.items():
         ax.scatter([], [], color=c, label=name)
     if colors:
-        ax.legend(
-            loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize="small", ncols=1 + len(colors) // 18
-        )
+        legend_beside(ax, 1 + len(colors) // 18)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from couplevi._docs import fill_docs
 from couplevi._validate import expected
 from couplevi.pl._figure import finish, make_axes
 
@@ -22,6 +23,7 @@ class HasHistory(Protocol):
     def history(self) -> Mapping[str, Any] | None: ...
 
 
+@fill_docs
 def losses(
     model: HasHistory,
     *,
@@ -40,14 +42,12 @@ def losses(
     terms
         Names in ``model.history`` without ``_train``, such as ``"combination"``; ``"loss"`` is the total. None shows
         the total and all terms that are not zero throughout.
-    ax
-        One axes per term; None makes a figure.
-    show, save, return_fig
-        Show the figure, write it to a path, return it; as in scanpy.
+    %(panels)s
+    %(show)s
 
     Returns
     -------
-    None if shown, the figure with `return_fig`, else the axes.
+    %(drawn)s
 
     Raises
     ------

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 
 from couplevi._arrays import effective_matches
 from couplevi._constants import MATCH, NO_LABEL, Key
+from couplevi._docs import fill_docs
 from couplevi._validate import check_mudata, expected
 from couplevi.pl._figure import finish, make_axes
 
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
 N_BINS = 30
 
 
+@fill_docs
 def match(
     mdata: MuData,
     *,
     labels: str | None = None,
     key: str = MATCH,
-    ax: Axes | Sequence[Axes] | None = None,
+    ax: Sequence[Axes] | Axes | None = None,
     show: bool | None = None,
     save: str | os.PathLike[str] | None = None,
     return_fig: bool = False,
@@ -41,14 +43,12 @@ def match(
         (columns); cells without a label are left out.
     key
         Of the correspondence.
-    ax
-        Axes to draw into: one, or two with `labels`.
-    show, save, return_fig
-        As in scanpy.
+    %(panels)s
+    %(show)s
 
     Returns
     -------
-    Axes if `show` is False or `save` is given, the figure with `return_fig`, else None.
+    %(drawn)s
 
     Raises
     ------

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from couplevi._labels import labels_of
 from couplevi._validate import check_modality, check_mudata, expected, find_names, named
 
 if TYPE_CHECKING:
+    from anndata import AnnData
     from mudata import MuData
 
     from couplevi._types import FloatArray
@@ -102,3 +103,18 @@ def shown_labels(mdata: MuData, labels: str, cells: pd.Index) -> pd.Series:
     if found.isna().all():
         raise ValueError(expected(f"cells with a label in `mdata.obs[{labels!r}]`", "none"))
     return found
+
+
+def written(data: AnnData | MuData, key: str, slot: str) -> Any:
+    """What :func:`couplevi.tl.cplmixvae` wrote to a slot of ``uns[key]``; raise KeyError without it."""
+    found = data.uns.get(key, {})
+    if slot not in found:
+        remedy = f"Run `cvi.tl.cplmixvae(data, n_categories=..., key_added={key!r})`, with two arms or more."
+        raise KeyError(expected(f"`uns[{key!r}][{slot!r}]`", f"keys {list(found or data.uns)}", remedy))
+    return found[slot]
+
+
+def check_columns(frame: pd.DataFrame, columns: Sequence[str], remedy: str) -> None:
+    """Raise KeyError unless a table has all of `columns`."""
+    if not set(columns) <= set(frame):
+        raise KeyError(expected(f"columns {list(columns)}", f"{list(frame)}", remedy))

@@ -1,0 +1,118 @@
+"""Text that repeats in docstrings, each written once, and the decorator that fills it in."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Final, TypeVar
+
+from couplevi._validate import expected, listing
+
+T = TypeVar("T")
+
+PLACEHOLDER: Final = re.compile(r"%\((\w+)\)s")
+
+TEXTS: Final[dict[str, str]] = {
+    # figures
+    "ax": """\
+ax
+    Axes to draw on; None makes a figure.""",
+    "panels": """\
+ax
+    Axes to draw on, one per panel; None makes a figure.""",
+    "show": """\
+show, save, return_fig
+    Whether to show the figure, the path to write it to, whether to return it. With `show=None` it is shown unless it
+    is saved or returned.""",
+    "drawn": """\
+The figure with `return_fig`, None if it was shown, else its axes: in a list if there are several.""",
+    "size": """\
+size
+    Area of a point in square points; None chooses by the number of cells.""",
+    # imputed values that a figure reads
+    "imputed": """\
+mdata
+    MuData with imputed values beside measured ones, as written by :func:`couplevi.tl.impute`.""",
+    "imputed_from_to": """\
+source, target
+    Modality that was imputed from, and the one imputed.""",
+    "imputed_layer": """\
+layer
+    Layer of the target that was registered; None is ``X``.""",
+    "imputed_key": """\
+key
+    The `key_added` of the imputation.""",
+    "cell_types": """\
+labels
+    Column of ``mdata.obs`` with cell types; cells without one are left out.""",
+    # categories of a mixture that a figure reads
+    "mixture": """\
+data
+    AnnData or MuData with ``uns[key]``, as written by :func:`couplevi.tl.cplmixvae`.
+key
+    The `key_added` of the model.""",
+    # references
+    "jamie_paper": """\
+Cohen Kalafut, Huang and Wang, Joint variational autoencoders for multimodal imputation and embedding,
+Nature Machine Intelligence 2023""",
+}
+"""Text of each placeholder; what follows a line break is indented like the line that holds the placeholder."""
+
+
+def fill_docs(item: T) -> T:
+    """Fill the placeholders ``%(name)s`` in the docstring of a function, method or class with `TEXTS`.
+
+    The item itself is returned, so that its signature and types stay. On methods it goes below ``@classmethod`` and
+    ``@property``; of a class it fills the docstring of the class, not those of its methods.
+
+    Parameters
+    ----------
+    item
+        Function or class with a docstring; without one (``python -OO`` removes them) nothing is done.
+
+    Returns
+    -------
+    The same item, its docstring dedented and filled.
+
+    Raises
+    ------
+    KeyError
+        If a placeholder has no text.
+
+    Examples
+    --------
+    >>> from couplevi._docs import fill_docs
+    >>> @fill_docs
+    ... def figure(ax=None):
+    ...     '''Draw.
+    ...
+    ...     Parameters
+    ...     ----------
+    ...     %(ax)s
+    ...     '''
+    >>> print(figure.__doc__)
+    Draw.
+    <BLANKLINE>
+
+    Parameters
+    ----------
+    ax
+        Axes to draw on; None makes a figure.
+    """
+    if item.__doc__ is not None:
+        lines = inspect.cleandoc(item.__doc__).split("\n")
+        if unknown := {name for line in lines for name in PLACEHOLDER.findall(line)} - TEXTS.keys():
+            raise KeyError(
+                expected(
+                    f"placeholders of {item!r} to be among {list(TEXTS)}",
+                    listing(sorted(unknown)),
+                    "Write the text once in `couplevi/_docs.py`.",
+                )
+            )
+        item.__doc__ = "\n".join(map(_filled, lines))
+    return item
+
+
+def _filled(line: str) -> str:
+    indent = line[: len(line) - len(line.lstrip())]
+    return PLACEHOLDER.sub(lambda found: TEXTS[found[1]].replace("\n", f"\n{indent}"), line)
