@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
 from typing import Final, TypeVar
 
 from couplevi._validate import expected, listing
@@ -115,4 +116,4 @@ def fill_docs(item: T) -> T:
 
 def _filled(line: str) -> str:
     indent = line[: len(line) - len(line.lstrip())]
-    return PLACEHOLDER.sub(lambda found: TEXTS[found[1]].replace("\n", f"\n{indent}"), line)
+    return PLACEHOLDER.sub(lambda found: textwrap.indent(TEXTS[found[1]], indent).removeprefix(indent), line)

@@ -1,0 +1,27 @@
+import numpy as np
+import pytest
+
+import couplevi as cvi
+
+
+def test_the_matrix_is_shown(fitted_mixture):
+    model, adata = fitted_mixture
+    ax = cvi.pl.consensus(adata, show=False)
+    shown = np.asarray(ax.images[0].get_array())
+    np.testing.assert_allclose(shown, model.consensus_matrix())
+    assert ax.get_title() == f"mean consensus {np.nanmean(shown.diagonal()):.3f}"
+
+
+def test_at_most_20_of_many_categories_are_labelled(fitted_mixture):
+    adata = fitted_mixture[1].copy()
+    adata.uns["cplmixvae"]["consensus"] = np.eye(90)
+    ax = cvi.pl.consensus(adata, show=False)
+    labels = [t.get_text() for t in ax.get_xticklabels()]
+    assert labels[:3] == ["0", "5", "10"]
+    assert len(labels) <= 20
+
+
+def test_data_without_a_mixture():
+    adata = cvi.data.count_clusters(n_obs=50)["rna"]
+    with pytest.raises(KeyError, match="Run `cvi.tl.cplmixvae"):
+        cvi.pl.consensus(adata, show=False)

@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+from scipy.spatial.distance import jensenshannon
+
+import couplevi as cvi
+
+SHOWN = {"source": "rna", "target": "ephys", "labels": "cell_type"}
+
+
+def test_it_is_one_minus_the_distance(imputed, both):
+    axes = cvi.pl.distribution_similarity(imputed, **SHOWN, keys=["jamie", "knn"], min_cells=5, show=False)
+    assert [ax.get_title().split(",")[0] for ax in axes] == ["jamie", "knn"]
+    ephys = imputed["ephys"][both]
+    is_a = (imputed.obs.loc[both, "cell_type"] == "A").to_numpy()
+    x, y = ephys.X[is_a], ephys.layers["knn_from_rna"][is_a]
+    expected = []
+    for j in range(8):
+        edges = np.linspace(min(x[:, j].min(), y[:, j].min()), max(x[:, j].max(), y[:, j].max()), 21)
+        expected.append(1 - jensenshannon(np.histogram(x[:, j], edges)[0], np.histogram(y[:, j], edges)[0], base=2))
+    line = next(line for line in axes[1].lines if line.get_label().startswith("A"))
+    np.testing.assert_allclose(line.get_xdata(), np.sort(expected), atol=0.02)
+    assert line.get_ydata()[0] == 1
+    assert line.get_label() == f"A ({np.mean(expected):.2f})"
+
+
+def test_rare_types_are_left_out(imputed):
+    with pytest.raises(ValueError, match="a type of at least 1000 cells"):
+        cvi.pl.distribution_similarity(imputed, **SHOWN, min_cells=1000)
+
+
+def test_no_imputation_is_refused(imputed):
+    with pytest.raises(ValueError, match="at least one imputation in `keys`"):
+        cvi.pl.distribution_similarity(imputed, **SHOWN, keys=[])

@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+import couplevi as cvi
+
+ROUTE = {"source": "rna", "target": "ephys"}
+TYPES = {"labels": "cell_type"}
+
+
+def test_the_quartiles_are_drawn(imputed, both):
+    axes = cvi.pl.feature_by_type(imputed, **ROUTE, **TYPES, features=["ephys3", "ephys0"], show=False)
+    assert [ax.get_title().split("\n")[0] for ax in axes] == ["ephys3", "ephys0"]
+    assert [t.get_text() for t in axes[0].get_xticklabels()] == ["A", "B", "C"]
+    ephys = imputed["ephys"][both, "ephys3"]
+    types = imputed.obs.loc[both, "cell_type"].astype(str).to_numpy()
+    medians = [np.median(x[types == t]) for x in (ephys.X, ephys.layers["jamie_from_rna"]) for t in "ABC"]
+    lines = [line.get_ydata() for line in axes[0].lines if line.get_color() == "black"]
+    drawn = [y[0] for y in lines if len(y) == 2 and y[0] == y[1]]
+    for median in medians:
+        assert np.isclose(drawn, median, rtol=1e-5).any()
+    assert [t.get_text() for t in axes[1].get_legend().get_texts()] == ["measured", "imputed"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"labels": "no", "features": "ephys0"}, "mdata.obs\\['no'\\]"),
+        ({**TYPES, "features": "no"}, "unknown ones: \\['no'\\]"),
+    ],
+)
+def test_bad_input(imputed, arguments, message):
+    with pytest.raises(KeyError, match=message):
+        cvi.pl.feature_by_type(imputed, **ROUTE, **arguments)
+
+
+def test_features_that_were_not_imputed_are_refused(imputed):
+    mdata = imputed.copy()
+    mdata["ephys"].layers["jamie_from_rna"][:, 3] = np.nan
+    with pytest.raises(ValueError, match="features that were imputed, found others among"):
+        cvi.pl.feature_by_type(mdata, **ROUTE, **TYPES, features=["ephys3"])
+
+
+def test_cells_without_any_label_are_refused(imputed):
+    mdata = imputed.copy()
+    mdata.obs["none"] = "unknown"
+    with pytest.raises(ValueError, match="cells with a label in `mdata.obs\\['none'\\]`"):
+        cvi.pl.feature_by_type(mdata, **ROUTE, labels="none", features="ephys0")

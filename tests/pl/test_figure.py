@@ -1,0 +1,117 @@
+"""What all figures have in common."""
+
+import inspect
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+import couplevi as cvi
+from couplevi._docs import TEXTS
+from couplevi.pl._figure import finish, legend_beside, make_axes, palette
+
+LAST = ["ax", "show", "save", "return_fig"]
+
+
+@pytest.mark.parametrize("name", cvi.pl.__all__)
+def test_figures_end_with_the_same_arguments_in_the_same_words(name):
+    figure, first = getattr(cvi.pl, name), cvi.pl.latent
+    found, same = inspect.signature(figure), inspect.signature(first)
+    assert list(found.parameters)[-4:] == LAST
+    assert [found.parameters[n] for n in LAST[1:]] == [same.parameters[n] for n in LAST[1:]]
+    assert found.return_annotation == same.return_annotation
+    panels = found.parameters["ax"].annotation == same.parameters["ax"].annotation
+    assert panels or found.parameters["ax"].annotation == "Axes | None"
+    assert f"{TEXTS['panels' if panels else 'ax']}\n{TEXTS['show']}\n" in figure.__doc__
+    assert f"Returns\n-------\n{TEXTS['drawn']}\n\n" in figure.__doc__
+
+
+def test_figures_are_saved_and_take_axes(placed, imputed, tmp_path):
+    cvi.pl.latent(placed, save=tmp_path / "x.png")
+    assert (tmp_path / "x.png").stat().st_size > 1000
+    _, ax = plt.subplots()
+    assert cvi.pl.imputation(imputed, source="rna", target="ephys", features=["ephys0"], ax=ax, show=False) is ax
+    before = len(plt.get_fignums())
+
+    class Model:
+        history = {"train_loss": pd.DataFrame({"train_loss": [1.0]})}
+
+    cvi.pl.losses(Model(), terms=["loss"], ax=ax, show=False)
+    assert len(plt.get_fignums()) == before
+
+
+def test_nothing_is_shown_without_a_window(placed):
+    assert cvi.pl.latent(placed) is None
+
+
+@pytest.mark.parametrize(
+    ("show", "save", "return_fig", "is_shown", "given"),
+    [
+        (None, False, False, True, "nothing"),
+        (None, True, False, False, "axes"),
+        (None, False, True, False, "figure"),
+        (True, True, False, True, "nothing"),
+        (False, False, False, False, "axes"),
+        (False, True, True, False, "figure"),
+    ],
+)
+def test_a_figure_is_shown_unless_saved_or_returned(monkeypatch, tmp_path, show, save, return_fig, is_shown, given):
+    shown = []
+    monkeypatch.setattr(plt, "show", lambda: shown.append(True))
+    monkeypatch.setattr(mpl, "get_backend", lambda: "QtAgg")
+    figure, ax = plt.subplots()
+    path = tmp_path / "x.png" if save else None
+    result = finish([ax], show, path, return_fig)
+    assert result is {"nothing": None, "axes": ax, "figure": figure}[given]
+    assert bool(shown) == is_shown
+    assert (tmp_path / "x.png").exists() == save
+
+
+def test_several_axes_are_given_as_a_list_and_belong_to_the_whole_figure():
+    figure = plt.figure()
+    part, _ = figure.subfigures(1, 2)
+    axes = part.subplots(1, 2)
+    assert finish(axes, False, None, False) == list(axes)
+    assert finish(axes, None, None, True) is figure
+
+
+def test_axes_come_in_rows_of_at_most_four():
+    axes = make_axes(6, None, width=1.0, height=2.0)
+    figure = axes[0].figure
+    assert len(axes) == 6
+    assert axes[0].get_gridspec().get_geometry() == (2, 4)
+    np.testing.assert_allclose(figure.get_size_inches(), (4, 4))
+    assert [ax.axison for ax in figure.axes] == [True] * 6 + [False] * 2
+    assert make_axes(3, None)[0].get_gridspec().get_geometry() == (1, 3)
+
+
+def test_given_axes_are_taken_in_their_order():
+    _, grid = plt.subplots(2, 2)
+    assert make_axes(4, grid) == [grid[0, 0], grid[0, 1], grid[1, 0], grid[1, 1]]
+    assert make_axes(1, grid[1, 0]) == [grid[1, 0]]
+    with pytest.raises(ValueError, match="3 axes in `ax`, found 4"):
+        make_axes(3, grid)
+    with pytest.raises(ValueError, match="something to show, found an empty list"):
+        make_axes(0, None)
+
+
+def test_a_legend_beside_the_axes_hides_nothing():
+    figure, ax = plt.subplots(layout="constrained")
+    for k in range(12):
+        ax.plot([0, 1], [0, k], label=f"a long name of line {k}")
+    legend_beside(ax, 2)
+    figure.draw_without_rendering()
+    box, frame = ax.get_legend().get_window_extent(), ax.get_window_extent()
+    assert box.x0 >= frame.x1
+    assert box.x1 <= figure.bbox.x1  # and is not cut off
+    heights = {round(text.get_window_extent().y0) for text in ax.get_legend().get_texts()}
+    assert len(heights) == 6
+
+
+@pytest.mark.parametrize("n", [1, 10, 11, 20, 21, 60])
+def test_categories_have_colours_of_their_own(n):
+    colors = palette([str(k) for k in range(n)])
+    assert list(colors) == [str(k) for k in range(n)]
+    assert len({tuple(color) for color in colors.values()}) == n

@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+
+import couplevi as cvi
+
+ROUTE = {"source": "rna", "target": "ephys"}
+
+
+def test_features_are_counted(imputed, both):
+    ax = cvi.pl.imputation_comparison(imputed, **ROUTE, show=False)
+    ephys = imputed["ephys"][both]
+    r = {k: cvi.metrics.pearson_per_feature(ephys.X, ephys.layers[f"{k}_from_rna"]) for k in ("knn", "jamie")}
+    points = np.asarray(ax.collections[0].get_offsets())
+    np.testing.assert_allclose(points, np.column_stack([r["knn"], r["jamie"]]), rtol=1e-5)
+    wins = int((r["jamie"] > r["knn"]).sum())
+    assert f"jamie better: {wins}, worse: {8 - wins}" in ax.get_title()
+    assert "30 cells" in ax.get_title()
+    some = cvi.pl.imputation_comparison(imputed, **ROUTE, cells=ephys.obs_names[:12], show=False)
+    assert "12 cells" in some.get_title()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"baseline": "no"}, "layers\\['no_from_rna'\\]"), ({"cells": ["no"]}, "cells of 'ephys'")],
+)
+def test_bad_input(imputed, arguments, message):
+    with pytest.raises(KeyError, match=message):
+        cvi.pl.imputation_comparison(imputed, **ROUTE, **arguments)
+
+
+def test_cells_over_which_features_vary_are_needed(imputed, both):
+    with pytest.raises(ValueError, match="cells over which a measured feature varies, found 1 cells"):
+        cvi.pl.imputation_comparison(imputed, **ROUTE, cells=both[:1])

@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import couplevi as cvi
+
+
+@pytest.fixture(scope="module")
+def matched():
+    mdata = cvi.data.branching_manifold(n_obs=60, n_features={"rna": 30, "ephys": 8}, seed=1)
+    n = mdata.n_obs
+    f = np.eye(n) * 0.5 + np.eye(n)[np.arange(n) ^ 1] * 0.5
+    mdata.obsp["match"] = sp.csr_matrix(f.astype(np.float32))
+    mdata.uns["match"] = {"modalities": ["rna", "ephys"]}
+    return mdata
+
+
+def test_effective_matches_and_agreement_of_labels_are_shown(matched):
+    axes = cvi.pl.match(matched, labels="cell_type", show=False)
+    assert "median 2 of 60" in axes[0].get_title()
+    assert sum(bar.get_height() for bar in axes[0].patches) == 60
+    labels = matched.obs["cell_type"].astype(str).to_numpy()
+    agreement = 0.5 + 0.5 * (labels == labels[np.arange(60) ^ 1]).mean()
+    assert axes[1].get_title() == f"{agreement:.1%} within labels"
+    share = axes[1].images[0].get_array()
+    np.testing.assert_allclose(share.sum(axis=1), 1)
+    assert len(np.atleast_1d(cvi.pl.match(matched, show=False))) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"key": "absent"}, KeyError, "cvi.tl.match"),
+        ({"labels": "absent"}, KeyError, "column 'absent'"),
+    ],
+)
+def test_what_is_missing_is_named(matched, arguments, error, message):
+    with pytest.raises(error, match=message):
+        cvi.pl.match(matched, **arguments)
+
+
+def test_no_matches_or_no_labels_are_refused(matched):
+    mdata = matched.copy()
+    mdata.obs["none"] = "unknown"
+    with pytest.raises(ValueError, match="between labelled cells"):
+        cvi.pl.match(mdata, labels="none")
+    mdata.obsp["match"] = sp.csr_matrix((60, 60), dtype=np.float32)
+    with pytest.raises(ValueError, match="matches in"):
+        cvi.pl.match(mdata)
