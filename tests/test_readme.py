@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 TEXTS = [
     path
-    for pattern in ("*.md", "llms.txt", "docs/*.md", "docs/guide/*.md", "tutorials/*.ipynb")
+    for pattern in ("*.md", "llms.txt", "docs/*.md", "docs/guide/**/*.md", "benchmarks/*.md", "tutorials/*.ipynb")
     for path in ROOT.glob(pattern)
 ]
 
@@ -25,7 +25,7 @@ def test_python_of_the_readme_runs_as_pasted(tmp_path, monkeypatch, capsys):
     assert "foscttm" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_to_files_resolve(path):
     folder = ROOT / "docs" / "tutorials" if path.suffix == ".ipynb" else path.parent
     links = re.findall(r"\]\(([^)\s#]+)(?:#[^)]*)?\)", path.read_text())

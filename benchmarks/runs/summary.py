@@ -1,16 +1,17 @@
-"""Table and figure for the documentation from the rows of `benchmarks.quality`.
+"""Table and figure for the documentation from the rows of `benchmarks.runs.quality`.
 
-python -m benchmarks.summary results.csv --table table.md --figure docs/_static/benchmarks.png
+python -m benchmarks.runs.summary results.csv --table table.md --figure docs/_static/benchmarks.png
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
+
+from benchmarks.runs._common import make_parser, markdown
 
 SHOWN = {
     "held_out_foscttm": "FOSCTTM",
@@ -27,11 +28,12 @@ LINES = ("couplevi", "couplevi, known pairs alone", "5-NN", "ridge", "kernel rid
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("results", type=Path)
     parser.add_argument("--table", type=Path, required=True)
     parser.add_argument("--figure", type=Path, required=True)
     arguments = parser.parse_args()
+    mpl.use("agg")
     rows = pd.read_csv(arguments.results)
     means = rows.groupby(["data", "known", "method"], sort=False)[list(SHOWN)].mean().reset_index()
     arguments.table.write_text(_table(means))
@@ -41,19 +43,16 @@ def main() -> None:
 def _table(means: pd.DataFrame) -> str:
     lines = []
     for (data, known), part in means.groupby(["data", "known"], sort=False):
-        lines += [f"## {data}, {known:.0%} of the pairs known", ""]
-        lines += ["| " + " | ".join(["method", *SHOWN.values()]) + " |", "|" + "---|" * (len(SHOWN) + 1)]
-        for row in part.itertuples():
-            values = ["" if pd.isna(v := getattr(row, name)) else f"{v:.3g}" for name in SHOWN]
-            lines.append("| " + " | ".join([row.method, *values]) + " |")
-        lines.append("")
+        values = part[list(SHOWN)].map("{:.3g}".format, na_action="ignore").fillna("")
+        rows = ([method, *row] for method, row in zip(part["method"], values.to_numpy(), strict=True))
+        lines += [f"## {data}, {known:.0%} of the pairs known", "", *markdown(["method", *SHOWN.values()], rows), ""]
     return "\n".join(lines)
 
 
 def _figure(means: pd.DataFrame) -> mpl.figure.Figure:
-    """Held-out imputation and alignment against the share of known pairs, where several shares were run."""
-    several = means.groupby("data")["known"].nunique()
-    names = [name for name in means["data"].unique() if several[name] > 1]
+    """Held-out imputation and alignment against the share of known pairs, of sets with several shares if there are any."""
+    n_shares = means.groupby("data", sort=False)["known"].nunique()
+    names = list(n_shares[n_shares > 1].index) or list(n_shares.index)
     figure, axes = plt.subplots(
         2, len(names), figsize=(max(5.5, 4.2 * len(names)), 7), squeeze=False, layout="constrained"
     )
@@ -74,5 +73,4 @@ def _figure(means: pd.DataFrame) -> mpl.figure.Figure:
 
 
 if __name__ == "__main__":
-    mpl.use("agg")
     main()

@@ -1,29 +1,29 @@
 """The published model as it is, on the paper's own data and preparation: does our implementation reproduce it?
 
-    python -m benchmarks.paper_preset --data DIR
+    python -m benchmarks.runs.paper_preset --data DIR
 
 trains ``preset="paper"`` with batches of 256 on `patchseq_motor` (raw RNA counts, standardised) for its full schedule
 and prints in-sample label transfer accuracy and FOSCTTM; the paper reports 0.899 and 0.002.
 """
 
-import argparse
+from __future__ import annotations
+
 import time
 from pathlib import Path
 
 import mudata as md
 
 import couplevi as cvi
+from benchmarks.runs._common import make_parser, settle
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with patchseq_motor.h5mu")
     parser.add_argument("--max-epochs", type=int, help="shorten the schedule, for a trial")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-
-    if hasattr(md, "set_options"):  # mudata before 0.4
-        md.set_options(pull_on_update=False)
+    settle()
     mdata = md.read_h5mu(arguments.data / "patchseq_motor.h5mu")
     start = time.perf_counter()
     model = cvi.tl.jamie(

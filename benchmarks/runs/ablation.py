@@ -1,19 +1,17 @@
 """What each part of the default preset is worth, by cross-validation inside the training cells.
 
-    python -m benchmarks.ablation --data DIR
+    python -m benchmarks.runs.ablation --data DIR
 
 prints a table in Markdown. Every line switches one part off, all else as in the default.
 """
 
 from __future__ import annotations
 
-import argparse
-import logging
+from collections.abc import Iterator
 from pathlib import Path
 
-import mudata as md
-
-from benchmarks._validation import cross_validate
+from benchmarks.runs._common import make_parser, markdown, settle
+from benchmarks.runs._validation import COLUMNS, cross_validate
 
 ABLATIONS: dict[str, dict[str, object]] = {
     "default": {},
@@ -35,20 +33,20 @@ ABLATIONS: dict[str, dict[str, object]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the real data")
     parser.add_argument("--set", default="patchseq_motor", help="data set")
     parser.add_argument("--folds", type=int, default=5, help="folds of five that are run")
     arguments = parser.parse_args()
-    if hasattr(md, "set_options"):  # mudata before 0.4
-        md.set_options(pull_on_update=False)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    for i, (name, settings) in enumerate(ABLATIONS.items()):
-        scores = cross_validate(arguments.set, arguments.data, arguments.folds, **settings)
-        if not i:
-            print("|", " | ".join(["", *scores]), "|")
-            print("|", " | ".join(["---"] * (len(scores) + 1)), "|")
-        print("|", " | ".join([name, *(f"{value:.4f}" for value in scores.values())]), "|", flush=True)
+    settle(n_threads=1)
+
+    def rows() -> Iterator[list[str]]:
+        for name, settings in ABLATIONS.items():
+            scores = cross_validate(arguments.set, arguments.data, arguments.folds, **settings)
+            yield [name, *(f"{scores[column]:.4f}" for column in COLUMNS)]
+
+    for line in markdown(["", *COLUMNS], rows()):
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

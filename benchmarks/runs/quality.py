@@ -1,6 +1,6 @@
 """Alignment and imputation of couplevi and of every baseline, on the same splits and preparation.
 
-    python -m benchmarks.quality --data DIR --out results.csv
+    python -m benchmarks.runs.quality --data DIR --out results.csv
 
 One row per data set, share of known pairs, method and seed; a row is written as soon as it is there, and rows that
 the file already holds are not computed again. The 20 % held-out cells are never seen in training. All methods read up
@@ -9,23 +9,18 @@ to 50 components of each modality. Targets of more than 2,000 features are score
 
 from __future__ import annotations
 
-import argparse
 import csv
-import multiprocessing
-import resource
 import time
-from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
-import mudata as md
 import numpy as np
 
 import couplevi as cvi
-from benchmarks._methods import METHODS, Result, fits
-from benchmarks._tasks import SIMULATIONS, Task, load
+from benchmarks.methods import METHODS, Result
+from benchmarks.runs._common import in_copy, make_parser, peak, settle
+from benchmarks.tasks.coupled import REAL, SIMULATIONS, Task, load
 
-REAL = ("patchseq_motor", "cite_pbmc_inhouse", "snare_mouse_cortex_small")
 AGAINST = ("5-NN", "ridge")
 KEYS = ("data", "known", "method", "seed")
 ALIGNMENT = ("in_sample_lta", "in_sample_foscttm", "hidden_foscttm", "held_out_lta", "held_out_foscttm")
@@ -41,7 +36,7 @@ COLUMNS = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--data", type=Path, help="folder of the real data; without it the simulations alone")
     parser.add_argument("--out", type=Path, required=True, help="csv file, added to")
     parser.add_argument("--sets", nargs="+", help="data sets")
@@ -49,49 +44,31 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS), metavar="METHOD")
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds, of models and of the known pairs")
     arguments = parser.parse_args()
-    if hasattr(md, "set_options"):  # mudata before 0.4
-        md.set_options(pull_on_update=False)
+    settle(n_threads=1)
     names = arguments.sets or [*SIMULATIONS, *(REAL if arguments.data else ())]
     done = _done(arguments.out)
     for name, known, seed in product(names, arguments.known, range(arguments.seeds)):
         task = load(name, arguments.data, known, seed)
         reference = None
         for method in arguments.methods:
-            if not fits(method, task) or (name, str(known), method, str(seed)) in done:
+            if not METHODS[method].fits(task) or (name, str(known), method, str(seed)) in done:
                 continue
             reference = reference or _correlations_of_baselines(task, seed)
-            row = _in_a_process(lambda: _run(task, method, seed, reference))  # noqa: B023  called at once
+            row = in_copy(lambda: _run(task, method, seed, reference))  # noqa: B023  called at once
             _append(arguments.out, {"data": name, "known": known, "method": method, "seed": seed, **row})
-
-
-def _in_a_process(compute: Callable[[], dict]) -> dict:
-    """Result of a function run in a process of its own, so that its peak memory is its own, too."""
-    fork = multiprocessing.get_context("fork")
-    results = fork.SimpleQueue()
-    process = fork.Process(target=lambda: results.put(compute()))
-    process.start()
-    process.join()
-    if process.exitcode:
-        raise SystemExit(process.exitcode)
-    return results.get()
 
 
 def _run(task: Task, method: str, seed: int, reference: dict) -> dict[str, float]:
     start = time.perf_counter()
-    result = METHODS[method](task, seed)
+    result = METHODS[method].run(task, seed)
     seconds = time.perf_counter() - start
     row = {**_alignment(task, result), "seconds": seconds}
-    row["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    for direction, (s, t) in _directions(task).items():
+    row["peak_gb"] = peak() / 2**30
+    for direction, (s, t) in task.directions.items():
         if (s, t) in result.imputed:
             scores = _imputation(task, t, result.imputed[s, t], {name: reference[name][s, t] for name in AGAINST})
             row |= {f"{direction}_{name}": value for name, value in scores.items()}
     return row
-
-
-def _directions(task: Task) -> dict[str, tuple[str, str]]:
-    a, b = task.modalities
-    return {"forward": (a, b), "backward": (b, a)}
 
 
 def _alignment(task: Task, result: Result) -> dict[str, float]:
@@ -130,7 +107,7 @@ def _imputation(task: Task, target: str, imputed: np.ndarray, others: dict[str, 
 
 
 def _correlations_of_baselines(task: Task, seed: int) -> dict[str, dict[tuple[str, str], np.ndarray]]:
-    results = {name: METHODS[name](task, seed).imputed for name in AGAINST}
+    results = {name: METHODS[name].run(task, seed).imputed for name in AGAINST}
     return {
         name: {(s, t): cvi.metrics.pearson_per_feature(task.target("test", t), x) for (s, t), x in imputed.items()}
         for name, imputed in results.items()

@@ -1,4 +1,4 @@
-"""Data sets of the benchmarks, prepared and split in one way for all methods."""
+"""Cells of two modalities, prepared and split in one way for all methods."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ import couplevi as cvi
 from couplevi.preparation import fit_preparation
 
 HELD_OUT = 0.2
+REAL = ("patchseq_motor", "cite_pbmc_inhouse", "snare_mouse_cortex_small")
+"""Files of the folder of real data that are benchmarked unless others are named."""
+
 MAX_FEATURES = 2_000
 """Features of a target that are scored: the most variable ones in training."""
 
@@ -34,6 +37,17 @@ class Task:
     def modalities(self) -> tuple[str, str]:
         first, second = self.train.mod
         return first, second
+
+    @property
+    def directions(self) -> dict[str, tuple[str, str]]:
+        """Source and target of the two imputations."""
+        a, b = self.modalities
+        return {"forward": (a, b), "backward": (b, a)}
+
+    @property
+    def complete(self) -> bool:
+        """Whether all pairs of the training cells are known."""
+        return bool(self.known.all())
 
     def values(self, part: str, modality: str) -> Any:
         adata = getattr(self, part)[modality]

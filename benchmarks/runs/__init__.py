@@ -1,0 +1,1 @@
+"""What is run: ``python -m benchmarks.runs.NAME --help`` for each of these modules."""
