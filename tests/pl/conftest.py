@@ -1,3 +1,5 @@
+from itertools import combinations
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -11,6 +13,18 @@ ROUTE = {"source": "rna", "target": "ephys"}
 def _close():
     yield
     plt.close("all")
+
+
+@pytest.fixture
+def overlapping():
+    """Function that draws a figure without saving it and finds pairs of its texts that overlap."""
+
+    def find(*texts):
+        texts[0].figure.draw_without_rendering()
+        shown = [(text.get_text(), text.get_window_extent()) for text in texts if text.get_text()]
+        return [(a, b) for (a, box_a), (b, box_b) in combinations(shown, 2) if box_a.overlaps(box_b)]
+
+    return find
 
 
 @pytest.fixture(scope="session")

@@ -38,6 +38,15 @@ def test_a_single_target_is_named():
     assert cvi.pl.ablation(frame_of(9, n_targets=1), show=False).get_title() == "t0"
 
 
+def test_long_names_and_small_losses_do_not_overlap(overlapping):
+    frame = frame_of(8)
+    ax = cvi.pl.ablation(frame.assign(group="chr1:1000000-2000000 " + frame["group"]), show=False)
+    assert not overlapping(*ax.get_xticklabels())
+    frame = frame_of(9)
+    ax = cvi.pl.ablation(frame.assign(change=frame["change"] / 700), show=False)
+    assert not overlapping(*ax.get_xticklabels())
+
+
 @pytest.mark.parametrize(
     ("frame", "options", "error", "message"),
     [

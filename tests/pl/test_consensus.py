@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from anndata import AnnData
 
 import couplevi as cvi
 
@@ -19,6 +20,12 @@ def test_at_most_20_of_many_categories_are_labelled(fitted_mixture):
     labels = [t.get_text() for t in ax.get_xticklabels()]
     assert labels[:3] == ["0", "5", "10"]
     assert len(labels) <= 20
+
+
+@pytest.mark.parametrize("n", [10, 20, 90, 300])
+def test_labels_do_not_overlap(overlapping, n):
+    ax = cvi.pl.consensus(AnnData(uns={"cplmixvae": {"consensus": np.eye(n)}}), show=False)
+    assert not overlapping(*ax.get_xticklabels(), *ax.get_yticklabels())
 
 
 def test_data_without_a_mixture():

@@ -45,6 +45,13 @@ def test_latents_and_labels_are_shown(explained):
     assert sorted(labels(ax.get_yticklabels())) == ["A", "B", "C"]
 
 
+def test_a_single_target_has_room_for_its_texts(explained, overlapping):
+    ax = cvi.pl.explain(explained, **ROUTE, targets="ephys1", n_features=1, show=False)
+    label = ax.figure.axes[1].yaxis.label
+    assert not overlapping(ax.title, label, ax.yaxis.label, *ax.get_yticklabels())
+    assert 0 <= label.get_window_extent().y0 < label.get_window_extent().y1 <= ax.figure.bbox.height
+
+
 def test_what_was_explained_is_named(explained, fitted):
     mdata = explained.copy()
     options = {"source": "rna", "cells": mdata["rna"].obs_names[:3], "progress_bar": False, "key_added": "k"}

@@ -21,6 +21,15 @@ def test_the_quartiles_are_drawn(imputed, both):
     assert [t.get_text() for t in axes[1].get_legend().get_texts()] == ["measured", "imputed"]
 
 
+def test_titles_of_few_types_do_not_overlap(imputed, overlapping):
+    mdata = imputed.copy()
+    mdata.obs["one"] = "A"
+    mdata["ephys"].var_names = [f"membrane time constant {name}" for name in mdata["ephys"].var_names]
+    features = list(mdata["ephys"].var_names[:3])
+    axes = cvi.pl.feature_by_type(mdata, **ROUTE, labels="one", features=features, show=False)
+    assert not overlapping(*(ax.title for ax in axes))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -27,6 +27,13 @@ def test_chosen_features_are_shown(fitted_mixture):
         cvi.pl.state_traversal(model, "1", n_features=0, show=False)
 
 
+def test_a_single_feature_has_room_for_its_texts(fitted_mixture, overlapping):
+    ax = cvi.pl.state_traversal(fitted_mixture[0], "0", n_features=1, show=False)
+    label = ax.figure.axes[1].yaxis.label
+    assert not overlapping(ax.title, label)
+    assert 0 <= label.get_window_extent().y0 < label.get_window_extent().y1 <= ax.figure.bbox.height
+
+
 def test_any_model_that_traverses_will_do():
     """Features are sorted by what they change from the first to the last step, and a path without length is drawn."""
 

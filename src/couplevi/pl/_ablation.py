@@ -99,7 +99,7 @@ def _boxes(ax: Axes, frame: pd.DataFrame, groups: list[str]) -> None:
         showfliers=False,
         widths=0.4,
     )
-    ax.set_xticks(range(table.shape[1]), ["intact", *groups])
+    ax.set_xticks(range(table.shape[1]), ["intact", *groups], rotation=90)
     ax.axhline(0, color="0.7", linewidth=0.8, zorder=0)
     ax.set(xlabel="features removed", ylabel="score", title=f"{len(table)} targets")
 
@@ -108,6 +108,7 @@ def _bars(ax: Axes, frame: pd.DataFrame, n_groups: int) -> None:
     change = frame.groupby("group", sort=False)["change"].mean().nsmallest(n_groups)[::-1]
     ax.barh(np.arange(len(change)), -change, color="tab:blue")
     ax.set_yticks(range(len(change)), change.index, fontsize="small")
+    ax.locator_params(axis="x", nbins=4)  # losses of a thousandth have long names
     n_targets = frame["target"].nunique()
     ax.set(
         xlabel="score lost without it",

@@ -58,7 +58,7 @@ def consensus(
     axes.figure.colorbar(image, ax=axes, label="share of the larger category")
     step = -(-len(shares) // 20)  # at most 20 labels
     names = [str(k) for k in range(0, len(shares), step)]
-    axes.set_xticks(range(0, len(shares), step), names)
+    axes.set_xticks(range(0, len(shares), step), names, rotation=90 if len(names) > 10 else 0)
     axes.set_yticks(range(0, len(shares), step), names)
     axes.set(xlabel="category by one arm", ylabel="category by another arm")
     axes.set_title(f"mean consensus {np.nanmean(shares.diagonal()):.3f}")

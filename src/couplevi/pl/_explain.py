@@ -87,7 +87,7 @@ def explain(
     np.put_along_axis(is_top, top, True, axis=1)
     order, across = _similar_first(share), _similar_first(share.T)
     share, is_top = share[np.ix_(order, across)], is_top[:, shown][np.ix_(order, across)]
-    axes = make_axes(1, ax, width=2.5 + 0.2 * len(shown), height=1.5 + 0.2 * len(rows))
+    axes = make_axes(1, ax, width=max(4.5, 2.5 + 0.2 * len(shown)), height=max(3.2, 1.5 + 0.2 * len(rows)))
     image = axes[0].imshow(share, aspect="auto", cmap="Blues", vmin=0, vmax=1)
     y, x = np.nonzero(is_top)
     axes[0].scatter(x, y, s=9, color="tab:orange", linewidths=0)

@@ -85,7 +85,7 @@ def feature_by_type(
     types = shown_labels(mdata, labels, values.cells)
     shown = sorted(types.dropna().unique())
     r = pearson_per_feature(values.measured, values.imputed[key])
-    axes = make_axes(len(values.features), ax, width=1.5 + 0.45 * len(shown), height=3.4)
+    axes = make_axes(len(values.features), ax, width=max(2.8, 1.5 + 0.45 * len(shown)), height=3.4)
     for i, axes_i in enumerate(axes):
         for offset, (name, x) in zip(
             (-0.2, 0.2), zip(COLORS, (values.measured, values.imputed[key]), strict=True), strict=True

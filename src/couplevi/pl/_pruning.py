@@ -32,7 +32,7 @@ def pruning(
     """Consensus and likelihood against the number of categories, and which number was kept.
 
     The first panel has the consensus of the arms on held-out cells, in [0, 1], the second the held-out evidence lower
-    bound minus the best one in nats per cell, with its standard error.
+    bound in nats per cell, minus that of the best number that reached the consensus, with its standard error.
 
     Parameters
     ----------

@@ -83,7 +83,7 @@ def state_traversal(
         chosen = path.columns[find_names(path.columns, features, "features")]
     change = (path - path.iloc[len(path) // 2])[total[chosen].sort_values(ascending=False).index]
     largest = max(float(change.abs().to_numpy().max()), 1e-12)
-    [axes] = make_axes(1, ax, width=5.0, height=1.2 + 0.2 * len(chosen))
+    [axes] = make_axes(1, ax, width=5.0, height=max(2.8, 1.2 + 0.2 * len(chosen)))
     step = max((path.index[1] - path.index[0]) / 2, 1e-6)  # a category of one cell has no path
     extent = (path.index[0] - step, path.index[-1] + step, len(chosen) - 0.5, -0.5)
     image = axes.imshow(change.to_numpy().T, aspect="auto", cmap="RdBu_r", vmin=-largest, vmax=largest, extent=extent)
