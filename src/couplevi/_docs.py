@@ -52,6 +52,27 @@ data
     AnnData or MuData with ``uns[key]``, as written by :func:`couplevi.tl.cplmixvae`.
 key
     The `key_added` of the model.""",
+    # methods of models
+    "setup_kwargs": """\
+batch_key
+    Not supported yet.
+**kwargs
+    Used by scvi-tools when a set-up is repeated for other data.""",
+    "hardware": """\
+accelerator, devices
+    Hardware, see :class:`lightning.pytorch.Trainer`.""",
+    "trainer_kwargs": """\
+**trainer_kwargs
+    Further arguments of :class:`scvi.train.Trainer`.""",
+    "registry": """\
+registry
+    Registry of the data, for a model without data; :meth:`load` uses it.""",
+    "chunk": """\
+batch_size
+    Profiles read at a time; None is 4,096. The result does not depend on it.""",
+    "modelled": """\
+adata
+    MuData with the modalities of the model; None takes the model's data.""",
     # references
     "jamie_paper": """\
 Cohen Kalafut, Huang and Wang, Joint variational autoencoders for multimodal imputation and embedding,
@@ -83,22 +104,10 @@ def fill_docs(item: T) -> T:
     Examples
     --------
     >>> from couplevi._docs import fill_docs
-    >>> @fill_docs
-    ... def figure(ax=None):
-    ...     '''Draw.
-    ...
-    ...     Parameters
-    ...     ----------
-    ...     %(ax)s
-    ...     '''
-    >>> print(figure.__doc__)
-    Draw.
-    <BLANKLINE>
-
-    Parameters
-    ----------
-    ax
-        Axes to draw on; None makes a figure.
+    >>> def figure(ax=None, return_fig=False):
+    ...     "Draw; the result: %(drawn)s"
+    >>> fill_docs(figure).__doc__
+    'Draw; the result: The figure with `return_fig`, None if it was shown, else its axes: in a list if there are several.'
     """
     if item.__doc__ is not None:
         lines = inspect.cleandoc(item.__doc__).split("\n")
