@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from model_table import MODELS
 
 import couplevi as cvi
 
@@ -21,7 +22,7 @@ def public_functions():
 
 
 def public_methods():
-    for name in ("JAMIE", "CplMixVAE"):
+    for name in MODELS:
         for method, item in inspect.getmembers(getattr(cvi.model, name)):
             function = inspect.unwrap(getattr(item, "__func__", item))
             ours = str(getattr(function, "__module__", None)).startswith("couplevi")

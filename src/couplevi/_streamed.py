@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -11,7 +11,7 @@ from couplevi._arrays import dense
 from couplevi._validate import check_finite, expected
 
 if TYPE_CHECKING:
-    from couplevi._types import FloatArray, IntArray, Matrix, MemoryMatrix
+    from couplevi._types import FloatArray, IntArray, MemoryMatrix
 
 
 class StreamedMatrix:
@@ -78,6 +78,10 @@ class StreamedMatrix:
     def of_columns(self, columns: IntArray) -> StreamedMatrix:
         """The same rows, other columns."""
         return StreamedMatrix(self.source, self.where, columns)
+
+
+Matrix: TypeAlias = "MemoryMatrix | StreamedMatrix"
+"""Cells by features: a two-dimensional array, any scipy sparse matrix, or one that is read in parts."""
 
 
 def loaded(matrix: Matrix) -> MemoryMatrix:

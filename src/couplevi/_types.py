@@ -11,16 +11,11 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import torch
 
-    from couplevi._streamed import StreamedMatrix
-
 FloatArray: TypeAlias = NDArray[np.floating[Any]]
 IntArray: TypeAlias = NDArray[np.integer[Any]]
 BoolArray: TypeAlias = NDArray[np.bool_]
 MemoryMatrix: TypeAlias = "FloatArray | IntArray | sp.spmatrix | sp.sparray"
 """Cells by features: a two-dimensional array or any scipy sparse matrix."""
-
-Matrix: TypeAlias = "MemoryMatrix | StreamedMatrix"
-"""Cells by features: a two-dimensional array, any scipy sparse matrix, or one that is read in parts."""
 
 ModalityPair: TypeAlias = tuple[str, str]
 """Two modality names; a matrix of links has profiles of the first as rows and of the second as columns."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import warnings
 from collections.abc import Iterable, Sequence
@@ -15,7 +16,10 @@ from anndata import AnnData
 from mudata import MuData
 
 if TYPE_CHECKING:
-    from couplevi._types import Matrix, MemoryMatrix
+    from couplevi._types import MemoryMatrix
+
+SMALLEST = 1e-12
+"""Least value of what must be above 0."""
 
 MAX_DENSE_LINKS = 10_000
 """Cells above which a dense matrix of links is refused: it would hold 800 MB of float64 or more."""
@@ -24,6 +28,11 @@ MAX_DENSE_LINKS = 10_000
 def expected(what: str, found: object, remedy: str = "") -> str:
     """Text of an error message: expected, found, what to do."""
     return f"Expected {what}, found {found}. {remedy}".strip()
+
+
+def not_yet(name: str, what: str) -> str:
+    """Text for an argument that stands for what is planned."""
+    return f"`{name}`: couplevi does not support {what} yet. Leave it out."
 
 
 def listing(names: Iterable[object], limit: int = 10) -> str:
@@ -65,6 +74,15 @@ def check_count(value: object, name: str, minimum: int = 1) -> None:
     """Raise ValueError unless `value` is a whole number of at least `minimum`."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < minimum:
         raise ValueError(expected(f"`{name}` to be a whole number of at least {minimum}", repr(value)))
+
+
+def check_known(given: Iterable[str], names: Sequence[str]) -> None:
+    """Raise TypeError, with the nearest name, for a setting that does not exist."""
+    for name in given:
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f"Did you mean `{close[0]}`?" if close else f"Settings are {list(names)}."
+            raise TypeError(expected("a setting of the model", f"`{name}`", hint))
 
 
 def check_mudata(mdata: object) -> MuData:
@@ -175,7 +193,7 @@ def stored_values(matrix: Any) -> np.ndarray:
     return np.asarray(matrix)
 
 
-def check_finite(matrix: Matrix | pd.DataFrame, where: str) -> None:
+def check_finite(matrix: MemoryMatrix, where: str) -> None:
     """Raise ValueError if a matrix holds NaN or infinite values."""
     values = stored_values(matrix)
     if values.dtype.kind not in "fiub":

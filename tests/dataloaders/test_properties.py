@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 import couplevi as cvi
 from couplevi._types import LinkBatch
 from couplevi._validate import check_confidences
-from couplevi.data import registered_links
 from couplevi.dataloaders import CoupledDataset, CoupledDataSplitter, Links, UnitSampler, make_units
+from couplevi.registry import written_links
 
 few = settings(max_examples=40, deadline=None)
 seeds = st.integers(0, 10**6)
@@ -325,7 +325,7 @@ def test_sets_are_disjoint_and_complete_and_come_back_with_the_state(seed, n, sh
         "shuffle_set_split": shuffle,
     }
     torch.manual_seed(seed)
-    splitter, other = CoupledDataSplitter(None, **arguments), CoupledDataSplitter(None, **arguments)
+    splitter, other = CoupledDataSplitter(**arguments), CoupledDataSplitter(**arguments)
     parts = (splitter.train_idx, splitter.val_idx, splitter.test_idx)
     np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(len(dataset)))
     assert splitter.n_train == max(1, np.ceil(share[0] * len(dataset)))
@@ -362,7 +362,7 @@ def test_a_cell_with_a_hidden_pair_is_the_same_as_two_rows(seed, n, hide, prefix
     halves.obs_names = [c if c in linked else prefix + c for c in b.obs_names]
     split = md.MuData({"a": a.copy(), "b": halves})
     cvi.pp.link(split, modalities=("a", "b"))
-    before, after = (registered_links(x, "correspondence", "a", "b") for x in (whole, split))
+    before, after = (written_links(x, "correspondence", "a", "b") for x in (whole, split))
     np.testing.assert_array_equal(after.toarray(), before.toarray())
     assert before.nnz == len(linked) == n - 2 - round(hide * (n - 2))
     units = make_units({"a": a.n_obs, "b": b.n_obs}, {("a", "b"): Links(before)})

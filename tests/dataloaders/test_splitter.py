@@ -15,7 +15,7 @@ def dataset():
 
 
 def test_sets_are_disjoint_and_complete(dataset):
-    splitter = CoupledDataSplitter(None, dataset=dataset, train_size=0.6, validation_size=0.2)
+    splitter = CoupledDataSplitter(dataset, train_size=0.6, validation_size=0.2)
     assert (splitter.n_train, splitter.n_val, len(splitter.test_idx)) == (18, 6, 6)
     everything = np.concatenate([splitter.train_idx, splitter.val_idx, splitter.test_idx])
     np.testing.assert_array_equal(np.sort(everything), np.arange(30))
@@ -27,7 +27,7 @@ def test_rounding_leaves_each_unit_in_one_set():
 
 def test_training_draws_as_told_and_validation_the_same_each_time(dataset):
     splitter = CoupledDataSplitter(
-        None, dataset=dataset, train_size=0.8, n_partners=2, mixup_alpha=0.5, n_calibration=3, release_epoch=2
+        dataset, train_size=0.8, n_partners=2, mixup_alpha=0.5, n_calibration=3, release_epoch=2
     )
     train, validation = splitter.train_dataloader().sampler, splitter.val_dataloader().sampler
     assert (train.n_partners, train.mixup_alpha, train.release_epoch) == (2, 0.5, 2)
@@ -39,13 +39,13 @@ def test_training_draws_as_told_and_validation_the_same_each_time(dataset):
 
 
 def test_all_units_are_trained_on_by_default(dataset):
-    splitter = CoupledDataSplitter(None, dataset=dataset)
+    splitter = CoupledDataSplitter(dataset)
     assert (splitter.n_train, splitter.n_val) == (30, 0)
     assert splitter.val_dataloader() == []
 
 
 def test_no_profile_of_the_other_set_is_seen(dataset):
-    splitter = CoupledDataSplitter(None, dataset=dataset, train_size=0.5, batch_size=5)
+    splitter = CoupledDataSplitter(dataset, train_size=0.5, batch_size=5)
     for loader, units in (
         (splitter.train_dataloader(), splitter.train_idx),
         (splitter.val_dataloader(), splitter.val_idx),
@@ -59,14 +59,14 @@ def test_no_profile_of_the_other_set_is_seen(dataset):
 def test_split_follows_the_seed_of_torch(dataset):
     def split(seed):
         torch.manual_seed(seed)
-        return CoupledDataSplitter(None, dataset=dataset, train_size=0.5).train_idx.tolist()
+        return CoupledDataSplitter(dataset, train_size=0.5).train_idx.tolist()
 
     assert split(0) == split(0)
     assert split(0) != split(1)
 
 
 def test_split_in_order(dataset):
-    splitter = CoupledDataSplitter(None, dataset=dataset, train_size=0.5, shuffle_set_split=False)
+    splitter = CoupledDataSplitter(dataset, train_size=0.5, shuffle_set_split=False)
     np.testing.assert_array_equal(splitter.train_idx, np.arange(15))
 
 
@@ -81,14 +81,14 @@ def test_split_in_order(dataset):
 )
 def test_impossible_shares_are_refused(dataset, sizes, message):
     with pytest.raises(ValueError, match=message):
-        CoupledDataSplitter(None, dataset=dataset, **sizes)
+        CoupledDataSplitter(dataset, **sizes)
 
 
 def test_workers_read_the_same_batches(dataset, monkeypatch):
     def batches(workers):
         monkeypatch.setattr("scvi.settings.dl_num_workers", workers)
         torch.manual_seed(0)
-        return list(CoupledDataSplitter(None, dataset=dataset, batch_size=7).train_dataloader())
+        return list(CoupledDataSplitter(dataset, batch_size=7).train_dataloader())
 
     for here, there in zip(batches(0), batches(2), strict=True):
         for m in "ab":

@@ -77,3 +77,11 @@ def test_minimum_variance_weighs_rare_categories_more():
     q = torch.tensor([[0.90, 0.05, 0.05], [0.10, 0.85, 0.05], [0.05, 0.90, 0.05], [0.50, 0.45, 0.05]])
     gain = (minimum_variance_coordinates(q)[3] / (q[3] + LOG_FLOOR).log()).tolist()
     assert gain[2] > 10 * gain[0]
+
+
+def test_each_coupling_has_the_coordinates_of_its_name():
+    assert dict(CONSENSUS_COORDINATES) == {
+        "euclidean": euclidean_coordinates,
+        "aitchison": aitchison_coordinates,
+        "minimum_variance": minimum_variance_coordinates,
+    }

@@ -2,48 +2,30 @@
 
 import copy
 import gc
+import re
 import weakref
+from pathlib import Path
 
 import mudata as md
 import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+from lightning.pytorch.callbacks import Callback
+from model_table import BOTH, LAYERS, MODELS, QUICK, Row, assert_same, build, fit, fresh, gives
 
 import couplevi as cvi
 
-BOTH = ("rna", "atac")
-LAYERS = {"rna": "log1p", "atac": "log1p"}
-SETTINGS = {"JAMIE": {"n_latent": 4}, "CplMixVAE": {"n_categories": 3, "batch_size": 64}}
-TRAIN = {"JAMIE": {}, "CplMixVAE": {"prune": False}}
-MODELS = list(SETTINGS)
 
+class Fail(Callback):
+    """An error or an interruption at the end of a batch of an epoch."""
 
-def fresh(n=80):
-    """Cells of which a quarter was measured in each modality alone."""
-    mdata = cvi.data.count_clusters(n_obs=n, n_features={"rna": 60, "atac": 40}, seed=1)
-    parts = {"rna": mdata["rna"][: 3 * n // 4], "atac": mdata["atac"][n // 4 :]}
-    varies = {
-        m: np.asarray(part.X.todense() if sp.issparse(part.X) else part.X).std(axis=0) > 0 for m, part in parts.items()
-    }
-    return md.MuData({m: part[:, varies[m]].copy() for m, part in parts.items()})
+    def __init__(self, error, epoch=0):
+        self.error, self.epoch = error, epoch
 
-
-def fit(name, mdata, modalities=BOTH, seed=0, epochs=2):
-    cls = getattr(cvi.model, name)
-    cls.setup_mudata(mdata, modalities=modalities, layers=LAYERS)
-    torch.manual_seed(seed)
-    model = cls(mdata, **SETTINGS[name])
-    model.train(max_epochs=epochs, enable_progress_bar=False, accelerator="cpu", **TRAIN[name])
-    return model
-
-
-def output(model, data=None, modality=None):
-    """What a model says of cells: latents, or categories and states."""
-    z = model.get_latent_representation(data, modality=modality)
-    if isinstance(model, cvi.model.JAMIE):
-        return z
-    return np.hstack([model.predict_probabilities(data, modality=modality), z])
+    def on_train_batch_end(self, trainer, *args):
+        if trainer.current_epoch == self.epoch:
+            raise self.error
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -57,9 +39,9 @@ def test_loaded_model_says_the_same(trained, tmp_path):
     _, model, mdata = trained
     model.save(tmp_path / "model")
     loaded = type(model).load(tmp_path / "model", adata=mdata, accelerator="cpu")
-    np.testing.assert_array_equal(output(loaded), output(model))
+    assert_same(gives(loaded), gives(model))
     without = type(model).load(tmp_path / "model", adata=False, accelerator="cpu")
-    np.testing.assert_allclose(output(without, mdata), output(model), atol=1e-6)
+    assert_same(gives(without, mdata), gives(model), atol=1e-6)
 
 
 def test_file_of_a_model_holds_no_objects_and_no_cell_names(trained, tmp_path):
@@ -72,9 +54,9 @@ def test_file_of_a_model_holds_no_objects_and_no_cell_names(trained, tmp_path):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_seed_decides(name):
-    results = [output(fit(name, fresh(), seed=seed)) for seed in (0, 0, 1)]
-    np.testing.assert_array_equal(results[0], results[1])
-    assert not np.allclose(results[0], results[2], equal_nan=True)
+    results = [gives(fit(name, fresh(), seed=seed)) for seed in (0, 0, 1)]
+    assert_same(results[0], results[1])
+    assert not any(np.allclose(results[0][key], results[2][key], equal_nan=True) for key in results[0])
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -85,43 +67,84 @@ def test_order_of_cells_and_modalities_and_sparsity_do_not_matter(name):
         values = plain[m].layers["log1p"]
         plain[m].layers["log1p"] = values.toarray() if sp.issparse(values) else values
         other[m].layers["log1p"] = sp.csr_matrix(other[m].layers["log1p"])
-    a, b = output(fit(name, plain)), output(fit(name, other, modalities=BOTH[::-1]))
+    models = fit(name, plain), fit(name, other, modalities=BOTH[::-1])
+    for m in BOTH:
+        assert_same(gives(models[0], plain[m], m), gives(models[1], plain[m], m), atol=1e-4)
+    a, b = (model.get_latent_representation() for model in models)
     np.testing.assert_allclose(a, b[other.obs_names.get_indexer(plain.obs_names)], atol=1e-4)
 
 
 def test_query_of_one_modality_needs_neither_the_other_nor_the_order_of_features(trained):
     _, model, mdata = trained
     query = mdata["rna"][5:15, ::-1].copy()
-    result = output(model, query, "rna")
-    np.testing.assert_allclose(result, output(model, mdata["rna"][5:15].copy(), "rna"), atol=1e-5)
+    result = gives(model, query, "rna")
+    assert_same(result, gives(model, mdata["rna"][5:15].copy(), "rna"), atol=1e-5)
     assert set(query.uns) == set(mdata["rna"].uns)
 
 
 def test_deep_copy_is_independent(trained):
     _, model, _ = trained
-    before = output(model)
+    before = gives(model)
     other = copy.deepcopy(model)
-    np.testing.assert_array_equal(output(other), before)
+    assert_same(gives(other), before)
     with torch.no_grad():
         for p in other.module.parameters():
             p.zero_()
-    np.testing.assert_array_equal(output(model), before)
+    assert_same(gives(model), before)
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_another_set_up_of_the_same_data_leaves_a_model_alone(name):
     mdata = fresh()
     model = fit(name, mdata)
-    before = output(model)
+    before = gives(model)
     other = "CplMixVAE" if name == "JAMIE" else "JAMIE"
     fit(other, mdata)
-    getattr(cvi.model, name).setup_mudata(mdata, modalities=BOTH[::-1], layers={"rna": "log1p"})
-    np.testing.assert_array_equal(output(model), before)
+    MODELS[name].cls.setup_mudata(mdata, modalities=BOTH[::-1], layers={"rna": "log1p"})
+    assert_same(gives(model), before)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("no space left on the device")])
+def test_failed_training_leaves_the_model_as_it_was(name, error):
+    mdata = fresh()
+    model = build(name, mdata)
+    weights = {key: value.numpy().copy() for key, value in model.module.state_dict().items()}
+    arguments = {**QUICK, **MODELS[name].train, "max_epochs": 3}
+    with pytest.raises((type(error), SystemExit)):
+        model.train(**arguments, callbacks=[Fail(error)])
+    assert not model.is_trained_
+    assert model.history is None
+    assert model.train_indices is None
+    assert not hasattr(model, "trainer")
+    assert_same({key: value.numpy() for key, value in model.module.state_dict().items()}, weights)
+
+    model.train(**arguments)
+    before, history = gives(model), {key: frame.copy() for key, frame in model.history.items()}
+    indices, trainer = model.train_indices, model.trainer
+    with pytest.raises((type(error), SystemExit)):
+        model.train(**arguments, callbacks=[Fail(error, epoch=1)])
+    assert_same(gives(model), before)
+    assert model.train_indices is indices
+    assert model.trainer is trainer
+    assert history.keys() == model.history.keys()
+    assert all(frame.equals(model.history[key]) for key, frame in history.items())
+    assert not model.module.training
+
+
+def test_evidence_is_higher_for_the_data_than_for_noise(trained):
+    _, model, mdata = trained
+    noise = mdata.copy()
+    rng = np.random.default_rng(0)
+    for m in BOTH:
+        values = np.asarray(noise[m].layers["log1p"])
+        noise[m].layers["log1p"] = 3 * rng.permuted(values, axis=0) + rng.normal(0, 3, values.shape).astype(np.float32)
+    assert model.get_elbo(mdata) > model.get_elbo(noise)
 
 
 def test_all_slots_survive_a_file(tmp_path):
     mdata = fresh()
-    quick = {"max_epochs": 2, "enable_progress_bar": False, "accelerator": "cpu"}
+    quick = {"max_epochs": 2, **QUICK}
     jamie = cvi.tl.jamie(mdata, modalities=BOTH, layers=LAYERS, n_latent=4, train_kwargs=quick)
     cvi.tl.cplmixvae(
         mdata, n_categories=3, modalities=BOTH, layers=LAYERS, batch_size=64, train_kwargs={**quick, "prune": False}
@@ -136,7 +159,7 @@ def test_all_slots_survive_a_file(tmp_path):
     np.testing.assert_array_equal(back["atac"].layers["jamie_from_rna"], mdata["atac"].layers["jamie_from_rna"])
     assert (back.obsp["match"] != mdata.obsp["match"]).nnz == 0
     assert set(back.uns) == set(mdata.uns)
-    np.testing.assert_array_equal(output(fit("JAMIE", back)), output(fit("JAMIE", mdata)))
+    assert_same(gives(fit("JAMIE", back)), gives(fit("JAMIE", mdata)))
 
 
 def test_model_is_freed_with_its_last_reference():
@@ -151,11 +174,9 @@ def test_model_is_freed_with_its_last_reference():
 
 @pytest.mark.parametrize("name", MODELS)
 def test_untrained_model_gives_nothing(name):
-    mdata = fresh()
-    cls = getattr(cvi.model, name)
-    cls.setup_mudata(mdata, modalities=BOTH, layers=LAYERS)
+    model = build(name, fresh())
     with pytest.raises(RuntimeError, match="untrained"):
-        output(cls(mdata, **SETTINGS[name]))
+        gives(model)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -164,7 +185,7 @@ def test_full_disk_leaves_the_old_file(name, tmp_path, monkeypatch):
     model = fit(name, mdata, epochs=1)
     model.save(tmp_path / "model")
     old = (tmp_path / "model" / "model.pt").read_bytes()
-    before = output(model)
+    before = gives(model)
 
     def full(state, path):
         path.write_bytes(b"half a file")
@@ -177,10 +198,57 @@ def test_full_disk_leaves_the_old_file(name, tmp_path, monkeypatch):
     assert (tmp_path / "model" / "model.pt").read_bytes() == old
     assert [p.name for p in (tmp_path / "model").iterdir()] == ["model.pt"]
     loaded = type(model).load(tmp_path / "model", adata=mdata, accelerator="cpu")
-    np.testing.assert_array_equal(output(loaded), before)
+    assert_same(gives(loaded), before)
 
 
 def test_scvi_tools_views_work(trained, capsys):
     _, model, _ = trained
     model.view_anndata_setup()
     assert "rna" in capsys.readouterr().out
+
+
+# a model that is written as the documentation says
+
+PAGE = Path(__file__).parents[2] / "docs" / "contributing.md"
+
+
+@pytest.fixture
+def linear(monkeypatch):
+    """Name of the model of the page, in the table of models."""
+    if not PAGE.is_file():
+        pytest.skip("the tests are not in a clone")
+    [code] = re.findall(r"```python\n(.*?class Linear\(Model\).*?)```", PAGE.read_text(), re.DOTALL)
+    names = {"__name__": "linear"}
+    exec(compile(code, PAGE.name, "exec"), names)
+
+    def gives(model, data=None, modality=None):
+        modalities = model.modalities_ if modality is None else [modality]
+        return {m: model.get_latent_representation(data, modality=m) for m in modalities}
+
+    monkeypatch.setitem(MODELS, "Linear", Row(names["Linear"], {"n_latent": 2}, {}, gives, {}))
+    return "Linear"
+
+
+def test_it_is_saved_and_loaded(linear, tmp_path):
+    mdata = fresh()
+    trained = linear, fit(linear, mdata), mdata
+    test_loaded_model_says_the_same(trained, tmp_path / "a")
+    test_file_of_a_model_holds_no_objects_and_no_cell_names(trained, tmp_path / "b")
+    test_deep_copy_is_independent(trained)
+    test_query_of_one_modality_needs_neither_the_other_nor_the_order_of_features(trained)
+
+
+def test_its_seed_decides_and_the_order_of_cells_does_not(linear):
+    test_seed_decides(linear)
+    test_order_of_cells_and_modalities_and_sparsity_do_not_matter(linear)
+
+
+def test_it_is_left_alone_by_failures(linear, tmp_path, monkeypatch):
+    test_failed_training_leaves_the_model_as_it_was(linear, ValueError("stop"))
+    test_full_disk_leaves_the_old_file(linear, tmp_path, monkeypatch)
+    test_untrained_model_gives_nothing(linear)
+
+
+def test_it_leaves_others_alone_and_is_freed(linear):
+    test_another_set_up_of_the_same_data_leaves_a_model_alone(linear)
+    test_model_is_freed_with_its_last_reference()

@@ -145,7 +145,7 @@ def test_memory_does_not_hold_the_matrix(quick, tmp_path, monkeypatch):
     mdata.write(tmp_path / "x.h5mu")
     backed = md.read_h5mu(tmp_path / "x.h5mu", backed="r")
     monkeypatch.setattr("couplevi.preparation._rows.CHUNK_VALUES", 150 * 16)
-    monkeypatch.setattr("couplevi.model._inference.CHUNK", 16)
+    monkeypatch.setattr("couplevi.model._dataset.CHUNK", 16)
     largest = []
     read = StreamedMatrix._read
 

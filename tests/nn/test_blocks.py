@@ -1,15 +1,18 @@
+import math
+
 import pytest
 import torch
 
-from couplevi.nn import Decoder, Encoder, GaussianHead
-from couplevi.nn._blocks import BatchNorm
+from couplevi.nn import Decoder, Encoder, UnitGaussianHead
+from couplevi.nn._blocks import BatchNorm1d
 
 HIDDEN = {"normalization": "layer", "activation": "gelu", "dropout_rate": 0.5}
+WHOLE = {**HIDDEN, "dropout_rate": 0.0}
 
 
 def test_encoder_and_decoder_shapes_and_symmetry_of_widths():
     encoder = Encoder(10, 3, (8, 6), **HIDDEN)
-    decoder = Decoder(3, (6, 8), GaussianHead(8, 10), **HIDDEN)
+    decoder = Decoder(3, (6, 8), torch.nn.Linear(8, 10), UnitGaussianHead(10), **HIDDEN)
     q = encoder(torch.randn(4, 10))
     assert q.loc.shape == q.scale.shape == (4, 3)
     assert decoder(q.loc).mean.shape == (4, 10)
@@ -32,7 +35,7 @@ def test_posterior_scale_is_positive_and_finite_for_extreme_input():
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_batch_norm_takes_short_batches_and_leaves_its_statistics(n):
-    norm = BatchNorm(3)
+    norm = BatchNorm1d(3)
     norm(torch.randn(50, 3) + 5)
     before = norm.running_mean.clone()
     norm.train()
@@ -45,4 +48,24 @@ def test_batch_norm_takes_short_batches_and_leaves_its_statistics(n):
 
 def test_batch_norm_equals_that_of_torch_otherwise():
     x = torch.randn(9, 3)
-    torch.testing.assert_close(BatchNorm(3)(x), torch.nn.BatchNorm1d(3)(x))
+    torch.testing.assert_close(BatchNorm1d(3)(x), torch.nn.BatchNorm1d(3)(x))
+
+
+def test_scale_of_the_latent_is_the_root_of_the_exponential_of_the_log_variance():
+    encoder, h = Encoder(5, 3, (8,), **WHOLE), torch.randn(10, 5)
+    torch.testing.assert_close(encoder(h).scale.square().log(), encoder.log_variance(encoder.hidden(h)))
+
+
+def test_log_variance_of_the_latent_stops_at_10():
+    encoder = Encoder(5, 2, (8,), **WHOLE)
+    torch.nn.init.zeros_(encoder.log_variance.weight)
+    for bias, limit in ((50.0, 5.0), (-50.0, -5.0)):
+        torch.nn.init.constant_(encoder.log_variance.bias, bias)
+        torch.testing.assert_close(encoder(torch.randn(3, 5)).scale, torch.full((3, 2), math.exp(limit)))
+
+
+def test_prepared_features_are_hidden_from_an_encoder_in_training_alone():
+    encoder, h = Encoder(50, 3, (8,), input_dropout_rate=0.5, **WHOLE), torch.randn(10, 50)
+    assert not torch.equal(encoder(h).loc, encoder(h).loc)
+    encoder.eval()
+    assert torch.equal(encoder(h).loc, encoder(h).loc)

@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 import couplevi as cvi
+from couplevi.nn import Route
 from couplevi.preparation import fit_preparation
 from couplevi.tl._attribution import expected_gradients
-from couplevi.tl._route import Route, find_route
+from couplevi.tl._route import find_route
 
 ROUTE = {"source": "rna", "target": "ephys"}
 

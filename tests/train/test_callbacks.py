@@ -62,3 +62,36 @@ def test_best_validation_weights_are_restored_on_request():
 def test_epochs_of_the_warmup_do_not_compete():
     callback = BestWeights("validation_loss", warmup_epochs=2, restore=True)
     assert train(callback, [1.0] * 5, [0.1, 0.2, 5.0, 4.0, 6.0]) == 3
+
+
+class Training:
+    """The hooks of a callback over epochs with given losses."""
+
+    def __init__(self, callback):
+        self.callback, self.module = callback, torch.nn.Linear(1, 1, bias=False)
+        self.trainer = SimpleNamespace(callback_metrics={}, should_stop=False, current_epoch=0)
+        self.plan = SimpleNamespace(module=self.module)
+        callback.on_train_start(self.trainer, self.plan)
+
+    def epoch(self, loss, weight):
+        self.callback.on_train_epoch_start(self.trainer, self.plan)
+        self.module.weight.data.fill_(weight)
+        self.trainer.callback_metrics = {"train_loss": torch.tensor(loss)}
+        self.trainer.current_epoch += 1
+
+
+def test_training_stops_when_the_loss_is_not_a_number():
+    training = Training(BestWeights("train_loss"))
+    for loss, stopped in ((2.0, False), (float("nan"), False), (1.0, True)):
+        training.epoch(loss, 1.0)
+        assert training.trainer.should_stop == stopped
+
+
+def test_a_weight_that_is_not_a_number_is_a_failure_whatever_the_loss():
+    callback = BestWeights("train_loss")
+    training = Training(callback)
+    training.epoch(2.0, 7.0)
+    training.epoch(1.0, float("nan"))
+    callback.on_train_end(training.trainer, training.plan)
+    assert callback.failed
+    assert training.module.weight.item() == 7.0

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scvi.module.base import LossOutput
 
 import couplevi as cvi
 from couplevi.train import CoupledTrainingPlan
@@ -95,3 +96,36 @@ def test_every_term_is_in_the_history(model, quick):
         model.history
     )
     assert all(len(frame) == 3 and math.isfinite(frame.iloc[-1, 0]) for frame in model.history.values())
+
+
+def losses_of(value):
+    parameter = torch.tensor([value, 3 * value], requires_grad=True)
+    return LossOutput(
+        loss=parameter.sum(), reconstruction_loss=2 * parameter, kl_local=0.5 * parameter, extra_metrics={}
+    )
+
+
+def test_metrics_are_per_profile_and_hold_no_gradient(model):
+    plan = CoupledTrainingPlan(model.module)
+    plan._collect("train", losses_of(1.0))
+    (metrics,) = plan._metrics["train"]
+    assert {name: value.item() for name, value in metrics.items()} == {
+        "train_loss": 4.0,
+        "elbo_train": 5.0,
+        "reconstruction_loss_train": 4.0,
+        "kl_local_train": 1.0,
+    }
+    assert not any(value.requires_grad for value in metrics.values())
+
+
+def test_metrics_of_an_epoch_are_those_of_its_batches_alone(model, monkeypatch):
+    plan = CoupledTrainingPlan(model.module)
+    logged = []
+    monkeypatch.setattr(CoupledTrainingPlan, "use_sync_dist", False)
+    monkeypatch.setattr(plan, "log", lambda name, value, **_: logged.append(value.item()))
+    monkeypatch.setattr(plan, "log_dict", lambda values, **_: None)
+    for values in ((1.0, 2.0), (5.0,)):
+        for value in values:
+            plan._collect("train", losses_of(value))
+        plan._log_means("train")
+    assert logged == [6.0, 20.0]

@@ -69,6 +69,18 @@ class CoupledDataset(Dataset[Batch]):
         """Names of the modalities, in the order of the columns of `units`."""
         return list(self.rows)
 
+    def places(self, units: IntArray) -> dict[str, IntArray]:
+        """Places of the profiles of some units, by modality."""
+        columns = dict(zip(self.rows, self.units[units].T, strict=True))
+        return {m: column[column >= 0] for m, column in columns.items()}
+
+    def inside(self, units: IntArray) -> dict[str, BoolArray]:
+        """Whether a profile is of some units, shape ``(n_profiles,)``, by modality."""
+        inside = {m: np.zeros(len(rows), dtype=bool) for m, rows in self.rows.items()}
+        for m, places in self.places(units).items():
+            inside[m][places] = True
+        return inside
+
     def __len__(self) -> int:
         return len(self.units)
 

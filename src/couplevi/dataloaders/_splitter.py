@@ -13,8 +13,6 @@ from couplevi._validate import expected
 from couplevi.dataloaders._sampler import UnitSampler
 
 if TYPE_CHECKING:
-    from scvi.data import AnnDataManager
-
     from couplevi._types import Batch, IntArray
     from couplevi.dataloaders._dataset import CoupledDataset
 
@@ -26,8 +24,6 @@ class CoupledDataSplitter(pl.LightningDataModule):
 
     Parameters
     ----------
-    adata_manager
-        Manager of the MuData; not read, the values come from `dataset`.
     dataset
         The prepared profiles and their links.
     train_size
@@ -46,15 +42,12 @@ class CoupledDataSplitter(pl.LightningDataModule):
         Split at random; else the units are taken in the order of their values.
     distributed_sampler
         Divide the units among the processes of the running :mod:`torch.distributed` group.
-    load_sparse_tensor
-        Not supported; accepted because scvi-tools passes it.
     """
 
     def __init__(
         self,
-        adata_manager: AnnDataManager,
-        *,
         dataset: CoupledDataset,
+        *,
         train_size: float = 1.0,
         validation_size: float | None = None,
         batch_size: int = 256,
@@ -64,7 +57,6 @@ class CoupledDataSplitter(pl.LightningDataModule):
         release_epoch: int = 0,
         shuffle_set_split: bool = True,
         distributed_sampler: bool = False,
-        load_sparse_tensor: bool = False,
     ) -> None:
         super().__init__()
         self.dataset = dataset

@@ -4,9 +4,12 @@ import logging
 from collections.abc import Mapping
 
 from couplevi._validate import check_option, expected
-from couplevi.model._settings import DEFAULT_N_PCS, MAX_UNREDUCED
 
 logger = logging.getLogger(__name__)
+
+DEFAULT_N_PCS = 50
+MAX_UNREDUCED = 100
+"""Features up to which a preset reduces nothing: panels are chosen so that each one counts."""
 
 
 def choose_components(

@@ -1,18 +1,23 @@
-"""Network blocks: encoders, decoders, heads, and the preparation as buffers."""
+"""Network blocks: encoders, decoders, heads, how a modality is observed, and routes through a model."""
 
-from couplevi.nn._blocks import Decoder, Encoder
-from couplevi.nn._heads import GaussianHead
-from couplevi.nn._mixture import EXCLUDED, AffineByCategory, CategoryEncoder, StateEncoder, likelihood_head
+from couplevi.nn._blocks import LOG_VARIANCE_RANGE, Decoder, Encoder, hidden_layers
+from couplevi.nn._heads import HEADS, Head, UnitGaussianHead
+from couplevi.nn._observation import Observation
 from couplevi.nn._preparation import PreparationBuffers
+from couplevi.nn._route import Mean, Route, frozen, linear
 
 __all__ = [
-    "EXCLUDED",
-    "AffineByCategory",
-    "CategoryEncoder",
+    "HEADS",
+    "LOG_VARIANCE_RANGE",
     "Decoder",
     "Encoder",
-    "GaussianHead",
+    "Head",
+    "Mean",
+    "Observation",
     "PreparationBuffers",
-    "StateEncoder",
-    "likelihood_head",
+    "Route",
+    "UnitGaussianHead",
+    "frozen",
+    "hidden_layers",
+    "linear",
 ]

@@ -8,11 +8,13 @@ import torch
 from torch import nn
 from torch.distributions import Distribution, Normal
 
+from couplevi.nn._heads import Head
+
 LOG_VARIANCE_RANGE = (-10.0, 10.0)
 """Bounds of the log-variance of the latent, so that its exponential neither vanishes nor overflows."""
 
 
-class BatchNorm(nn.BatchNorm1d):
+class BatchNorm1d(nn.BatchNorm1d):  # of that name, as shap tells layers by the names of their classes
     """Batch normalisation that uses its running statistics for a training batch of one row."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -23,7 +25,7 @@ class BatchNorm(nn.BatchNorm1d):
         return super().forward(x)
 
 
-NORMALIZATIONS: dict[str, type[nn.Module]] = {"batch": BatchNorm, "layer": nn.LayerNorm}
+NORMALIZATIONS: dict[str, type[nn.Module]] = {"batch": BatchNorm1d, "layer": nn.LayerNorm}
 ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "leaky_relu": nn.LeakyReLU}
 
 
@@ -80,16 +82,19 @@ class Decoder(nn.Module):
     ----------
     n_latent, widths
         Number of latent dimensions, widths of the hidden layers.
+    output
+        Module from ``(n, widths[-1])`` to the parameters of the distribution.
     head
-        Module from ``(n, widths[-1])`` to a distribution.
+        Module from these to the distribution.
     **hidden
         `normalization`, `activation` and `dropout_rate` of the hidden layers.
     """
 
-    def __init__(self, n_latent: int, widths: Sequence[int], head: nn.Module, **hidden: Any) -> None:
+    def __init__(self, n_latent: int, widths: Sequence[int], output: nn.Module, head: Head, **hidden: Any) -> None:
         super().__init__()
         self.hidden = hidden_layers(n_latent, widths, **hidden)
+        self.output = output
         self.head = head
 
-    def forward(self, z: torch.Tensor) -> Distribution:
-        return self.head(self.hidden(z))
+    def forward(self, z: torch.Tensor, library: torch.Tensor | None = None) -> Distribution:
+        return self.head(self.output(self.hidden(z)), library)

@@ -1,20 +1,100 @@
+"""Heads: from what a decoder gives to the distribution of a profile. One interface for all likelihoods."""
+
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
 import torch
+from scvi.distributions import NegativeBinomial, ZeroInflatedNegativeBinomial
 from torch import nn
-from torch.distributions import Normal
+from torch.distributions import Distribution, Normal
+
+VARIANCE_MOMENTUM = 0.05
+MINIMUM_VARIANCE = 1e-6
 
 
-class GaussianHead(nn.Module):
-    """Last layer of a decoder: a Gaussian of unit variance over the prepared features.
+class Head(nn.Module, ABC):
+    """Distribution over ``(n, n_out)`` given the outputs of a decoder.
 
-    A head maps hidden features, shape ``(n, n_hidden)``, to a distribution over ``(n, n_out)``; this is all that a
-    likelihood has to offer to a decoder.
+    Parameters
+    ----------
+    n_out
+        Number of features that are explained.
     """
 
-    def __init__(self, n_hidden: int, n_out: int) -> None:
-        super().__init__()
-        self.mean = nn.Linear(n_hidden, n_out)
+    n_parameters: ClassVar[int] = 1
+    """Numbers that a decoder gives for each feature: its outputs have shape ``(n, n_parameters * n_out)``."""
 
-    def forward(self, hidden: torch.Tensor) -> Normal:
-        return Normal(self.mean(hidden), 1.0, validate_args=False)
+    def __init__(self, n_out: int) -> None:
+        super().__init__()
+        self.n_out = n_out
+
+    @abstractmethod
+    def forward(self, eta: torch.Tensor, library: torch.Tensor | None = None) -> Distribution:
+        """Distribution given outputs of a decoder and, for counts, the library size, shape ``(n, 1)``."""
+
+    def adapt(self, residuals: torch.Tensor) -> None:
+        """Learn from what a batch leaves unexplained, shape ``(n, n_out)``, besides by gradients."""
+
+
+class UnitGaussianHead(Head):
+    """Gaussian of unit variance: the likelihood of squared errors."""
+
+    def forward(self, eta: torch.Tensor, library: torch.Tensor | None = None) -> Normal:
+        return Normal(eta, 1.0, validate_args=False)
+
+
+class ResidualGaussianHead(Head):
+    """Gaussian whose variance per feature follows what the model leaves unexplained, as a running mean.
+
+    That mean is the optimum of the likelihood, which gradients approach slowly (Rybkin, Daniilidis and Levine 2021).
+    """
+
+    variance: torch.Tensor
+
+    def __init__(self, n_out: int) -> None:
+        super().__init__(n_out)
+        self.register_buffer("variance", torch.ones(n_out))
+
+    def forward(self, eta: torch.Tensor, library: torch.Tensor | None = None) -> Normal:
+        return Normal(eta, (self.variance + MINIMUM_VARIANCE).sqrt(), validate_args=False)
+
+    @torch.no_grad()
+    def adapt(self, residuals: torch.Tensor) -> None:
+        """Move the variance towards that of the residuals of a batch."""
+        self.variance.lerp_(residuals.float().square().mean(dim=0), VARIANCE_MOMENTUM)
+
+
+class NegativeBinomialHead(Head):
+    """Negative binomial counts: shares of the library that sum to one, and a dispersion per feature."""
+
+    def __init__(self, n_out: int) -> None:
+        super().__init__(n_out)
+        self.log_inverse_dispersion = nn.Parameter(torch.zeros(n_out))
+
+    def forward(self, eta: torch.Tensor, library: torch.Tensor | None = None) -> Distribution:
+        assert library is not None
+        scale = eta.softmax(dim=1)
+        return NegativeBinomial(mu=library * scale, theta=self.log_inverse_dispersion.exp(), scale=scale)
+
+
+class ZeroInflatedNegativeBinomialHead(NegativeBinomialHead):
+    """The same with further zeros, whose logits are the second half of the outputs."""
+
+    n_parameters: ClassVar[int] = 2
+
+    def forward(self, eta: torch.Tensor, library: torch.Tensor | None = None) -> Distribution:
+        assert library is not None
+        rates, zi_logits = eta.split(self.n_out, dim=1)
+        scale = rates.softmax(dim=1)
+        theta = self.log_inverse_dispersion.exp()
+        return ZeroInflatedNegativeBinomial(mu=library * scale, theta=theta, zi_logits=zi_logits, scale=scale)
+
+
+HEADS: dict[str, type[Head]] = {
+    "gaussian": ResidualGaussianHead,
+    "nb": NegativeBinomialHead,
+    "zinb": ZeroInflatedNegativeBinomialHead,
+}
+"""Head of each likelihood, by name."""

@@ -13,7 +13,8 @@ from couplevi.preparation._record import Preparation, inverse_scale
 from couplevi.preparation._rows import row_chunks
 
 if TYPE_CHECKING:
-    from couplevi._types import BoolArray, FloatArray, Matrix
+    from couplevi._streamed import Matrix
+    from couplevi._types import BoolArray, FloatArray
 
 LeadingComponents: TypeAlias = "Callable[[FloatArray, int], tuple[FloatArray, FloatArray]]"
 

@@ -12,7 +12,8 @@ from couplevi._streamed import StreamedMatrix
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from couplevi._types import FloatArray, IntArray, Matrix, MemoryMatrix
+    from couplevi._streamed import Matrix
+    from couplevi._types import FloatArray, IntArray, MemoryMatrix
     from couplevi.preparation._record import Preparation
 
 CHUNK_VALUES = 2**23

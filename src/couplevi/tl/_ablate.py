@@ -27,9 +27,9 @@ from couplevi.tl._windows import Group, check_windows, positions, window_groups
 if TYPE_CHECKING:
     from mudata import MuData
 
+    from couplevi._protocols import EmbedsRoutes
     from couplevi._types import FloatArray, IntArray, MemoryMatrix
-    from couplevi.model import JAMIE
-    from couplevi.tl._route import Route
+    from couplevi.nn import Route
 
 COLUMNS = ("group", "n_features", "target", "intact", "ablated", "change", "z_score", "shift")
 FEWEST_CELLS = 3
@@ -41,7 +41,7 @@ Score = Callable[["FloatArray", "IntArray"], "FloatArray"]
 
 def ablate(
     mdata: MuData,
-    model: JAMIE,
+    model: EmbedsRoutes,
     *,
     source: str,
     target: str,
@@ -147,7 +147,6 @@ def ablate(
         raise ValueError(expected("`groups` or `windows`", "both"))
     _check_arguments_of(metric, {"lta": {"targets": targets, "windows": windows}, "correlation": {"labels": labels}})
     around = None if windows is None else check_windows(windows)
-    model._check_if_trained(warn=False)
     both = mdata[source].obs_names.intersection(mdata[target].obs_names)
     names = both if cells is None else both[find_names(both, cells, f"cells measured in {source!r} and {target!r}")]
     shown: Sequence[str | None]
@@ -220,7 +219,7 @@ def _check_arguments_of(metric: str, others: Mapping[str, Mapping[str, object]])
 
 def _groups(
     mdata: MuData,
-    model: JAMIE,
+    model: EmbedsRoutes,
     source: str,
     target: str,
     groups: Mapping[str, Sequence[str]] | None,
@@ -250,7 +249,7 @@ def _groups(
     ]
 
 
-def _var(mdata: MuData, model: JAMIE, modality: str) -> pd.DataFrame:
+def _var(mdata: MuData, model: EmbedsRoutes, modality: str) -> pd.DataFrame:
     """Annotation of the features of the model, in its order."""
     if model.reader(modality).attribute == "obsm":
         raise ValueError(expected(f"features of modality {modality!r} in `var`", "columns of a representation"))

@@ -16,7 +16,7 @@ from couplevi.preparation import row_chunks
 
 if TYPE_CHECKING:
     from couplevi._types import FloatArray
-    from couplevi.tl._route import Route
+    from couplevi.nn import Route
 
 MAX_VALUES = 2**24
 """Numbers in a work array: 64 MB of float32."""

@@ -16,8 +16,8 @@ from couplevi.preparation import fit_preparation
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from couplevi._protocols import KnowsItsLinks
     from couplevi._types import FloatArray
-    from couplevi.model import JAMIE
 
 BASELINES: dict[str, Callable[..., FloatArray]] = {
     "knn": metrics.knn_imputation,
@@ -28,7 +28,7 @@ MAX_BASELINE_FEATURES = 2_000
 
 
 def baseline_imputation(
-    model: JAMIE,
+    model: KnowsItsLinks,
     source: str,
     target: str,
     query: AnnData,

@@ -8,7 +8,7 @@ from mudata import MuData
 
 from couplevi._constants import Key
 from couplevi._validate import expected
-from couplevi.model import CplMixVAE
+from couplevi.model.cplmixvae import CplMixVAE
 from couplevi.tl._fit import seeded, versions
 
 if TYPE_CHECKING:

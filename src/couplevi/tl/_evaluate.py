@@ -17,8 +17,8 @@ from couplevi.tl._baselines import BASELINES, baseline_imputation
 if TYPE_CHECKING:
     from mudata import MuData
 
+    from couplevi._protocols import Scored
     from couplevi._types import BoolArray, FloatArray
-    from couplevi.model import JAMIE
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class _Cells(NamedTuple):
 
 def evaluate(
     mdata: MuData,
-    model: JAMIE,
+    model: Scored,
     *,
     labels: str | None = None,
     baselines: Sequence[str] | str = (),
@@ -120,7 +120,7 @@ def evaluate(
         raise ValueError(
             expected("a model with its training data to fit baselines", "one without", "Load it with `adata=mdata`.")
         )
-    present = [m for m in model.registry_["setup_args"]["modalities"] if m in mdata.mod]
+    present = [m for m in model.get_setup_arg("modalities") if m in mdata.mod]
     rows: list[tuple] = []
     scored = False
     for a, b in combinations(present, 2):
@@ -138,7 +138,7 @@ def evaluate(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _splits(mdata: MuData, model: JAMIE, a: str, b: str, labels: str | None) -> Iterator[_Cells]:
+def _splits(mdata: MuData, model: Scored, a: str, b: str, labels: str | None) -> Iterator[_Cells]:
     names = mdata[a].obs_names.intersection(mdata[b].obs_names)
     fitted = model.is_fitted(names, a, b)
     for split, chosen in (("in_sample", names[fitted]), (HELD_OUT, names[~fitted])):
@@ -146,7 +146,7 @@ def _splits(mdata: MuData, model: JAMIE, a: str, b: str, labels: str | None) -> 
             yield _Cells(split, chosen, None if labels is None else labels_of(mdata, labels, chosen))
 
 
-def _alignment(mdata: MuData, model: JAMIE, a: str, b: str, cells: _Cells, n_neighbors: int) -> list[tuple]:
+def _alignment(mdata: MuData, model: Scored, a: str, b: str, cells: _Cells, n_neighbors: int) -> list[tuple]:
     z = {m: model.get_latent_representation(mdata[m][cells.names], modality=m) for m in (a, b)}
     method, n = type(model).__name__, len(cells.names)
     rows = [("foscttm", a, b, method, cells.split, n, metrics.foscttm(z[a], z[b]))]
@@ -163,7 +163,7 @@ def _alignment(mdata: MuData, model: JAMIE, a: str, b: str, cells: _Cells, n_nei
 
 def _imputation(
     mdata: MuData,
-    model: JAMIE,
+    model: Scored,
     source: str,
     target: str,
     cells: _Cells,

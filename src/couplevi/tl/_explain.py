@@ -17,9 +17,10 @@ from couplevi.tl._route import find_route
 if TYPE_CHECKING:
     from mudata import MuData
 
-    from couplevi._types import FloatArray, IntArray, Matrix
-    from couplevi.model import JAMIE
-    from couplevi.tl._route import Route
+    from couplevi._protocols import Routes
+    from couplevi._streamed import Matrix
+    from couplevi._types import FloatArray, IntArray
+    from couplevi.nn import Route
 
 MAX_ARRAY_BYTES = 2 * 10**9
 """Size above which all values are refused, and their table recommended."""
@@ -31,7 +32,7 @@ N_BACKGROUND = {"gradient": 200, "deep": 100, "permutation": 100}
 
 def explain(
     mdata: MuData,
-    model: JAMIE,
+    model: Routes,
     *,
     source: str,
     target: str,
@@ -135,7 +136,6 @@ def explain(
     check_option(method, list(N_BACKGROUND), "method")
     check_option(aggregate, ["none", "mean_abs"], "aggregate")
     check_count(n_nodes, "n_nodes")
-    model._check_if_trained(warn=False)
     route = find_route(mdata, model, source, target, targets, key_added)
     check_modality(mdata, source, "source")
     names = mdata[source].obs_names
@@ -205,7 +205,7 @@ def _mean_abs(parts: Iterator[FloatArray], shape: tuple[int, int, int]) -> Float
     return (table / shape[0]).astype(np.float32)
 
 
-def _write(mdata: MuData, model: JAMIE, source: str, target: str, route: Route, table: FloatArray, key: str) -> None:
+def _write(mdata: MuData, model: Routes, source: str, target: str, route: Route, table: FloatArray, key: str) -> None:
     """Put the table beside the features of the target, or of the source if the target is no modality."""
     is_modality = target in model.modalities_
     place = target if is_modality else source

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from mudata import MuData
 
+    from couplevi._protocols import Imputes
     from couplevi._types import FloatArray
-    from couplevi.model import JAMIE
 
 
 def impute(
     mdata: MuData,
-    model: JAMIE,
+    model: Imputes,
     *,
     source: str,
     target: str,

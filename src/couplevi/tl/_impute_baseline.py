@@ -13,12 +13,12 @@ from couplevi.tl._impute import write_imputed
 if TYPE_CHECKING:
     from mudata import MuData
 
-    from couplevi.model import JAMIE
+    from couplevi._protocols import KnowsItsLinks
 
 
 def impute_baseline(
     mdata: MuData,
-    model: JAMIE,
+    model: KnowsItsLinks,
     *,
     source: str,
     target: str,

@@ -5,14 +5,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from couplevi._constants import Key
-from couplevi.model import JAMIE
+from couplevi.model.jamie import JAMIE
 from couplevi.tl._fit import seeded, versions
 
 if TYPE_CHECKING:
     from mudata import MuData
 
     from couplevi._types import PresetName
-    from couplevi.model import Settings
+    from couplevi.model.jamie import Settings
 
 
 def jamie(

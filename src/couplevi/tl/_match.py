@@ -14,8 +14,8 @@ from couplevi._streamed import loaded
 from couplevi._validate import check_modalities, check_mudata, check_obs_names, check_option, expected
 from couplevi.correspondence import Anchored, GromovWasserstein, UnionCom
 from couplevi.correspondence import Correspondence as Inferred
-from couplevi.data import links_by_name, registered_links, rows_in_obs, stored, value_places
 from couplevi.preparation import fit_preparation
+from couplevi.registry import links_by_name, rows_in_obs, stored, value_places, written_links
 
 if TYPE_CHECKING:
     from mudata import MuData
@@ -143,7 +143,7 @@ def _known(mdata: MuData, a: str, b: str, known: str | None) -> sp.csr_array | N
         )
     if known == BY_NAME and known not in mdata.obsp:
         return links_by_name(mdata, a, b)
-    return registered_links(mdata, known, a, b)
+    return written_links(mdata, known, a, b)
 
 
 def _groups(mdata: MuData, modality: str, key: str) -> list[object]:

@@ -15,12 +15,12 @@ from couplevi.tl._route import LATENT, fingerprint
 if TYPE_CHECKING:
     from mudata import MuData
 
-    from couplevi.model import JAMIE
+    from couplevi._protocols import EmbedsRoutes
 
 
 def predict_labels(
     mdata: MuData,
-    model: JAMIE,
+    model: EmbedsRoutes,
     *,
     labels: str,
     cells: Sequence[str] | None = None,

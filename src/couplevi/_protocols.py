@@ -1,0 +1,81 @@
+"""What tools need of a model, whichever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import scipy.sparse as sp
+    from anndata import AnnData
+    from mudata import MuData
+
+    from couplevi._types import BoolArray, FloatArray
+    from couplevi.nn import Route
+    from couplevi.registry import ModalityReader
+
+
+class Reads(Protocol):
+    """Knows modalities and where their values are."""
+
+    modalities_: list[str]
+    var_names_: dict[str, Sequence[str]]
+
+    def reader(self, modality: str, name: str = "modality") -> ModalityReader: ...
+
+
+class Embeds(Reads, Protocol):
+    """Places profiles and cells in one space."""
+
+    def get_latent_representation(
+        self, adata: AnnData | MuData | None = None, *, modality: str | None = None
+    ) -> FloatArray: ...
+
+
+class Imputes(Reads, Protocol):
+    """Predicts one modality from another."""
+
+    def impute(
+        self, *, source: str, target: str, adata: AnnData | MuData | None = None, return_sd: bool = False
+    ) -> AnnData: ...
+
+    def has_sd(self, source: str, target: str) -> bool: ...
+
+
+class Routes(Reads, Protocol):
+    """Shows the way from features to what is predicted from them."""
+
+    def route(self, source: str, target: str | None = None, *, features: Sequence[str] | None = None) -> Route: ...
+
+
+class KnowsItsLinks(Reads, Protocol):
+    """Remembers which links it was trained on."""
+
+    adata: Any
+
+    def fitted_links(self, a: str, b: str) -> sp.csr_array: ...
+
+    def is_fitted(self, obs_names: pd.Index, a: str, b: str) -> BoolArray: ...
+
+    def get_setup_arg(self, setup_arg: str) -> Any: ...
+
+
+class Classifies(Reads, Protocol):
+    """Puts cells into categories, and knows what they look like along a state."""
+
+    def predict(self, adata: AnnData | MuData | None = None) -> pd.Series: ...
+
+    def predict_probabilities(self, adata: AnnData | MuData | None = None) -> pd.DataFrame: ...
+
+    def traverse_state(
+        self, category: str, *, dimension: int, n_steps: int, modality: str | None, arm: int
+    ) -> pd.DataFrame: ...
+
+
+class EmbedsRoutes(Embeds, Routes, Protocol):
+    """Embeds, and shows the way to its latents."""
+
+
+class Scored(Embeds, Imputes, KnowsItsLinks, Protocol):
+    """Has all that is scored."""

@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import copy
+import os
+from abc import abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import rich.pretty  # noqa: F401  scvi-tools 1.4.2 uses it in view_anndata_setup without importing it
+from scvi.data._constants import _SETUP_METHOD_NAME
+from scvi.model._utils import parse_device_args
+from scvi.model.base import BaseModelClass
+
+from couplevi._validate import check_option, expected
+from couplevi.model._components import choose_components
+from couplevi.model._files import (
+    ATTRIBUTES,
+    REGISTRY,
+    WEIGHTS,
+    data_paths,
+    from_plain,
+    model_path,
+    read_model_file,
+    read_saved_data,
+    replace_file,
+    write_model_file,
+)
+from couplevi.registry import SINGLE, Registered, registered_keys, registered_readers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+    from anndata import AnnData
+    from mudata import MuData
+
+    from couplevi.registry import ModalityReader
+
+
+class Model(BaseModelClass):
+    """What all models share: registered data, and files that a stranger's machine can open safely.
+
+    A leaf says in `saved` what is saved of it, has settings of the class `settings_class`, and builds its module from
+    the attributes named in `saved` alone.
+
+    Parameters
+    ----------
+    adata, registry
+        Data that are set up, or the registry of such data.
+    settings
+        Settings of the model.
+    strict
+        Whether the user chose the number of principal components: too many are refused then, and lowered otherwise.
+    """
+
+    saved: ClassVar[tuple[str, ...]] = (
+        "is_trained_",
+        "train_indices_",
+        "validation_indices_",
+        "test_indices_",
+        "history_",
+        "run_name_",
+        "run_id_",
+        "settings_",
+        "modalities_",
+        "var_names_",
+        "n_components_",
+    )
+    """Attributes that are saved, besides the registry, and put back if a training fails."""
+    settings_class: ClassVar[type]
+
+    def __init__(
+        self, adata: AnnData | MuData | None, registry: dict[str, Any] | None, settings: Any, *, strict: bool
+    ) -> None:
+        super().__init__(adata, registry)
+        self.settings_ = settings
+        self.modalities_: list[str] = sorted(self.registry_["setup_args"].get("modalities", [SINGLE]))
+        readers = registered_readers(self.registry_, self.modalities_)
+        self.var_names_: dict[str, Sequence[str]] = {m: reader.var_names for m, reader in readers.items()}
+        n_obs = {m: None if adata is None else reader.profiles(adata).n_obs for m, reader in readers.items()}
+        sizes = {m: (n_obs[m], len(names)) for m, names in self.var_names_.items()}
+        self.n_components_ = choose_components(settings.n_pcs, sizes, strict=strict)
+
+    @abstractmethod
+    def _build_module(self) -> torch.nn.Module:
+        """Module of the sizes and settings of the model."""
+
+    # data
+
+    def reader(self, modality: str, name: str = "modality") -> ModalityReader:
+        """Reader of the registered values of a modality from any data, features as the model was trained on.
+
+        Parameters
+        ----------
+        modality
+            Modality of the model.
+        name
+            What it is called in the message if there is none.
+
+        Returns
+        -------
+        An object whose ``read(data)`` gives the values, cells by features.
+
+        Raises
+        ------
+        ValueError
+            If the model has no such modality.
+        """
+        check_option(modality, self.modalities_, name)
+        return self._readers()[modality]
+
+    def _readers(self) -> dict[str, ModalityReader]:
+        readers = registered_readers(self.registry_, self.modalities_)
+        return {m: reader.of_features(self.var_names_[m]) for m, reader in readers.items()}
+
+    def _registered(self, adata: AnnData | MuData | None = None) -> Registered:
+        """Data, those of the model by default, as they were registered."""
+        keys = {kind: registered_keys(self.registry_, kind) for kind in ("correspondence", "match")}
+        return Registered(self.adata if adata is None else adata, self._readers(), keys)
+
+    # files
+
+    def save(
+        self,
+        dir_path: str | os.PathLike[str],
+        prefix: str | None = None,
+        overwrite: bool = False,
+        save_anndata: bool = False,
+        **anndata_write_kwargs: Any,
+    ) -> None:
+        """Save the model; an existing file is replaced only after the new one is complete.
+
+        Parameters
+        ----------
+        dir_path
+            Folder; it is created.
+        prefix
+            Prepended to the file names.
+        overwrite
+            Allow an existing folder.
+        save_anndata
+            Write the data beside the model, as ``mdata.h5mu`` or ``adata.h5ad``.
+        **anndata_write_kwargs
+            Arguments of their ``write``.
+
+        Raises
+        ------
+        ValueError
+            If the folder exists and `overwrite` is False.
+        """
+        folder = Path(dir_path)
+        if folder.exists() and not overwrite:
+            raise ValueError(expected("a new folder", f"{str(folder)!r}, which exists", "Pass `overwrite=True`."))
+        folder.mkdir(parents=True, exist_ok=True)
+        attributes = {name: getattr(self, name) for name in (REGISTRY, *self.saved)}
+        paths = data_paths(folder, prefix)
+        if save_anndata:
+            path = paths.pop(type(self.adata))
+            replace_file(path, lambda temporary: self.adata.write(temporary, **anndata_write_kwargs))
+        for path in paths.values():
+            path.unlink(missing_ok=True)  # another model's data
+        write_model_file(model_path(folder, prefix), self.module.state_dict(), attributes)
+
+    @classmethod
+    def load(
+        cls,
+        dir_path: str | os.PathLike[str],
+        adata: AnnData | MuData | bool | None = None,
+        accelerator: str = "auto",
+        device: int | str = "auto",
+        prefix: str | None = None,
+    ) -> Self:
+        """Load a saved model.
+
+        Parameters
+        ----------
+        dir_path
+            Folder given to :meth:`save`.
+        adata
+            Data with the registered values; None takes those saved with the model, False none: the model then applies
+            to whatever it is given.
+        accelerator, device
+            Where to put the model, see :class:`lightning.pytorch.Trainer`.
+        prefix
+            Prefix given to :meth:`save`.
+
+        Returns
+        -------
+        The model, in evaluation mode.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no model.
+        ValueError
+            If the file is not a model of this class, is of a later format, or holds anything but tensors, numbers,
+            strings and lists.
+        """
+        _, _, target = parse_device_args(
+            accelerator=accelerator, devices=device, return_device="torch", validate_single_device=True
+        )
+        state = read_model_file(dir_path, prefix)
+        attributes = from_plain(state[ATTRIBUTES])
+        registry = attributes[REGISTRY]
+        if registry["model_name"] != cls.__name__:
+            raise ValueError(expected(f"a {cls.__name__} model", f"a {registry['model_name']} model"))
+        data = read_saved_data(dir_path, prefix) if adata is None else adata
+        if data is None or data is False:
+            data = None
+        else:
+            setup = getattr(cls, registry[_SETUP_METHOD_NAME])
+            setup(data, source_registry=registry, **registry["setup_args"])
+        model = cls.__new__(cls)
+        BaseModelClass.__init__(model, data, registry if data is None else None)
+        for name in cls.saved:
+            setattr(model, name, attributes[name])
+        model.settings_ = cls.settings_class(**attributes["settings_"])
+        model.module = model._build_module()  # of the sizes of the saved model, not of the data at hand
+        model.module.load_state_dict(state[WEIGHTS])
+        model.module.eval()
+        model.to_device(target)
+        return model
+
+    @staticmethod
+    def load_registry(dir_path: str | os.PathLike[str], prefix: str | None = None) -> dict[str, Any]:
+        """Registry saved with a model: how its data were set up.
+
+        Parameters
+        ----------
+        dir_path
+            Folder given to :meth:`save`.
+        prefix
+            Prefix given to :meth:`save`.
+
+        Returns
+        -------
+        Nested mapping of strings, as scvi-tools makes it.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            As :meth:`load`.
+        """
+        return read_model_file(dir_path, prefix)[ATTRIBUTES][REGISTRY]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A model with weights and settings of its own, for the same data; the trainer cannot be copied."""
+        other = type(self).__new__(type(self))
+        memo[id(self)] = other
+        shared = {"trainer", "_adata", "_adata_manager"}
+        other.__dict__.update({n: v if n in shared else copy.deepcopy(v, memo) for n, v in vars(self).items()})
+        return other

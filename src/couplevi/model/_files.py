@@ -1,0 +1,168 @@
+"""Model files: tensors, numbers, strings, tuples, lists and dicts; nothing that could run code."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import anndata
+import mudata
+import numpy as np
+import pandas as pd
+import torch
+from anndata import AnnData
+from mudata import MuData
+from scvi.model.base._constants import SAVE_KEYS
+
+from couplevi._constants import Registry
+from couplevi._validate import expected
+
+WEIGHTS, VAR_NAMES, ATTRIBUTES = (
+    SAVE_KEYS.MODEL_STATE_DICT_KEY,
+    SAVE_KEYS.VAR_NAMES_KEY,
+    SAVE_KEYS.ATTR_DICT_KEY,
+)
+REGISTRY = "registry_"
+FORMAT_KEY = "format"
+FORMAT = 1
+"""Number of the format that is written; files without one are of format 0."""
+
+DATA_FRAME = "data_frame"
+DATA_FILES = {MuData: SAVE_KEYS.MDATA_FNAME, AnnData: SAVE_KEYS.ADATA_FNAME}
+
+
+def model_path(folder: str | os.PathLike[str], prefix: str | None) -> Path:
+    """Path of the file of a model in its folder."""
+    return Path(folder) / f"{prefix or ''}{SAVE_KEYS.MODEL_FNAME}"
+
+
+def data_paths(folder: str | os.PathLike[str], prefix: str | None) -> dict[type, Path]:
+    """Paths of the data that may lie beside a model, by kind."""
+    return {kind: Path(folder) / f"{prefix or ''}{name}" for kind, name in DATA_FILES.items()}
+
+
+def write_model_file(path: Path, weights: Mapping[str, torch.Tensor], attributes: Mapping[str, Any]) -> None:
+    """Write a model in the current format; a file at `path` is replaced once the new one is complete."""
+    state = {
+        FORMAT_KEY: FORMAT,
+        WEIGHTS: dict(weights),
+        VAR_NAMES: to_plain(attributes["var_names_"]),
+        ATTRIBUTES: to_plain(attributes),
+    }
+    replace_file(path, lambda temporary: torch.save(state, temporary))
+
+
+def read_model_file(folder: str | os.PathLike[str], prefix: str | None = None) -> dict[str, Any]:
+    """Content of a model file, opened with ``weights_only``, in the current format.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no file.
+    ValueError
+        If it is not one of couplevi, or of a later format.
+    """
+    path = model_path(folder, prefix)
+    if not path.is_file():
+        raise FileNotFoundError(
+            expected(f"a saved model at {str(path)!r}", "no such file", "Write one with `model.save(folder)`.")
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")  # a plain pickle: refused below
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged files raise almost anything
+        raise ValueError(
+            expected(
+                f"{str(path)!r} to be a model saved by couplevi",
+                "a damaged file, one that holds something else, or a pickle with objects in it",
+                "It was not opened: pickles can run code. Only tensors, numbers, strings and lists are read.",
+            )
+        ) from error
+    if not isinstance(state, dict) or ATTRIBUTES not in state:
+        raise ValueError(expected(f"{str(path)!r} to be a model saved by couplevi", "a file without its entries"))
+    number = state.get(FORMAT_KEY, 0)
+    if number > FORMAT:
+        raise ValueError(expected(f"a file of format {FORMAT} or lower", number, "Update couplevi to read it."))
+    for upgrade in UPGRADES[number:]:
+        upgrade(state)
+    return state
+
+
+def _registered_pairs(state: dict[str, Any]) -> None:
+    """Format 0 to 1: fields of links say what they link, and blocks of the networks have other names."""
+    registry = state[ATTRIBUTES][REGISTRY]
+    setup = registry["setup_args"]
+    for kind in ("correspondence", "match"):
+        keys = setup.get(f"{kind}_key")
+        for pair in [tuple(setup["modalities"])] if isinstance(keys, str) else keys or {}:
+            field = registry["field_registries"][Registry.links(kind, *pair)]
+            field["state_registry"] |= {"kind": kind, "modalities": tuple(pair)}
+    renamed = (
+        (r"^preparations\.(\d+)\.", r"observations.\1.preparation."),
+        (r"^decoders\.(\d+)\.head\.mean\.", r"decoders.\1.output."),
+        (r"^arms\.(\d+)\.head\.zero_logits$", r"arms.\1.zero_logits"),
+    )
+    for old, new in renamed:
+        state[WEIGHTS] = {re.sub(old, new, name): value for name, value in state[WEIGHTS].items()}
+
+
+UPGRADES: tuple[Callable[[dict[str, Any]], None], ...] = (_registered_pairs,)
+"""What turns the content of a file of format i into one of format i + 1, in place."""
+
+
+def to_plain(value: Any) -> Any:
+    """Tensors, numbers, strings, tuples, lists and dicts in place of arrays and data frames."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return to_plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {key: to_plain(item) for key, item in value.items()}
+    if isinstance(value, pd.DataFrame):
+        columns = {name: column.tolist() for name, column in value.items()}
+        return {DATA_FRAME: columns, "index": value.index.tolist(), "index_name": value.index.name}
+    if isinstance(value, np.ndarray | pd.Index):
+        array = np.asarray(value)
+        return torch.from_numpy(array.copy()) if array.dtype.kind in "fib" else [str(item) for item in array]
+    if isinstance(value, tuple | list):
+        return type(value)(to_plain(item) for item in value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def from_plain(value: Any) -> Any:
+    """Inverse of :func:`to_plain`, except that lists of strings stay lists."""
+    if isinstance(value, torch.Tensor):
+        return value.numpy()
+    if isinstance(value, dict):
+        if DATA_FRAME in value:
+            return pd.DataFrame(value[DATA_FRAME], index=pd.Index(value["index"], name=value["index_name"]))
+        return {key: from_plain(item) for key, item in value.items()}
+    return value
+
+
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Write to a temporary file beside `path` and move it there when it is complete."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
+        temporary = Path(folder) / path.name
+        write(temporary)
+        os.replace(temporary, path)
+
+
+def read_saved_data(folder: str | os.PathLike[str], prefix: str | None) -> AnnData | MuData | None:
+    """Data that were saved beside a model; None, with a warning, if there are none."""
+    paths = data_paths(folder, prefix)
+    for kind, read in ((MuData, mudata.read_h5mu), (AnnData, anndata.read_h5ad)):
+        if paths[kind].is_file():
+            return read(paths[kind])
+    warnings.warn(
+        f"No data were saved in {str(folder)!r} and none were passed: the model is loaded without data. Pass "
+        "`adata=False` if that is meant.",
+        UserWarning,
+        stacklevel=3,
+    )
+    return None

@@ -1,0 +1,145 @@
+"""What a mixture is trained on, for how long, and what its user should be told."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from couplevi._streamed import StreamedMatrix, loaded
+from couplevi._validate import check_count, check_counts, expected, stored_values
+from couplevi.model._dataset import coupled_dataset, fit_modality
+from couplevi.model.cplmixvae.settings import MixtureSettings
+from couplevi.preparation import FeatureRows, log_normalised, prepared_rows
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from mudata import MuData
+
+    from couplevi._streamed import Matrix
+    from couplevi._types import IntArray
+    from couplevi.dataloaders import CoupledDataset, Rows
+    from couplevi.model.cplmixvae.module import CplMixVAEModule
+    from couplevi.model.cplmixvae.selection import Round
+    from couplevi.registry import ModalityReader, Registered
+
+PROFILES_PER_CATEGORY = 5
+LARGE_COUNT = 20
+UNINFORMATIVE = 0.9
+"""Share of its largest entropy above which the category says next to nothing."""
+
+
+def training_data(
+    module: CplMixVAEModule,
+    registered: Registered,
+    n_components: Mapping[str, int | None] | None,
+    settings: MixtureSettings,
+) -> tuple[CoupledDataset, dict[str, IntArray]]:
+    """Profiles and links, and their rows in the data; with `n_components` the preparation is fitted first."""
+    for m, reader in registered.readers.items():
+        matrix = values_of(module, reader, registered.data)
+        observation = module.observation(m)
+        if not observation.is_count:
+            warn_about_counts(matrix, reader)
+        if n_components is not None:
+            transformed = log_normalised(loaded(matrix)) if observation.is_count else matrix
+            observation.preparation.fill(fit_modality(transformed, reader, n_components[m], settings.feature_weights))
+
+    def rows_of(m: str, matrix: Matrix, order: IntArray) -> Rows:
+        if module.reads_features(m):
+            return FeatureRows(matrix, order)
+        return prepared_rows(matrix, module.observation(m).preparation.record(), order)
+
+    return coupled_dataset(registered, rows_of)
+
+
+def values_of(module: CplMixVAEModule, reader: ModalityReader, data: AnnData | MuData) -> Matrix:
+    """Values of a modality; of counts, checked to be counts."""
+    matrix = reader.read(data)
+    if module.observation(reader.modality).is_count:
+        matrix = loaded(matrix)
+        check_counts(matrix, reader.where)
+    return matrix
+
+
+def epochs_of_rounds(
+    settings: MixtureSettings, first: int | None, later: int | None, steps_per_epoch: int, n_removed: int
+) -> list[int]:
+    """Number of epochs of the first round, and of those after each removal of a category."""
+    for name, epochs in (("max_epochs", first), ("max_epochs_prune", later)):
+        if epochs is not None:
+            check_count(epochs, name)
+    first = math.ceil(settings.n_steps / steps_per_epoch) if first is None else first
+    later = math.ceil(settings.n_steps_prune / steps_per_epoch) if later is None else later
+    return [first] + n_removed * [later]
+
+
+def warn_about_batches(batch_size: int, n_categories: int) -> None:
+    """Warn if batches are small for so many categories."""
+    needed = PROFILES_PER_CATEGORY * n_categories
+    if batch_size < needed:
+        warnings.warn(
+            f"Batches of {batch_size} cells are small for {n_categories} categories: the coupling "
+            f"wants at least {PROFILES_PER_CATEGORY} cells per category. Pass `batch_size={needed}` or more, lower "
+            "`n_categories`, or train on more cells.",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def warn_about_counts(matrix: Matrix, reader: ModalityReader) -> None:
+    """Warn if values for the Gaussian likelihood look like raw counts."""
+    if isinstance(matrix, StreamedMatrix):
+        return
+    values = stored_values(matrix)
+    if values.size and values.min() >= 0 and values.max() > LARGE_COUNT and (values == np.floor(values)).all():
+        warnings.warn(
+            f"{reader.where} looks like raw counts, up to {values.max():g}, which the Gaussian "
+            "likelihood does not suit. Name a layer of logarithmic values, or pass `likelihood='nb'`.",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def warn_about_result(
+    rounds: Sequence[Round], selected: int, agreed: bool, min_consensus: float, *, failed: bool, pruned: bool
+) -> None:
+    """Say what the numbers mean for the user: collapse, disagreement, too few categories to start from."""
+    kept = rounds[selected]
+    advice = []
+    if failed:
+        advice.append("The loss became NaN or infinite; the rounds before are kept. Lower `lr`.")
+    if kept.n_used < 2 or kept.entropy > UNINFORMATIVE:
+        advice.append(
+            f"The categories have collapsed: {kept.n_used} of {len(kept.categories)} are used and their "
+            f"probabilities have {kept.entropy:.0%} of the largest entropy. Lower `coupling_weight` or `dropout_rate`, "
+            "train longer (`n_steps`), or check that the data are transformed and have structure."
+        )
+    if pruned and not agreed:
+        advice.append(
+            f"No number of categories reached a consensus of {min_consensus:g}: the highest, "
+            f"{kept.consensus:.2f}, is kept. Lower `min_consensus` for more and less certain categories, or raise "
+            "`coupling_weight`."
+        )
+    elif pruned and selected == 0 and len(rounds) > 1:
+        advice.append(
+            f"The number of categories at the start, {len(kept.categories)}, is the one kept: there may be more. "
+            "Raise `n_categories`."
+        )
+    for text in advice:
+        warnings.warn(text, UserWarning, stacklevel=3)
+
+
+def check_trainer_arguments(given: Mapping[str, Any]) -> None:
+    """Raise for what other models take in ``train`` and this one does not."""
+    for name in ("checkpoint", "early_stopping"):
+        if given.get(name):
+            raise NotImplementedError(f"`{name}`: CplMixVAE does not support it. Leave it out; pruning ends by itself.")
+    for name in given:
+        if name in {field.name for field in fields(MixtureSettings)}:
+            remedy = f"Build the model with it: `CplMixVAE(adata, n_categories=..., {name}=...)`."
+            raise TypeError(expected("an argument of training", f"`{name}`", remedy))

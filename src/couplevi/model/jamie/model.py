@@ -1,0 +1,625 @@
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import torch
+from mudata import MuData
+from scvi.model._utils import use_distributed_sampler
+
+from couplevi._docs import fill_docs
+from couplevi._validate import check_different, check_mudata, check_option, expected, not_yet
+from couplevi.dataloaders import CoupledDataSplitter
+from couplevi.model._base import Model
+from couplevi.model._dataset import CHUNK, cells_of_units
+from couplevi.model._fitted_links import FittedLinks
+from couplevi.model._store import imputation_store
+from couplevi.model.jamie.inference import errors, imputed, latents_of_cells, latents_of_profiles
+from couplevi.model.jamie.module import TERMS, JAMIEModule
+from couplevi.model.jamie.routes import find_route
+from couplevi.model.jamie.settings import Settings, make_settings
+from couplevi.model.jamie.training import REMEDY, Length, training_data
+from couplevi.model.jamie.uncertainty import Calibration, Uncertainty, n_calibration
+from couplevi.registry import coupled_manager
+from couplevi.train import CoupledTrainingPlan, TrainingRun
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+    from anndata import AnnData
+
+    from couplevi._types import BoolArray, FloatArray, IntArray, PresetName
+    from couplevi.nn import Route
+    from couplevi.registry import Keys
+
+SPLITTER_SETTINGS = ("n_partners", "mixup_alpha")
+PLAN_SETTINGS = ("lr", "weight_decay", "lr_schedule", "kl_warmup", "kl_schedule")
+
+
+@fill_docs
+class JAMIE(Model):
+    """Joint variational autoencoders for cells measured in several modalities, or in some of them only.
+
+    Each modality has an encoder and a decoder. The latents of linked profiles are averaged by confidence before they
+    are decoded, and are drawn together, so that any profile can be placed in the common space and decoded into any
+    modality.
+
+    Parameters
+    ----------
+    mdata
+        MuData set up with :meth:`setup_mudata`.
+    preset
+        ``"default"``: one setting for 100 to 100,000 cells. ``"integration"``: without dropout, for reproducing the
+        given pairs closely. ``"paper"``: the published model and its schedule, which takes hours. Or
+        :class:`~couplevi.model.Settings` of your own.
+    %(registry)s
+    **overrides
+        Fields of :class:`~couplevi.model.Settings` that replace those of the preset, such as `n_latent` (32) and
+        `n_pcs` (50).
+
+    Raises
+    ------
+    ValueError
+        If the data are not set up, or a setting is out of range; for one, `n_pcs` above what a modality allows (a
+        preset's value is lowered instead).
+    TypeError
+        If `mdata` is not a MuData, or for an unknown setting.
+    NotImplementedError
+        For likelihoods other than the Gaussian.
+
+    References
+    ----------
+    Cohen Kalafut, Huang and Wang, Joint variational autoencoders for multimodal imputation and embedding,
+    Nature Machine Intelligence 2023.
+
+    Examples
+    --------
+    >>> import couplevi as cvi
+    >>> mdata = cvi.data.branching_manifold(n_obs=100, paired=0.5)
+    >>> cvi.model.JAMIE.setup_mudata(mdata, modalities=("rna", "ephys"), layers={"rna": "log1p"})
+    >>> model = cvi.model.JAMIE(mdata, n_latent=8)
+    >>> model.train(max_epochs=2, enable_progress_bar=False)
+    >>> model.get_latent_representation().shape
+    (100, 8)
+    >>> model.impute(source="rna", target="ephys").shape
+    (75, 40)
+    """
+
+    saved = (*Model.saved, "fitted_links_")
+    settings_class = Settings
+    module: JAMIEModule
+    settings_: Settings
+
+    def __init__(
+        self,
+        mdata: MuData | None = None,
+        preset: PresetName | Settings = "default",
+        *,
+        registry: dict[str, Any] | None = None,
+        **overrides: Any,
+    ) -> None:
+        settings = make_settings(preset, overrides)
+        if registry is None and self._get_most_recent_anndata_manager(check_mudata(mdata)) is None:
+            remedy = "Call `JAMIE.setup_mudata(mdata, modalities=..., layers=...)` first."
+            raise ValueError(expected("a MuData that is set up", "one that is not", remedy))
+        super().__init__(mdata, registry, settings, strict="n_pcs" in overrides)
+        self.fitted_links_: dict[str, IntArray] = {}
+        self.module = self._build_module()
+
+    @classmethod
+    @fill_docs
+    def setup_mudata(
+        cls,
+        mdata: MuData,
+        *,
+        modalities: Sequence[str],
+        layers: Mapping[str, str | None] | None = None,
+        use_rep: Mapping[str, str] | None = None,
+        correspondence_key: Keys = None,
+        match_key: Keys = None,
+        batch_key: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Register modalities and their links. Only scvi-tools' two identifiers are written, to ``mdata.uns``.
+
+        Parameters
+        ----------
+        mdata
+            MuData whose rows of the same name are the same cell; cells may lack modalities.
+        modalities
+            Names of two or more modalities. With links, rows of their matrix are the first and columns the second.
+        layers
+            Layer of each modality to model; ``X`` where it is not named.
+        use_rep
+            Representation in ``.obsm`` of each modality to model in place of a layer.
+        correspondence_key
+            Links in ``mdata.obsp``, as written by :func:`couplevi.pp.link`; only what is in the matrix is linked.
+            None links every cell measured in two modalities to itself. For more than two modalities, a mapping from
+            (rows, columns) to key; what it leaves out is linked by name.
+        match_key
+            Inferred links in ``mdata.obsp``, used by the alignment term; given like `correspondence_key`. None
+            switches the term off.
+        %(setup_kwargs)s
+
+        Raises
+        ------
+        TypeError
+            If `mdata` is not a MuData.
+        KeyError
+            If a modality, layer, representation or matrix is missing.
+        ValueError
+            If names are not unique, values are not finite, or links are not as described in
+            :func:`couplevi.pp.link`.
+        NotImplementedError
+            For batch covariates.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.branching_manifold(n_obs=100)
+        >>> cvi.model.JAMIE.setup_mudata(mdata, modalities=("rna", "ephys"), layers={"rna": "log1p"})
+        """
+        setup_method_args = cls._get_setup_method_args(**locals())
+        if batch_key is not None:
+            raise NotImplementedError(not_yet("batch_key", "batch covariates"))
+        manager = coupled_manager(
+            mdata,
+            setup_method_args,
+            modalities=modalities,
+            layers=layers,
+            use_rep=use_rep,
+            correspondence_key=correspondence_key,
+            match_key=match_key,
+            **kwargs,
+        )
+        cls.register_manager(manager)
+
+    @classmethod
+    def setup_anndata(cls, adata: AnnData, *args: Any, **kwargs: Any) -> NoReturn:
+        """Not available: the model needs two modalities, see :meth:`setup_mudata`."""
+        check_mudata(adata)
+        raise TypeError(expected("`setup_mudata` for a MuData", "`setup_anndata`"))
+
+    def __repr__(self) -> str:
+        sizes = [
+            f"{m}: {len(self.var_names_[m])} features" + (f" in {n} PCs" if (n := self.n_components_[m]) else "")
+            for m in self.modalities_
+        ]
+        state = "trained" if self.is_trained_ else "not trained"
+        return f"JAMIE model, {state}, n_latent: {self.settings_.n_latent}, {', '.join(sizes)}"
+
+    def _build_module(self) -> JAMIEModule:
+        s = self.settings_
+        sizes = {m: (len(self.var_names_[m]), self.n_components_[m]) for m in self.modalities_}
+        return JAMIEModule(
+            sizes,
+            s.n_latent,
+            widths={m: s.widths(n_components or n_vars) for m, (n_vars, n_components) in sizes.items()},
+            weights={name: getattr(s, f"{name}_weight") for name in TERMS},
+            input_dropout_rate=s.input_dropout_rate,
+            hidden={name: getattr(s, name) for name in ("normalization", "activation", "dropout_rate")},
+            unknown_negative_weight=s.unknown_negative_weight,
+            normalize_block=s.normalize_block,
+            match_weight=s.match_weight,
+        )
+
+    # training
+
+    @fill_docs
+    def train(
+        self,
+        max_epochs: int | None = None,
+        accelerator: str = "auto",
+        devices: int | list[int] | str = "auto",
+        train_size: float = 1.0,
+        validation_size: float | None = None,
+        shuffle_set_split: bool = True,
+        batch_size: int | None = None,
+        early_stopping: bool | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        datasplitter_kwargs: dict[str, Any] | None = None,
+        plan_kwargs: dict[str, Any] | None = None,
+        **trainer_kwargs: Any,
+    ) -> None:
+        """Train the model; a second call goes on from where the first ended, with a schedule of its own.
+
+        Parameters
+        ----------
+        max_epochs
+            Passes through the data. None takes the settings': for ``"default"`` as many as make `n_steps` steps.
+        %(hardware)s
+        train_size
+            Share of the units, pairs or single profiles, that is trained on, in (0, 1].
+        validation_size
+            Share of the units that is validated on; None takes all that are not trained on.
+        shuffle_set_split
+            Split at random.
+        batch_size
+            Largest number of units per step; None takes the settings'.
+        early_stopping
+            Stop when the validation loss, taken with final weights, has not improved for
+            `early_stopping_patience` (45) epochs after the warm-up, and return to the best weights. None: if there
+            are validation units.
+        checkpoint
+            File that the state of training is written to every 30 seconds. If it is there, as after an interruption,
+            training resumes from it: the same data, settings and arguments give the result of a training that was
+            not interrupted. It is removed when training is complete.
+        datasplitter_kwargs, plan_kwargs
+            Further arguments of :class:`~couplevi.dataloaders.CoupledDataSplitter` and
+            :class:`~couplevi.train.CoupledTrainingPlan`.
+        %(trainer_kwargs)s
+
+        Raises
+        ------
+        ValueError
+            If the model has no data, a share is out of range, or early stopping lacks validation units.
+        RuntimeError
+            If the loss or a weight is not finite from the first epoch on; the weights are then those from before. If
+            that happens later, training stops with a warning and the best weights so far.
+        """
+        settings = self.settings_
+        with TrainingRun(self) as run:
+            registered = self._registered()
+            to_fit = None if self.is_trained_ else self.n_components_
+            dataset, order = training_data(self.module, registered, to_fit, settings)
+            length = Length.of(
+                settings,
+                len(dataset),
+                max_epochs=max_epochs,
+                batch_size=batch_size,
+                train_size=train_size,
+                validation_size=validation_size,
+                early_stopping=early_stopping,
+            )
+            share = 0.0 if self.is_trained_ else settings.calibration_size
+            splitter = CoupledDataSplitter(
+                dataset,
+                train_size=train_size,
+                validation_size=validation_size,
+                batch_size=length.batch_size,
+                shuffle_set_split=shuffle_set_split,
+                n_calibration=n_calibration(dataset, share, length.release_epoch),
+                release_epoch=length.release_epoch,
+                distributed_sampler=use_distributed_sampler(trainer_kwargs.get("strategy")),
+                **{name: getattr(settings, name) for name in SPLITTER_SETTINGS} | (datasplitter_kwargs or {}),
+            )
+            scheduled = {name: getattr(settings, name) for name in PLAN_SETTINGS}
+            plan = CoupledTrainingPlan(self.module, **scheduled | (plan_kwargs or {}))
+            best = length.best_weights()
+            calibration = Calibration(partial(Uncertainty(self.module).measure, registered, dataset, order))
+            callbacks = [*trainer_kwargs.pop("callbacks", []), best, calibration]
+            run.fit(
+                splitter,
+                plan,
+                max_epochs=length.max_epochs,
+                accelerator=accelerator,
+                devices=devices,
+                checkpoint=checkpoint,
+                callbacks=callbacks,
+                **{"gradient_clip_val": settings.gradient_clip, **length.trainer_arguments(), **trainer_kwargs},
+            )
+            if best.failed and not math.isfinite(best.best):
+                raise RuntimeError(expected("a finite loss", "NaN or infinity in the first epoch of training", REMEDY))
+            seen = FittedLinks.within(registered, dataset, order, self.train_indices)
+            self.fitted_links_ = dict(FittedLinks(self.fitted_links_).together(seen).ends)
+            for name in ("train_indices", "validation_indices", "test_indices"):
+                setattr(self, name, cells_of_units(registered, dataset, order, getattr(self, name)))
+        if best.failed:
+            message = (
+                "The loss or a weight became NaN or infinite. Training stopped; the model has its best weights so far."
+            )
+            warnings.warn(f"{message} {REMEDY}", UserWarning, stacklevel=2)
+
+    def fitted_links(self, a: str, b: str) -> sp.csr_array:
+        """Links between two modalities that the model was trained on, as far as its data hold them.
+
+        Parameters
+        ----------
+        a, b
+            Two modalities of the model.
+
+        Returns
+        -------
+        Confidences, shape ``(n_a, n_b)``: rows and columns in the order of the modalities' ``obs_names``.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not trained.
+        ValueError
+            If the model has no data, or a modality is not one of its own.
+        """
+        return self._fitted(a, b).of(self._registered(), a, b)
+
+    def is_fitted(self, obs_names: pd.Index, a: str, b: str) -> BoolArray:
+        """Whether a cell's own profiles in two modalities were linked in training, shape ``(n_cells,)``.
+
+        Parameters
+        ----------
+        obs_names
+            Names of cells, of the training data or not.
+        a, b
+            Two modalities of the model.
+        """
+        return self._fitted(a, b).hold(obs_names, a, b)
+
+    def _fitted(self, a: str, b: str) -> FittedLinks:
+        self._check_if_trained(warn=False)
+        for m in (a, b):
+            check_option(m, self.modalities_, "modality")
+        return FittedLinks(self.fitted_links_)
+
+    # inference
+
+    @fill_docs
+    def get_latent_representation(
+        self,
+        adata: AnnData | MuData | None = None,
+        *,
+        modality: str | None = None,
+        indices: Sequence[int] | None = None,
+        give_mean: bool = True,
+        batch_size: int | None = None,
+    ) -> FloatArray:
+        """Place profiles, or cells, in the common space.
+
+        Parameters
+        ----------
+        adata
+            New data: a MuData, or an AnnData of the `modality` alone, with the features of the training data by name.
+            None takes the data of the model.
+        modality
+            Modality whose profiles are placed, each by itself. None places the cells of a MuData: the mean over the
+            modalities measured in a cell, weighted by the learned weight of each, of latents averaged over all links.
+        indices
+            Rows to place, of the modality or of ``mdata.obs``; None places all.
+        give_mean
+            Mean of the posterior; False draws a sample from it.
+        %(chunk)s
+
+        Returns
+        -------
+        Shape ``(n_profiles, n_latent)`` in the order of the modality's ``obs_names``, or ``(n_obs, n_latent)`` in
+        that of ``mdata.obs_names``; float32.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not trained.
+        KeyError
+            If the modality, its layer or representation is missing.
+        ValueError
+            If features are missing, or neither data nor modality determine what to place.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.branching_manifold(n_obs=100)
+        >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+        >>> model = cvi.tl.jamie(mdata, modalities=("rna", "ephys"), train_kwargs=quick)
+        >>> model.get_latent_representation(mdata["rna"][:10], modality="rna").shape
+        (10, 32)
+        """
+        self._check_if_trained(warn=False)
+        registered = self._registered(adata)
+        if modality is None:
+            if not isinstance(registered.data, MuData):
+                remedy = f"It is one of {self.modalities_}."
+                raise ValueError(expected("`modality` to say what the AnnData holds", "None", remedy))
+            z = latents_of_cells(self.module, registered, give_mean, batch_size)
+            return z if indices is None else z[np.asarray(indices)]
+        reader = self.reader(modality)
+        profiles = registered.profiles(modality)
+        if indices is not None:
+            profiles = profiles[np.asarray(indices)]
+        return latents_of_profiles(self.module, reader, profiles, give_mean, batch_size)
+
+    @torch.inference_mode()
+    @fill_docs
+    def impute(
+        self,
+        *,
+        source: str,
+        target: str,
+        adata: AnnData | MuData | None = None,
+        return_sd: bool = False,
+        batch_size: int | None = None,
+    ) -> AnnData:
+        """Predict one modality from another: the target's decoder applied to the mean latent of the source.
+
+        Parameters
+        ----------
+        source, target
+            Modality that was measured, and the one to predict.
+        adata
+            New data: a MuData with the source, or an AnnData of the source alone. None takes the model's data.
+        return_sd
+            Add predictive standard deviations: what the latents leave unexplained, measured per feature on pairs that
+            were held back in the first half of training, plus the spread of the posterior, propagated by sampling.
+            Approximate, for cells never seen; ``X +- 1.645 sd`` holds about 90 % of the measured values.
+        %(chunk)s
+
+        Returns
+        -------
+        AnnData of all cells of the source (with their ``obs``) by the features of the target, ``X`` in the units of
+        the target's registered values, float32; with `return_sd` also ``layers["sd"]``, at least 0, in the same
+        units.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not trained, or `return_sd` is asked of one that could not hold back enough pairs.
+        KeyError
+            If a modality, its layer or representation is missing.
+        ValueError
+            If source and target are the same, or features are missing.
+        """
+        profiles, uncertainty = self._imputable(source, target, adata, return_sd)
+        values = np.empty((profiles.n_obs, len(self.var_names_[target])), dtype=np.float32)
+        layers = {"sd": np.empty_like(values)} if return_sd else {}
+        for rows, mean, sd in imputed(self.module, self.reader(source), profiles, target, uncertainty, batch_size):
+            values[rows] = mean
+            if sd is not None:
+                layers["sd"][rows] = sd
+        var = pd.DataFrame(index=pd.Index(self.var_names_[target]))
+        return ad.AnnData(values, obs=profiles.obs.copy(), var=var, layers=layers)
+
+    @torch.inference_mode()
+    def impute_to_store(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        source: str,
+        target: str,
+        adata: AnnData | MuData | None = None,
+        return_sd: bool = False,
+        batch_size: int | None = None,
+    ) -> None:
+        """Like :meth:`impute`, into a zarr store chunk by chunk, for more values than fit into memory.
+
+        Parameters
+        ----------
+        path
+            Folder of the store, which must not exist; ``anndata.read_zarr(path)`` reads it. It appears when it is
+            complete.
+        source, target, adata, return_sd, batch_size
+            See :meth:`impute`; a chunk of the store holds `batch_size` cells.
+
+        Raises
+        ------
+        FileExistsError
+            If there is something at `path`.
+        KeyError, RuntimeError, ValueError
+            As :meth:`impute`.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import anndata
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.branching_manifold(n_obs=100)
+        >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+        >>> model = cvi.tl.jamie(mdata, modalities=("rna", "ephys"), train_kwargs=quick)
+        >>> path = tempfile.mkdtemp() + "/ephys.zarr"
+        >>> model.impute_to_store(path, source="rna", target="ephys")
+        >>> anndata.read_zarr(path).shape
+        (100, 40)
+        """
+        profiles, uncertainty = self._imputable(source, target, adata, return_sd)
+        var = pd.DataFrame(index=pd.Index(self.var_names_[target]))
+        reader, n_rows = self.reader(source), batch_size or CHUNK
+        with imputation_store(Path(path), profiles.obs, var, n_rows, return_sd) as (values, deviations):
+            for rows, mean, sd in imputed(self.module, reader, profiles, target, uncertainty, batch_size):
+                values[rows] = mean
+                if sd is not None:
+                    deviations[rows] = sd
+
+    def _imputable(
+        self, source: str, target: str, adata: AnnData | MuData | None, return_sd: bool
+    ) -> tuple[AnnData, Uncertainty | None]:
+        """Profiles to impute from, and where standard deviations come from if they are asked for."""
+        self._check_if_trained(warn=False)
+        registered = self._registered(adata)
+        self.reader(source, "source")
+        profiles = registered.profiles(source)
+        self.reader(target, "target")
+        check_different(source, target)
+        if return_sd and not self.has_sd(source, target):
+            remedy = (
+                "It takes 80 pairs, 2 epochs and `calibration_size` above 0. Leave `return_sd` out, or train again."
+            )
+            raise RuntimeError(expected("a model with calibrated standard deviations", "one without", remedy))
+        return profiles, Uncertainty(self.module) if return_sd else None
+
+    def has_sd(self, source: str, target: str) -> bool:
+        """Whether :meth:`impute` can give standard deviations.
+
+        Parameters
+        ----------
+        source, target
+            Modality that was measured, and the one to predict.
+
+        Returns
+        -------
+        True if enough pairs were held back in training.
+        """
+        return Uncertainty(self.module).is_known(source, target)
+
+    def route(self, source: str, target: str | None = None, *, features: Sequence[str] | None = None) -> Route:
+        """Way from the features of a modality to its latent, or on to another modality, differentiable in between.
+
+        What explanations are made of: a copy of the networks that predict, without randomness.
+
+        Parameters
+        ----------
+        source
+            Modality that is read.
+        target
+            Modality that is predicted; None ends at the mean latent.
+        features
+            Features of the target, or dimensions of the latent (``"0"``, ``"1"``, ...); None takes all.
+
+        Returns
+        -------
+        :class:`~couplevi.nn.Route` with outputs in the units of the target's registered values.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not trained.
+        KeyError
+            If a feature is unknown.
+        ValueError
+            If the model lacks a modality, source and target are the same, or a feature is named twice.
+        """
+        self._check_if_trained(warn=False)
+        self.reader(source, "source")
+        if target is not None:
+            self.reader(target, "target")
+            check_different(source, target)
+        return find_route(self.module, self.var_names_, source, target, features)
+
+    @fill_docs
+    def get_reconstruction_error(
+        self, adata: MuData | None = None, *, batch_size: int | None = None
+    ) -> dict[str, float]:
+        """Mean squared error of each modality decoded from its own mean latent, relative to the features' variances.
+
+        Parameters
+        ----------
+        %(modelled)s
+        %(chunk)s
+
+        Returns
+        -------
+        For each modality a mean over profiles and features, at least 0. Only what the principal components hold is
+        counted.
+        """
+        self._check_if_trained(warn=False)
+        found = errors(self.module, self._registered(adata), batch_size)
+        return {m: float(error.mean()) for m, (error, _) in found.items()}
+
+    @fill_docs
+    def get_elbo(self, adata: MuData | None = None, *, batch_size: int | None = None) -> float:
+        """Evidence lower bound up to constants, in the units of the objective; higher is better.
+
+        Parameters
+        ----------
+        %(modelled)s
+        %(chunk)s
+
+        Returns
+        -------
+        Minus reconstruction error and weighted divergence, mean over the profiles of all modalities; at most 0.
+        """
+        self._check_if_trained(warn=False)
+        weight = self.module.weights["kl"]
+        found = errors(self.module, self._registered(adata), batch_size)
+        return -float(np.concatenate([error + weight * kl for error, kl in found.values()]).mean())

@@ -1,0 +1,313 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import permutations
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
+from torch import nn
+
+from couplevi.losses import (
+    alignment,
+    combination,
+    contrastive_alignment,
+    kl_divergence,
+    reconstruction,
+    weighted_mean,
+)
+from couplevi.nn import Decoder, Encoder, Observation, UnitGaussianHead
+
+if TYPE_CHECKING:
+    from torch.distributions import Distribution, Normal
+
+    from couplevi._types import Batch, FloatArray, LinkBatch, ModalityPair, ProfileBatch
+
+TERMS = ("kl", "combination", "reconstruction", "cross_reconstruction", "contrastive", "alignment")
+LOG_TEMPERATURE_RANGE = (math.log(0.01), math.log(10.0))
+
+
+class JAMIEModule(BaseModuleClass):
+    """Coupled variational autoencoders, one per modality, whose latents are averaged over links.
+
+    Parameters
+    ----------
+    modalities
+        Number of features and of principal components (None: standardised features) of each modality.
+    n_latent
+        Number of latent dimensions.
+    widths
+        Hidden widths of each modality's encoder; its decoder has them in reverse.
+    input_dropout_rate, hidden
+        Arguments of :class:`~couplevi.nn.Encoder` and :class:`~couplevi.nn.Decoder`.
+    weights
+        Weight of each of the `TERMS` of the objective.
+    unknown_negative_weight
+        Weight in (0, 1], in the contrastive term, of a negative that may be the true partner.
+    normalize_block
+        Divide the confidences in a minibatch by their sum in it, as the paper does, so that they no longer matter.
+    match_weight
+        Share in [0, 1] of inferred links, where there are any, in the average over links.
+
+    References
+    ----------
+    Cohen Kalafut, Huang and Wang, Joint variational autoencoders for multimodal imputation and embedding,
+    Nature Machine Intelligence 2023.
+    """
+
+    def __init__(
+        self,
+        modalities: Mapping[str, tuple[int, int | None]],
+        n_latent: int,
+        *,
+        widths: Mapping[str, Sequence[int]],
+        weights: Mapping[str, float],
+        input_dropout_rate: float,
+        hidden: Mapping[str, Any],
+        unknown_negative_weight: float,
+        normalize_block: bool,
+        match_weight: float,
+    ) -> None:
+        super().__init__()
+        self.n_latent = n_latent
+        self.weights = dict(weights)
+        self.unknown_negative_weight = unknown_negative_weight
+        self.normalize_block = normalize_block
+        self.match_weight = match_weight
+        # lists and not ModuleDicts, whose keys may not hold a dot or be called "values"
+        self.index = {modality: i for i, modality in enumerate(modalities)}
+        observations = {m: Observation(*sizes) for m, sizes in modalities.items()}
+        self.observations = nn.ModuleList(observations.values())
+        self.encoders = nn.ModuleList(
+            Encoder(o.n_prepared, n_latent, widths[m], input_dropout_rate=input_dropout_rate, **hidden)
+            for m, o in observations.items()
+        )
+        self.decoders = nn.ModuleList(
+            Decoder(
+                n_latent,
+                widths[m][::-1],
+                nn.Linear(widths[m][0], o.n_prepared),
+                UnitGaussianHead(o.n_prepared),
+                **hidden,
+            )
+            for m, o in observations.items()
+        )
+        for source, target in permutations(self.index, 2):
+            unknown = torch.full((modalities[target][0],), math.nan)
+            self.register_buffer(self._residual_name(source, target), unknown)
+        self.log_aggregation_weights = nn.Parameter(torch.zeros(len(self.index)))
+        self.temperature_logit = nn.Parameter(torch.tensor(math.log(2.0)))  # a temperature of 1
+
+    @property
+    def temperature(self) -> torch.Tensor:
+        """Temperature of the contrastive term, in [0.01, 10]."""
+        low, high = LOG_TEMPERATURE_RANGE
+        return torch.exp(low + (high - low) * torch.sigmoid(self.temperature_logit))
+
+    def observation(self, modality: str) -> Observation:
+        """How a modality is read and explained."""
+        return cast("Observation", self.observations[self.index[modality]])
+
+    def encoder(self, modality: str) -> Encoder:
+        """Encoder of a modality."""
+        return cast("Encoder", self.encoders[self.index[modality]])
+
+    def decoder(self, modality: str) -> Decoder:
+        """Decoder of a modality."""
+        return cast("Decoder", self.decoders[self.index[modality]])
+
+    def _residual_name(self, source: str, target: str) -> str:
+        return f"residual_variance_{self.index[source]}_{self.index[target]}"
+
+    def residual_variance(self, source: str, target: str) -> torch.Tensor:
+        """Buffer of the variance that latents leave unexplained, per feature of the target; NaN before calibration."""
+        return cast("torch.Tensor", getattr(self, self._residual_name(source, target)))
+
+    def latent_samples(self, q: Normal, n_samples: int) -> Iterator[torch.Tensor]:
+        """Samples of the posterior, the same standard normal draws for every profile and call."""
+        noise = torch.randn(n_samples, self.n_latent, generator=torch.Generator().manual_seed(0)).to(q.loc)
+        for draw in noise:
+            yield q.loc + q.scale * draw
+
+    def aggregation_weights(self) -> dict[str, torch.Tensor]:
+        """Positive weight ``w`` of each modality in an average over linked latents."""
+        return dict(zip(self.index, self.log_aggregation_weights.exp(), strict=True))
+
+    @auto_move_data
+    def encode(self, modality: str, h: torch.Tensor) -> Normal:
+        """Posterior of the latent given prepared features, shape ``(n, n_prepared)``."""
+        return self.encoder(modality)(h)
+
+    @auto_move_data
+    def decode(self, modality: str, z: torch.Tensor) -> Distribution:
+        """Distribution of the prepared features of a modality given latents, shape ``(n, n_latent)``."""
+        return self.decoder(modality)(z)
+
+    def features(self, modality: str, z: torch.Tensor) -> FloatArray:
+        """Features of a modality decoded from latents, in their own units, shape ``(n, n_vars)``."""
+        return self.observation(modality).features(self.decode(modality, z).mean)
+
+    @auto_move_data
+    def aggregate(
+        self,
+        z: dict[str, torch.Tensor],
+        links: dict[ModalityPair, LinkBatch],
+        matches: dict[ModalityPair, LinkBatch],
+    ) -> dict[str, torch.Tensor]:
+        """Average of each latent with those that it is linked to, weighted by confidence and modality.
+
+        ``z~_a[i] = (w_a z_a[i] + w_b sum_j P[i,j] z_b[j]) / (w_a + w_b sum_j P[i,j])``, and the mirror image for b;
+        where there are matches F, ``(1 - match_weight) P + match_weight F`` stands for P. A profile without a link
+        keeps its own latent.
+        """
+        weight = self.aggregation_weights()
+        numerator = {m: weight[m] * z[m] for m in z}
+        denominator = {m: weight[m].expand(len(z[m])) for m in z}
+        for (a, b), link, share in self._mixed_links(links, matches):
+            for here, there, own, other, confidence in (
+                (a, b, link.row, link.col, link.row_weight),
+                (b, a, link.col, link.row, link.col_weight),
+            ):
+                if self.normalize_block:
+                    confidence = link.confidence / _row_sums(link.confidence, own, len(z[here]))[own]
+                pull = share * weight[there] * confidence
+                numerator[here] = numerator[here].index_add(0, own, pull[:, None] * z[there][other])
+                denominator[here] = denominator[here].index_add(0, own, pull)
+        return {m: numerator[m] / denominator[m][:, None] for m in z}
+
+    def _mixed_links(
+        self, links: dict[ModalityPair, LinkBatch], matches: dict[ModalityPair, LinkBatch]
+    ) -> Iterator[tuple[ModalityPair, LinkBatch, float]]:
+        """Links and matches with their shares in the aggregation."""
+        for pair, link in links.items():
+            yield pair, link, 1 - self.match_weight if pair in matches else 1.0
+        if self.match_weight:
+            for pair, match in matches.items():
+                yield pair, match, self.match_weight
+
+    def profile_errors(self, modality: str, h: torch.Tensor, q: Normal) -> tuple[torch.Tensor, torch.Tensor]:
+        """Reconstruction error from the mean latent, and divergence, of each profile, shapes ``(n,)``."""
+        px = self.decode(modality, q.loc)
+        return reconstruction(px, h, self._error_weight(modality)), kl_divergence(q)
+
+    def _error_weight(self, modality: str) -> torch.Tensor:
+        return self.observation(modality).preparation.error_weight
+
+    def _get_inference_input(self, tensors: Batch, **kwargs: Any) -> dict[str, Any]:
+        return {name: tensors[name] for name in ("profiles", "links", "matches")}
+
+    def inference(
+        self,
+        profiles: dict[str, ProfileBatch],
+        links: dict[ModalityPair, LinkBatch],
+        matches: dict[ModalityPair, LinkBatch],
+    ) -> dict[str, dict[str, Any]]:
+        """Posteriors `qz`, samples `z` and their aggregates `z_aggregated`, by modality."""
+        qz = {m: self.encode(m, batch.h) for m, batch in profiles.items()}
+        z = {m: q.rsample() for m, q in qz.items()}
+        return {"qz": qz, "z": z, "z_aggregated": self.aggregate(z, links, matches)}
+
+    def _get_generative_input(
+        self, tensors: Batch, inference_outputs: dict[str, dict[str, Any]], **kwargs: Any
+    ) -> dict[str, Any]:
+        drawn = {m: batch.drawn for m, batch in tensors["profiles"].items()}
+        return {
+            "z": inference_outputs["z"],
+            "z_drawn": {m: z[drawn[m]] for m, z in inference_outputs["z_aggregated"].items()},
+            "links": tensors["links"],
+        }
+
+    def generative(
+        self,
+        z: dict[str, torch.Tensor],
+        z_drawn: dict[str, torch.Tensor],
+        links: dict[ModalityPair, LinkBatch],
+    ) -> dict[str, dict[Any, Any]]:
+        """Distributions `px` of the drawn profiles, by modality, and `px_cross` over links, by (source, target)."""
+        px_cross = {}
+        for (a, b), link in links.items():
+            px_cross[a, b] = self.decode(b, z[a][link.row])
+            px_cross[b, a] = self.decode(a, z[b][link.col])
+        return {"px": {m: self.decode(m, z_m) for m, z_m in z_drawn.items()}, "px_cross": px_cross}
+
+    def loss(
+        self,
+        tensors: Batch,
+        inference_outputs: dict[str, dict[str, Any]],
+        generative_outputs: dict[str, dict[Any, Any]],
+        kl_weight: float | torch.Tensor = 1.0,
+    ) -> LossOutput:
+        """Weighted sum of all terms; `kl_weight` anneals that of the divergence."""
+        kl, reconstruction_loss = self._profile_terms(tensors, inference_outputs, generative_outputs)
+        terms = {
+            "kl": torch.stack([_mean(values) for values in kl.values()]).sum(),
+            "reconstruction": torch.stack([_mean(values) for values in reconstruction_loss.values()]).sum(),
+            **self._link_terms(tensors, inference_outputs, generative_outputs),
+        }
+        weights = {**self.weights, "kl": self.weights["kl"] * kl_weight}
+        loss = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
+        metrics = {**terms, "temperature": self.temperature}
+        for m in self.index:
+            metrics[f"kl_{m}"], metrics[f"reconstruction_{m}"] = _mean(kl[m]), _mean(reconstruction_loss[m])
+        return LossOutput(
+            loss=loss,
+            reconstruction_loss=torch.cat(list(reconstruction_loss.values())),
+            kl_local=self.weights["kl"] * torch.cat(list(kl.values())),
+            extra_metrics={name: value.detach() for name, value in metrics.items()},
+        )
+
+    def _profile_terms(
+        self, tensors: Batch, inference_outputs: dict[str, Any], generative_outputs: dict[str, Any]
+    ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        kl, error = {}, {}
+        for m, batch in tensors["profiles"].items():
+            kl[m] = kl_divergence(inference_outputs["qz"][m])[batch.drawn]
+            error[m] = reconstruction(generative_outputs["px"][m], batch.h[batch.drawn], self._error_weight(m))
+        return kl, error
+
+    def _link_terms(
+        self, tensors: Batch, inference_outputs: dict[str, Any], generative_outputs: dict[str, Any]
+    ) -> dict[str, torch.Tensor]:
+        z, aggregated, qz = (inference_outputs[key] for key in ("z", "z_aggregated", "qz"))
+        zero = self.log_aggregation_weights.sum() * 0.0
+        terms = dict.fromkeys(("combination", "cross_reconstruction", "contrastive", "alignment"), zero)
+        linked = {m: torch.zeros(len(z[m]), device=z[m].device) for m in z}
+        for (a, b), link in tensors["links"].items():
+            for source, target, other in ((a, b, link.col), (b, a, link.row)):
+                px = generative_outputs["px_cross"][source, target]
+                error = reconstruction(px, tensors["profiles"][target].h[other], self._error_weight(target))
+                terms["cross_reconstruction"] = terms["cross_reconstruction"] + weighted_mean(error, link.confidence)
+            terms["contrastive"] = terms["contrastive"] + self._contrastive(qz[a].loc, qz[b].loc, link)
+        for (a, b), link, _ in self._mixed_links(tensors["links"], tensors["matches"]):
+            linked[a], linked[b] = linked[a].index_fill(0, link.row, 1.0), linked[b].index_fill(0, link.col, 1.0)
+        for m in z:
+            terms["combination"] = terms["combination"] + weighted_mean(combination(z[m], aggregated[m]), linked[m])
+        for (a, b), match in tensors["matches"].items():
+            f = _dense(match, len(z[a]), len(z[b]))
+            for z_a, z_b, weight in ((aggregated[a], aggregated[b], f), (aggregated[b], aggregated[a], f.T)):
+                has_match = (weight.sum(dim=1) > 0).to(z_a.dtype)
+                terms["alignment"] = terms["alignment"] + weighted_mean(alignment(z_a, z_b, weight), has_match)
+        return terms
+
+    def _contrastive(self, mu_a: torch.Tensor, mu_b: torch.Tensor, link: LinkBatch) -> torch.Tensor:
+        p = _dense(link, len(mu_a), len(mu_b))
+        directions = []
+        for x, y, confidences, known in ((mu_a, mu_b, p, link.col_known), (mu_b, mu_a, p.T, link.row_known)):
+            value = contrastive_alignment(x, y, confidences, self.temperature, known, self.unknown_negative_weight)
+            directions.append(weighted_mean(value, confidences.sum(dim=1).clamp(max=1.0)))
+        return torch.stack(directions).mean()
+
+
+def _mean(values: torch.Tensor) -> torch.Tensor:
+    """Mean over profiles, 0 where the batch has none of the modality."""
+    return weighted_mean(values, torch.ones_like(values))
+
+
+def _row_sums(confidence: torch.Tensor, row: torch.Tensor, n_rows: int) -> torch.Tensor:
+    return torch.zeros(n_rows, device=confidence.device).index_add(0, row, confidence)
+
+
+def _dense(link: LinkBatch, n_rows: int, n_cols: int) -> torch.Tensor:
+    """The block as a matrix, shape ``(n_rows, n_cols)``."""
+    return torch.zeros(n_rows, n_cols, device=link.row.device).index_put((link.row, link.col), link.confidence)

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import permutations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+from scipy.stats import norm
+
+from couplevi._arrays import dense
+
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
+    from torch.distributions import Normal
+
+    from couplevi._types import FloatArray, IntArray
+    from couplevi.dataloaders import CoupledDataset
+    from couplevi.model.jamie.module import JAMIEModule
+    from couplevi.registry import Registered
+
+MIN_CALIBRATION, MAX_CALIBRATION = 20, 2_000
+"""Fewest and most pairs that are held back."""
+LEVEL = 0.9
+Z = float(norm.ppf((1 + LEVEL) / 2))
+"""A Gaussian stays within so many standard deviations with that probability."""
+N_SAMPLES = 16
+"""Samples of the posterior that the variance of an imputation is taken over."""
+
+
+class Uncertainty:
+    """Standard deviations of imputations: what the latents leave unexplained, plus the spread of the posterior.
+
+    The former is kept with the weights of the module, as a variance for each feature; NaN before it is measured.
+
+    Parameters
+    ----------
+    module
+        Module that imputes.
+    """
+
+    def __init__(self, module: JAMIEModule) -> None:
+        self.module = module
+
+    def is_known(self, source: str, target: str) -> bool:
+        """Whether it was measured."""
+        return not self.module.residual_variance(source, target).isnan().any()
+
+    def sd(self, source: str, target: str, q: Normal, mean: FloatArray) -> FloatArray:
+        """Standard deviations of features decoded from the mean of posteriors, shape ``(n, n_vars)``."""
+        spread = np.zeros_like(mean)
+        for z in self.module.latent_samples(q, N_SAMPLES):
+            spread += np.square(self.module.features(target, z) - mean)
+        return np.sqrt(spread / N_SAMPLES + self.module.residual_variance(source, target).cpu().numpy())
+
+    @torch.inference_mode()
+    def measure(
+        self,
+        registered: Registered,
+        dataset: CoupledDataset,
+        order: Mapping[str, IntArray],
+        held_back: IntArray,
+        trained_on: IntArray,
+    ) -> None:
+        """Residual variance of each modality predicted from each other.
+
+        The residuals of the pairs trained on, of which there are many, give each feature's share; those of the pairs
+        held back, by how much all are too small. Both are measured by what 90 % of the absolute residuals stay below,
+        so that outliers do not widen the intervals of all.
+
+        Parameters
+        ----------
+        registered, dataset, order
+            Data, what is trained on of them, and the row of each of its profiles.
+        held_back, trained_on
+            Units of the dataset.
+        """
+        self.module.eval()
+        some = np.random.default_rng(0).permutation(trained_on)[:MAX_CALIBRATION]
+        for source, target in permutations(dataset.modalities, 2):
+            fitted, unseen = (
+                self._residuals(registered, dataset, order, units, source, target) for units in (some, held_back)
+            )
+            if len(unseen) < MIN_CALIBRATION or len(fitted) < MIN_CALIBRATION:
+                continue
+            scale = np.quantile(fitted, LEVEL, axis=0) / Z
+            varies = scale > 0
+            inflation = np.quantile(unseen[:, varies] / scale[varies], LEVEL) / Z if varies.any() else 1.0
+            variance = torch.from_numpy(np.square(scale * inflation))
+            self.module.residual_variance(source, target).copy_(variance)
+
+    def _residuals(
+        self,
+        registered: Registered,
+        dataset: CoupledDataset,
+        order: Mapping[str, IntArray],
+        units: IntArray,
+        source: str,
+        target: str,
+    ) -> FloatArray:
+        """Absolute errors in the units of the target, for the units measured in both modalities."""
+        table = dict(zip(dataset.modalities, dataset.units[units].T, strict=True))
+        both = (table[source] >= 0) & (table[target] >= 0)
+        h = torch.from_numpy(np.asarray(dataset.rows[source][table[source][both]]))
+        imputed = self.module.features(target, self.module.encode(source, h).loc)
+        measured = registered.readers[target].read(registered.profiles(target)[order[target][table[target][both]]])
+        return np.abs(dense(measured) - imputed)
+
+
+def n_calibration(dataset: CoupledDataset, share: float, release_epoch: int) -> int:
+    """Number of pairs to hold back; 0 where these would be too few, or there is no epoch before they are released."""
+    n_pairs = int(((dataset.units >= 0).sum(axis=1) > 1).sum())
+    if not share or not release_epoch or n_pairs < 4 * MIN_CALIBRATION:
+        return 0
+    return min(max(round(share * n_pairs), MIN_CALIBRATION), MAX_CALIBRATION)
+
+
+class Calibration(Callback):
+    """Measures, on units that were held back so far, how far predictions are off; they are trained on from then on.
+
+    Parameters
+    ----------
+    measure
+        Called once with these units and those trained on so far, rows of ``dataset.units``.
+    """
+
+    def __init__(self, measure: Callable[[IntArray, IntArray], None]) -> None:
+        self.measure = measure
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Measure in the epoch in which the units are released."""
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        if trainer.current_epoch == data.release_epoch and len(data.calibration_idx):
+            self.measure(data.calibration_idx, np.setdiff1d(data.train_idx, data.calibration_idx))
+            pl_module.train()

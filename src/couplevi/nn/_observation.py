@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from couplevi.nn._preparation import PreparationBuffers
+from couplevi.preparation import library_size, log_normalised
+
+if TYPE_CHECKING:
+    from couplevi._types import FloatArray
+
+
+class Observation(nn.Module):
+    """How a modality is read and explained: its preparation, the likelihood of its values and their library size.
+
+    With the Gaussian likelihood prepared features are explained; with one of counts, the counts themselves, and the
+    encoder reads the logarithm of counts per 10,000, prepared.
+
+    Parameters
+    ----------
+    n_vars
+        Number of features of the modality.
+    n_components
+        Number of principal components, or None if the standardised features are used.
+    likelihood
+        ``"gaussian"``, ``"nb"`` or ``"zinb"``.
+    """
+
+    def __init__(self, n_vars: int, n_components: int | None, likelihood: str = "gaussian") -> None:
+        super().__init__()
+        self.likelihood = likelihood
+        self.preparation = PreparationBuffers(n_vars, n_components)
+
+    @property
+    def is_count(self) -> bool:
+        """Whether counts are explained."""
+        return self.likelihood != "gaussian"
+
+    @property
+    def n_prepared(self) -> int:
+        """Number of prepared features, which an encoder reads."""
+        return self.preparation.n_prepared
+
+    @property
+    def n_explained(self) -> int:
+        """Number of features that a decoder explains."""
+        return len(self.preparation.mean) if self.is_count else self.n_prepared
+
+    def prepare(self, x: torch.Tensor) -> torch.Tensor:
+        """Features, shape ``(n, n_vars)``, to what an encoder reads, shape ``(n, n_prepared)``."""
+        return self.preparation(log_normalised(x) if self.is_count else x)
+
+    def library(self, x: torch.Tensor) -> torch.Tensor | None:
+        """Library size of counts ``(n, n_vars)``, shape ``(n, 1)``; None where no counts are explained."""
+        return library_size(x)[:, None] if self.is_count else None
+
+    def features(self, mean: torch.Tensor) -> FloatArray:
+        """Mean of what a decoder explains, shape ``(n, n_explained)``, as features in their own units."""
+        values = mean.cpu().numpy()
+        return values if self.is_count else self.preparation.record().inverse(values)

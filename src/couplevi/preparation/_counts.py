@@ -1,0 +1,39 @@
+"""Counts, as arrays, sparse matrices or tensors: their library size, and their logarithm per 10,000."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+if TYPE_CHECKING:
+    from couplevi._types import FloatArray, MemoryMatrix
+
+COUNTS_PER_CELL = 1e4
+
+
+@overload
+def library_size(counts: torch.Tensor) -> torch.Tensor: ...
+@overload
+def library_size(counts: MemoryMatrix) -> FloatArray: ...
+def library_size(counts: Any) -> Any:
+    """Sum of each row, at least 1, shape ``(n,)``."""
+    if isinstance(counts, torch.Tensor):
+        return counts.sum(dim=1).clamp(min=1.0)
+    return np.maximum(np.asarray(counts.sum(axis=1), dtype=np.float64).ravel(), 1.0)
+
+
+@overload
+def log_normalised(counts: torch.Tensor) -> torch.Tensor: ...
+@overload
+def log_normalised(counts: MemoryMatrix) -> MemoryMatrix: ...
+def log_normalised(counts: Any) -> Any:
+    """Logarithm of 1 plus counts per 10,000; a sparse matrix stays sparse."""
+    gain = COUNTS_PER_CELL / library_size(counts)
+    if isinstance(counts, torch.Tensor):
+        return torch.log1p(counts * gain[:, None])
+    if sp.issparse(counts):
+        return sp.csr_array(sp.diags_array(gain.astype(np.float32)) @ sp.csr_array(counts)).log1p()
+    return np.log1p(np.asarray(counts, dtype=np.float32) * gain.astype(np.float32)[:, None])

@@ -1,0 +1,129 @@
+"""What of the data is registered with scvi-tools: values of modalities, and links, for which it has no field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from scvi.data.fields import BaseAnnDataField, MuDataLayerField, MuDataObsmField
+
+from couplevi._constants import Registry
+from couplevi._validate import expected
+from couplevi.registry._links import written_links
+from couplevi.registry._places import value_places
+
+if TYPE_CHECKING:
+    import rich.table
+    import scipy.sparse as sp
+    from mudata import MuData
+
+    from couplevi._types import ModalityPair
+
+Keys: TypeAlias = str | Mapping[tuple[str, str], str] | None
+"""Keys of links in ``mdata.obsp``: of the one pair of two modalities, or of each pair; None for links by name."""
+
+
+class MuDataObspField(BaseAnnDataField):
+    """Links between two modalities in ``mdata.obsp``.
+
+    The matrix never passes through a data loader: it is read as a whole, as ``(n_a, n_b)`` CSR, by `read`.
+
+    Parameters
+    ----------
+    kind
+        ``"correspondence"`` (given links) or ``"match"`` (inferred links).
+    attr_key
+        Key in ``mdata.obsp``.
+    modalities
+        Modality of the rows and modality of the columns.
+    """
+
+    attr_name = "obsp"
+    is_empty = False
+
+    def __init__(self, kind: str, attr_key: str, modalities: tuple[str, str]) -> None:
+        super().__init__()
+        self._registry_key = Registry.links(kind, *modalities)
+        self._attr_key = attr_key
+        self._kind = kind
+        self._modalities = modalities
+
+    @property
+    def registry_key(self) -> str:
+        return self._registry_key
+
+    @property
+    def attr_key(self) -> str:
+        return self._attr_key
+
+    def read(self, mdata: MuData) -> sp.csr_array:
+        """Checked links between the profiles of the two modalities, shape ``(n_a, n_b)``."""
+        return written_links(mdata, self._attr_key, *self._modalities)
+
+    def validate_field(self, adata: MuData) -> None:
+        self.read(adata)
+
+    def register_field(self, adata: MuData) -> dict[str, Any]:
+        return self._state(int(self.read(adata).nnz))
+
+    def transfer_field(self, state_registry: dict[str, Any], adata_target: MuData, **kwargs: Any) -> dict[str, Any]:
+        return self.register_field(adata_target) if self._attr_key in adata_target.obsp else self._state(0)
+
+    def _state(self, n_links: int) -> dict[str, Any]:
+        return {"kind": self._kind, "modalities": self._modalities, "n_links": n_links}
+
+    def get_summary_stats(self, state_registry: dict[str, Any]) -> dict[str, int]:
+        return {f"n_links_{self._registry_key}": state_registry["n_links"]}
+
+    def view_state_registry(self, state_registry: dict[str, Any]) -> rich.table.Table | None:
+        return None
+
+
+def registered_keys(registry: Mapping[str, Any], kind: str) -> dict[ModalityPair, str]:
+    """Keys in ``mdata.obsp`` of the links of a kind that were registered, by (rows, columns)."""
+    found = {}
+    for field in registry["field_registries"].values():
+        state = field["state_registry"]
+        if state.get("kind") == kind:
+            a, b = state["modalities"]
+            found[a, b] = field["data_registry"]["attr_key"]
+    return found
+
+
+def value_fields(
+    mdata: MuData,
+    modalities: Sequence[str],
+    layers: Mapping[str, str | None] | None,
+    use_rep: Mapping[str, str] | None,
+) -> list[BaseAnnDataField]:
+    """Fields of the values of each modality, all of them checked."""
+    fields = []
+    for m, (attribute, key) in value_places(mdata, modalities, layers, use_rep).items():
+        field = MuDataObsmField if attribute == "obsm" else MuDataLayerField
+        options = {"is_count_data": False, "correct_data_format": False, "mod_key": m, "mod_required": True}
+        fields.append(field(Registry.values(m), key, **options))
+    return fields
+
+
+def link_fields(modalities: Sequence[str], keys: Keys, kind: str) -> list[MuDataObspField]:
+    """Fields of the links of a kind; a single key stands for the one pair of two modalities."""
+    name = f"{kind}_key"
+    if keys is None:
+        return []
+    if isinstance(keys, str):
+        if len(modalities) != 2:
+            raise ValueError(
+                expected(
+                    f"`{name}` to map pairs of modalities to keys when there are {len(modalities)} modalities",
+                    repr(keys),
+                    f"For example {{({modalities[0]!r}, {modalities[1]!r}): {keys!r}}}; what it leaves out is by name.",
+                )
+            )
+        return [MuDataObspField(kind, keys, (modalities[0], modalities[1]))]
+    possible = [set(pair) for pair in combinations(modalities, 2)]
+    for pair, key in keys.items():
+        if set(pair) not in possible or not isinstance(key, str):
+            found = f"{pair!r}: {key!r}"
+            raise ValueError(expected(f"`{name}` to map pairs of {list(modalities)} to keys in `mdata.obsp`", found))
+    return [MuDataObspField(kind, key, (a, b)) for (a, b), key in keys.items()]

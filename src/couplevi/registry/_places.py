@@ -1,0 +1,79 @@
+"""Where the values of a modality are, and under which names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from couplevi._streamed import StreamedMatrix, in_memory
+from couplevi._validate import check_finite, expected, named
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from mudata import MuData
+
+    from couplevi._streamed import Matrix
+
+
+def value_places(
+    data: Mapping[str, AnnData] | MuData,
+    modalities: Sequence[str],
+    layers: Mapping[str, str | None] | None,
+    use_rep: Mapping[str, str] | None,
+) -> dict[str, tuple[str, str | None]]:
+    """Attribute and key of each modality's values, all of them checked."""
+    for name, given in (("layers", layers), ("use_rep", use_rep)):
+        if given is not None and not isinstance(given, Mapping):
+            remedy = f"For example {{{modalities[0]!r}: {given!r}}}."
+            raise TypeError(expected(f"`{name}` to map modalities to keys", repr(given), remedy))
+    layers, use_rep = dict(layers or {}), dict(use_rep or {})
+    for name, given in (("layers", layers), ("use_rep", use_rep)):
+        unknown = set(given) - set(modalities)
+        if unknown:
+            raise ValueError(expected(f"`{name}` for modalities {list(modalities)}", f"also {sorted(unknown)}"))
+    places: dict[str, tuple[str, str | None]] = {}
+    for m in modalities:
+        layer, rep = layers.get(m), use_rep.get(m)
+        if layer is not None and rep is not None:
+            raise ValueError(expected(f"a layer or a representation for modality {m!r}", f"both: {layer!r}, {rep!r}"))
+        places[m] = ("layers", layer) if layer else ("obsm", rep) if rep else ("X", None)
+        try:
+            values = stored(data[m], *places[m])[1]
+        except (KeyError, ValueError) as error:
+            raise type(error)(f"In modality {m!r}: {error.args[0]}") from None
+        if values.shape[1] == 0:
+            raise ValueError(expected(f"at least one feature in modality {m!r}", "none"))
+        if in_memory(values):
+            check_finite(values, f"modality {m!r}")
+    return places
+
+
+def stored(adata: AnnData, attribute: str, key: str | None) -> tuple[pd.Index, Matrix]:
+    """Feature names and values at a place of an AnnData; values that are not in memory are read in parts."""
+    if attribute == "X":
+        if adata.X is None:
+            raise ValueError(
+                expected("values in `X`", "none", "Name a layer: `layers={modality: layer}`, `layer=` of an AnnData.")
+            )
+        return adata.var_names, _readable(adata.X, "`X`")
+    container = getattr(adata, attribute)
+    if key not in container:
+        raise KeyError(expected(f"`{attribute}[{key!r}]`", f"keys {named(container)}"))
+    values = container[key]
+    if attribute == "layers":
+        return adata.var_names, _readable(values, f"`layers[{key!r}]`")
+    if isinstance(values, pd.DataFrame):
+        return pd.Index(column_names(key, values.columns)), values.to_numpy()
+    return pd.Index(column_names(key, range(values.shape[1]))), _readable(values, f"`obsm[{key!r}]`")
+
+
+def _readable(values: Any, where: str) -> Matrix:
+    return values if in_memory(values) else StreamedMatrix(values, where)
+
+
+def column_names(key: str | None, columns: Iterable[object]) -> list[str]:
+    """Names of the columns of a representation; numbers get its key in front."""
+    return [f"{key}_{c}" if isinstance(c, int | np.integer) else str(c) for c in columns]

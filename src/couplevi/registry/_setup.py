@@ -1,0 +1,137 @@
+"""Set-up: what is checked, registered, and warned about before a model is built."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from anndata import AnnData
+from scvi.data import AnnDataManager, AnnDataManagerValidationCheck
+from scvi.data.fields import BaseAnnDataField, LayerField, ObsmField
+
+from couplevi._constants import CORRESPONDENCE, Registry
+from couplevi._validate import (
+    check_modalities,
+    check_mudata,
+    check_obs_names,
+    check_var_names,
+    expected,
+    listing,
+    warn_generic_names,
+)
+from couplevi.registry._fields import link_fields, registered_keys, value_fields
+from couplevi.registry._links import links_by_name
+from couplevi.registry._places import value_places
+
+if TYPE_CHECKING:
+    from mudata import MuData
+
+    from couplevi.registry._fields import Keys
+
+SINGLE = "adata"
+"""Name that stands for the modality of an AnnData."""
+
+
+def coupled_manager(
+    mdata: MuData,
+    setup_method_args: dict[str, Any],
+    *,
+    modalities: Sequence[str],
+    layers: Mapping[str, str | None] | None,
+    use_rep: Mapping[str, str] | None,
+    correspondence_key: Keys,
+    match_key: Keys = None,
+    **kwargs: Any,
+) -> AnnDataManager:
+    """Manager of several modalities and the links between them, with all of it checked.
+
+    Links that may not be what the user thinks are warned about, unless a set-up is repeated for other data.
+    """
+    names = _check_mudata_setup(mdata, modalities)
+    fields: list[BaseAnnDataField] = value_fields(mdata, names, layers, use_rep)
+    fields += link_fields(names, correspondence_key, "correspondence")
+    fields += link_fields(names, match_key, "match")
+    manager = AnnDataManager(
+        fields=fields,
+        setup_method_args=setup_method_args,
+        validation_checks=AnnDataManagerValidationCheck(check_fully_paired_mudata=False),
+    )
+    manager.register_fields(mdata, **kwargs)
+    if "source_registry" not in kwargs:
+        _warn_about_links(mdata, names, manager.registry)
+    return manager
+
+
+def single_manager(
+    adata: AnnData, setup_method_args: dict[str, Any], *, layer: str | None, use_rep: str | None, **kwargs: Any
+) -> AnnDataManager:
+    """Manager of the values of an AnnData, all of it checked."""
+    _check_anndata_setup(adata)
+    layers, reps = {SINGLE: layer}, {} if use_rep is None else {SINGLE: use_rep}
+    [(attribute, key)] = value_places({SINGLE: adata}, [SINGLE], layers, reps).values()
+    field = ObsmField if attribute == "obsm" else LayerField
+    values = field(Registry.values(SINGLE), key, is_count_data=False, correct_data_format=False)
+    manager = AnnDataManager(fields=[values], setup_method_args=setup_method_args)
+    manager.register_fields(adata, **kwargs)
+    return manager
+
+
+def _check_mudata_setup(mdata: MuData, modalities: Sequence[str]) -> tuple[str, ...]:
+    """Raise unless `mdata` is a MuData, not a view, with distinct names in these modalities."""
+    check_mudata(mdata)
+    if mdata.is_view:
+        raise ValueError(expected("a MuData of its own", "a view of another one", "Pass `mdata[...].copy()`."))
+    names = check_modalities(mdata, modalities)
+    check_obs_names(mdata, names)
+    for m in names:
+        if "." in m:
+            raise ValueError(expected("names of modalities without a dot, which scvi-tools cannot register", repr(m)))
+        if mdata[m].is_view:
+            remedy = f"Build the MuData from `{m}.copy()`."
+            raise ValueError(expected(f"an AnnData of its own as modality {m!r}", "a view of another one", remedy))
+        check_var_names(mdata[m].var_names, f"`mdata[{m!r}]`")
+        if mdata[m].n_obs < 2:
+            raise ValueError(expected(f"at least two cells in modality {m!r}", mdata[m].n_obs))
+    return names
+
+
+def _check_anndata_setup(adata: AnnData) -> None:
+    """Raise unless `adata` is an AnnData, not a view, with distinct names and at least two cells."""
+    if not isinstance(adata, AnnData):
+        remedy = "For a MuData call `setup_mudata`."
+        raise TypeError(expected("an AnnData", f"{type(adata).__module__}.{type(adata).__name__}", remedy))
+    if adata.is_view:
+        raise ValueError(expected("an AnnData of its own", "a view of another one", "Pass `adata[...].copy()`."))
+    for names, what in ((adata.obs_names, "cell"), (adata.var_names, "feature")):
+        if not names.is_unique:
+            double = listing(names[names.duplicated()].unique(), 3)
+            raise ValueError(expected(f"each {what} once", f"{double} more than once", "Rename them."))
+    if adata.n_obs < 2:
+        raise ValueError(expected("at least two cells", adata.n_obs))
+
+
+def _warn_about_links(mdata: MuData, modalities: Sequence[str], registry: Mapping[str, Any]) -> None:
+    """Warn where links may not be what the user thinks: ignored ones, accidental ones, or none."""
+    keys = registered_keys(registry, "correspondence")
+    if not keys and CORRESPONDENCE in mdata.obsp:
+        warnings.warn(
+            f"`mdata.obsp[{CORRESPONDENCE!r}]` exists but is not used: profiles are linked by cell name. Pass "
+            f"`correspondence_key={CORRESPONDENCE!r}` to use it.",
+            UserWarning,
+            stacklevel=4,
+        )
+    if not keys:
+        warn_generic_names(mdata, modalities)
+    given = {frozenset(pair) for pair in keys}
+    by_name = [pair for pair in combinations(modalities, 2) if frozenset(pair) not in given]
+    n_written = sum(field["state_registry"].get("n_links", 0) for field in registry["field_registries"].values())
+    if not n_written and not any(links_by_name(mdata, *pair).nnz for pair in by_name):
+        warnings.warn(
+            f"No profile of {list(modalities)} is linked to one of another modality. Each modality will have a latent "
+            "of its own, and nothing ties them together. Give the cells that were measured twice the same name, or "
+            "link profiles with `cvi.pp.link`; JAMIE also takes links inferred by `cvi.tl.match` as `match_key`.",
+            UserWarning,
+            stacklevel=4,
+        )

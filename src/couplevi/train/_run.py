@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from couplevi._validate import expected
+from couplevi.train._logger import HistoryLogger
+from couplevi.train._runner import CoupledTrainRunner
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import lightning.pytorch as pl
+
+ABSENT = object()
+
+
+class TrainingRun:
+    """A training of a model from start to end; the model is as before if any of it fails or is interrupted.
+
+    A context: what is done to the model before and after the epochs belongs to the training.
+
+    Parameters
+    ----------
+    model
+        Model whose `module` is trained, and whose attributes named in `saved` are put back.
+    frozen
+        Whether the entry of this name in the module's state stays as it is: its parameters take no gradients, its
+        buffers keep their values. None freezes nothing.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        with TrainingRun(self) as run:
+            run.fit(splitter, plan, max_epochs=10)
+            self.fitted_links_ = ...
+    """
+
+    def __init__(self, model: Any, *, frozen: Callable[[str], bool] | None = None) -> None:
+        self.model = model
+        self.frozen = frozen or (lambda name: False)
+
+    def __enter__(self) -> Self:
+        model = self.model
+        self._weights = copy.deepcopy(model.module.state_dict())
+        self._was_training = model.module.training
+        before = {name: vars(model).get(name, ABSENT) for name in (*model.saved, "trainer")}
+        # a further training extends the history in place
+        self._before = {name: dict(v) if name == "history_" and v is not None else v for name, v in before.items()}
+        self._free = [p for name, p in model.module.named_parameters() if p.requires_grad and self.frozen(name)]
+        for parameter in self._free:
+            parameter.requires_grad_(False)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for parameter in self._free:
+            parameter.requires_grad_(True)
+        module = self.model.module
+        kept = self._weights if kind is not None else {n: w for n, w in self._weights.items() if self.frozen(n)}
+        module.load_state_dict(kept, strict=False)
+        if kind is not None:
+            module.train(self._was_training)
+            for name, value in self._before.items():
+                if value is not ABSENT:
+                    setattr(self.model, name, value)
+                elif hasattr(self.model, name):
+                    delattr(self.model, name)
+
+    def fit(
+        self,
+        data: pl.LightningDataModule,
+        plan: pl.LightningModule,
+        *,
+        max_epochs: int,
+        checkpoint: str | os.PathLike[str] | None = None,
+        **trainer: Any,
+    ) -> None:
+        """Train, and let the model know its history and the units of each set.
+
+        Parameters
+        ----------
+        data
+            Loads the units to train and to validate on; any data that the module reads.
+        plan
+            Schedule of the training.
+        max_epochs
+            Passes through the data.
+        checkpoint
+            File of the state of training, see :class:`~couplevi.train.Checkpoint`; resumed from if it is there.
+        **trainer
+            Arguments of :class:`scvi.train.Trainer`.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If the checkpoint cannot be written to.
+        """
+        self.model.module.train()
+        arguments = {"logger": HistoryLogger(), "log_every_n_steps": 1, "early_stopping": False, **trainer}
+        CoupledTrainRunner(
+            self.model,
+            training_plan=plan,
+            data_splitter=data,
+            max_epochs=max_epochs,
+            checkpoint=None if checkpoint is None else _checkpoint_path(checkpoint),
+            **arguments,
+        )()
+
+
+def _checkpoint_path(checkpoint: str | os.PathLike[str]) -> Path:
+    path = Path(checkpoint)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(expected(f"a folder {str(path.parent)!r} to write to", "none", "Create it first."))
+    if path.is_dir():
+        raise ValueError(expected("`checkpoint` to be a file", f"a folder {str(path)!r}"))
+    return path

@@ -1,0 +1,154 @@
+from types import SimpleNamespace
+
+import mudata as md
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+
+import couplevi as cvi
+from couplevi.model.jamie.uncertainty import Calibration
+
+BOTH = ("rna", "ephys")
+
+
+@pytest.fixture(scope="module")
+def cells():
+    """600 cells; the second modality has noise of 0.1 and of 2 times the signal in turn."""
+    mdata = cvi.data.branching_manifold(600, n_features={"rna": 30, "ephys": 8}, noise=0.3, seed=1)
+    rng = np.random.default_rng(0)
+    x = mdata["ephys"].X
+    noise = np.where(np.arange(8) % 2, 2.0, 0.1) * x.std(axis=0)
+    mdata["ephys"].X = (x + noise * rng.normal(size=x.shape)).astype(np.float32) * 1000
+    return mdata
+
+
+@pytest.fixture(scope="module")
+def calibrated(cells):
+    train = cells[cells.obs_names[:400]].copy()
+    quick = {"max_epochs": 60, "enable_progress_bar": False}
+    return cvi.tl.jamie(train, modalities=BOTH, seed=0, train_kwargs=quick), train
+
+
+def test_intervals_hold_their_share_of_cells_never_seen(calibrated, cells):
+    model, _ = calibrated
+    unseen = cells[cells.obs_names[400:]].copy()
+    imputed = model.impute(source="rna", target="ephys", adata=unseen, return_sd=True)
+    coverage = cvi.metrics.interval_coverage(unseen["ephys"].X, imputed.X, imputed.layers["sd"])
+    assert 0.83 < coverage.mean() < 0.96
+    assert coverage.min() > 0.7
+    sd = imputed.layers["sd"].mean(axis=0) / unseen["ephys"].X.std(axis=0)
+    assert sd[1::2].min() > sd[0::2].max()  # the noisy features
+
+
+def test_mean_and_standard_deviation_do_not_depend_on_the_batch(calibrated):
+    model, train = calibrated
+    plain = model.impute(source="rna", target="ephys")
+    whole = model.impute(source="rna", target="ephys", return_sd=True)
+    parts = model.impute(source="rna", target="ephys", return_sd=True, batch_size=7)
+    np.testing.assert_allclose(whole.X, plain.X, rtol=1e-5, atol=1e-3)
+    np.testing.assert_allclose(parts.layers["sd"], whole.layers["sd"], rtol=1e-4)
+    assert "sd" not in plain.layers
+
+
+def test_standard_deviations_survive_the_file_and_more_training(calibrated, tmp_path):
+    model, train = calibrated
+    model.save(tmp_path / "m")
+    loaded = cvi.model.JAMIE.load(tmp_path / "m", adata=train.copy())
+    before = model.impute(source="ephys", target="rna", return_sd=True).layers["sd"]
+    np.testing.assert_array_equal(loaded.impute(source="ephys", target="rna", return_sd=True).layers["sd"], before)
+    residual = loaded.module.residual_variance("rna", "ephys").clone()
+    loaded.train(max_epochs=4, enable_progress_bar=False)  # all pairs were seen: nothing can be held back any more
+    assert loaded.module.residual_variance("rna", "ephys").equal(residual)
+
+
+def test_pairs_held_back_are_released_and_fitted(cells, quick):
+    seen = []
+    model = cvi.tl.jamie(
+        cells.copy(),
+        modalities=BOTH,
+        mixup_alpha=0.0,
+        train_kwargs={**quick, "max_epochs": 4, "callbacks": [Watch(seen)]},
+    )
+    assert [len(units) for units in seen] == [540, 540, 600, 600]
+    assert model.is_fitted(cells.obs_names, *BOTH).all()
+
+
+class Watch(Callback):
+    """Notes which units are drawn in each epoch."""
+
+    def __init__(self, seen):
+        self.seen = seen
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        self.seen.append(set())
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.seen[-1] |= {tuple(row) for row in batch["profiles"]["rna"].h.numpy().round(6).tolist()}
+
+
+def test_slots_beside_the_imputed_values(calibrated):
+    model, train = calibrated
+    mdata = train.copy()
+    cvi.tl.impute(mdata, model, source="rna", target="ephys", return_sd=True)
+    sd = model.impute(source="rna", target="ephys", return_sd=True).layers["sd"]
+    np.testing.assert_array_equal(mdata["rna"].obsm["jamie_ephys_sd"], sd)
+    np.testing.assert_array_equal(mdata["ephys"].layers["jamie_from_rna_sd"], sd)
+
+
+def test_evaluate_reports_coverage_and_score(calibrated, cells):
+    model, _ = calibrated
+    unseen = cells[cells.obs_names[400:]].copy()
+    frame = cvi.tl.evaluate(unseen, model).query("source == 'rna'").set_index("metric")["value"]
+    imputed = model.impute(source="rna", target="ephys", adata=unseen, return_sd=True)
+    y, sd = unseen["ephys"].X, imputed.layers["sd"]
+    assert frame["coverage_90"] == pytest.approx(cvi.metrics.interval_coverage(y, imputed.X, sd).mean())
+    score = cvi.metrics.interval_score(y, imputed.X, sd) / y.std(axis=0)
+    assert frame["interval_score_90"] == pytest.approx(score.mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"calibration_size": 0.0}, {"preset": "paper"}, {"train_kwargs": {"max_epochs": 1}}]
+)
+def test_models_without_calibration_say_so(cells, quick, arguments):
+    train = {**quick, "max_epochs": 2, **arguments.pop("train_kwargs", {})}
+    model = cvi.tl.jamie(cells.copy(), modalities=BOTH, train_kwargs=train, **arguments)
+    assert not model.has_sd("rna", "ephys")
+    with pytest.raises(RuntimeError, match="calibrated standard deviations, found one without"):
+        model.impute(source="rna", target="ephys", return_sd=True)
+    assert "coverage_90" not in set(cvi.tl.evaluate(cells, model, in_sample=True)["metric"])
+
+
+def test_few_pairs_are_not_held_back(paired, quick):
+    model = cvi.tl.jamie(paired, modalities=BOTH, train_kwargs=quick)
+    assert not model.has_sd("rna", "ephys")
+
+
+def test_third_modality_of_few_cells_has_no_standard_deviation(cells, quick):
+    few = cells["ephys"][:30].copy()
+    few.var_names = "m" + few.var_names
+    mdata = md.MuData({"rna": cells["rna"].copy(), "ephys": cells["ephys"].copy(), "morph": few})
+    model = cvi.tl.jamie(mdata, modalities=("rna", "ephys", "morph"), train_kwargs=quick)
+    assert model.has_sd("rna", "ephys")
+    assert not model.has_sd("rna", "morph")
+
+
+def callbacks_of(callback, epochs):
+    data = SimpleNamespace(
+        train_idx=np.arange(6), val_idx=np.arange(6, 8), calibration_idx=np.array([1, 4]), release_epoch=2
+    )
+    trainer = SimpleNamespace(optimizers=[], current_epoch=0, should_stop=False, datamodule=data)
+    module = torch.nn.Linear(1, 1)
+    callback.on_train_start(trainer, module)
+    for trainer.current_epoch in range(epochs):
+        callback.on_train_epoch_start(trainer, module.eval())
+        callback.on_train_epoch_end(trainer, module)
+        if trainer.should_stop:
+            break
+    return trainer.current_epoch, module
+
+
+def test_calibration_measures_once_when_units_are_released():
+    measured = []
+    _, module = callbacks_of(Calibration(lambda held, fitted: measured.append((held.tolist(), fitted.tolist()))), 5)
+    assert measured == [([1, 4], [0, 2, 3, 5])]

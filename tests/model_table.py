@@ -1,0 +1,213 @@
+"""One row for each model: what the tests of contract, documentation and files need to know of it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import anndata as ad
+import mudata as md
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+import couplevi as cvi
+from couplevi._mudata import without_pulling
+
+BOTH = ("rna", "atac")
+LAYERS = {"rna": "log1p", "atac": "log1p"}
+QUICK = {"enable_progress_bar": False, "accelerator": "cpu"}
+
+
+class Row(NamedTuple):
+    """A model as the tests know it."""
+
+    cls: type
+    settings: Mapping[str, Any]
+    """Of a small model."""
+    train: Mapping[str, Any]
+    """What its training takes besides `max_epochs`."""
+    gives: Callable[..., dict[str, np.ndarray]]
+    """All that a model says of data: its own, or given ones, or those of one modality."""
+    golden: Mapping[str, tuple[Callable[[], Any], Callable[[], Any]]]
+    """Models in ``tests/golden`` by name: what makes them, and data like theirs."""
+
+
+def fresh(n=80):
+    """Cells of which a quarter was measured in each modality alone."""
+    mdata = cvi.data.count_clusters(n_obs=n, n_features={"rna": 60, "atac": 40}, seed=1)
+    parts = {"rna": mdata["rna"][: 3 * n // 4], "atac": mdata["atac"][n // 4 :]}
+    varies = {
+        m: np.asarray(part.X.todense() if sp.issparse(part.X) else part.X).std(axis=0) > 0 for m, part in parts.items()
+    }
+    return md.MuData({m: part[:, varies[m]].copy() for m, part in parts.items()})
+
+
+def build(name, mdata, modalities=BOTH, seed=0):
+    """A small model, set up and not trained."""
+    row = MODELS[name]
+    row.cls.setup_mudata(mdata, modalities=modalities, layers=LAYERS)
+    torch.manual_seed(seed)
+    return row.cls(mdata, **row.settings)
+
+
+def fit(name, mdata, modalities=BOTH, seed=0, epochs=2):
+    """A small model, trained for some epochs."""
+    model = build(name, mdata, modalities, seed)
+    model.train(max_epochs=epochs, **QUICK, **MODELS[name].train)
+    return model
+
+
+def gives(model, data=None, modality=None):
+    """All that a model says of data."""
+    return MODELS[type(model).__name__].gives(model, data, modality)
+
+
+def assert_same(found, expected, **tolerance):
+    """Both say the same of the same things, to the last digit unless a tolerance is given."""
+    assert found.keys() == expected.keys()
+    for name in found:
+        if tolerance:
+            np.testing.assert_allclose(found[name], expected[name], err_msg=name, **tolerance)
+        else:
+            np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+def query(data, n=12):
+    """New cells with the modalities of `data`: small whole numbers, and so the same on every machine."""
+    rng = np.random.default_rng(0)
+
+    def cells(adata):
+        x = rng.integers(0, 6, (n, adata.n_vars)).astype(np.float32)
+        new = ad.AnnData(x, var=adata.var[[]], layers=dict.fromkeys((k for k in adata.layers if k is not None), x))
+        new.obs_names = [f"new{i}" for i in range(n)]
+        return new
+
+    if isinstance(data, ad.AnnData):
+        return cells(data)
+    with without_pulling():
+        mdata = md.MuData({m: cells(adata) for m, adata in data.mod.items()})
+    for key in data.obsp:
+        links = sp.diags(np.where(np.arange(n) % 3, 0.5, 1.0).astype(np.float32)).tocsr()
+        mdata.obsp[key], mdata.uns[key] = links, data.uns[key]
+    return mdata
+
+
+# JAMIE
+
+
+def two_modalities():
+    """100 cells, 90 of them measured twice."""
+    return cvi.data.branching_manifold(n_obs=100, n_features={"rna": 30, "ephys": 6}, paired=0.9, seed=3)
+
+
+def linked_modalities():
+    """100 cells in three modalities; two are linked by a matrix of confidences, the others by name."""
+    mdata = cvi.data.branching_manifold(n_obs=100, n_features={"rna": 30, "ephys": 6}, seed=4)
+    morph = mdata["ephys"].copy()
+    morph.X = morph.X[:, ::-1].copy()
+    morph.var_names = [f"morph{j}" for j in range(morph.n_vars)]
+    with without_pulling():
+        mdata = md.MuData({"rna": mdata["rna"].copy(), "ephys": mdata["ephys"].copy(), "morph": morph[:60].copy()})
+    cvi.pp.link(mdata, modalities=("rna", "ephys"), hide=0.1, seed=0)
+    mdata.obsp["correspondence"].data[::3] = 0.5
+    return mdata
+
+
+def jamie():
+    """Two modalities, partly paired."""
+    mdata = two_modalities()
+    torch.manual_seed(0)
+    cvi.model.JAMIE.setup_mudata(mdata, modalities=("rna", "ephys"), layers={"rna": "log1p"})
+    model = cvi.model.JAMIE(mdata, n_latent=3, encoder_widths=(8,), n_pcs={"rna": 8})
+    model.train(max_epochs=6, batch_size=64, **QUICK)
+    return model
+
+
+def jamie_links():
+    """Three modalities, links with confidences, intervals, components of all, batch normalisation."""
+    mdata = linked_modalities()
+    torch.manual_seed(0)
+    keys = {("rna", "ephys"): "correspondence"}
+    cvi.model.JAMIE.setup_mudata(
+        mdata, modalities=("rna", "ephys", "morph"), layers={"rna": "log1p"}, correspondence_key=keys
+    )
+    model = cvi.model.JAMIE(
+        mdata, n_latent=3, encoder_widths=(8, 1.0), n_pcs={"rna": 8, "ephys": 4}, normalization="batch"
+    )
+    model.train(max_epochs=6, batch_size=64, **QUICK)
+    assert model.has_sd("rna", "ephys")
+    return model
+
+
+def gives_jamie(model, data=None, modality=None):
+    """Latents of profiles and cells, imputations and their standard deviations where there are some."""
+    if modality is not None:
+        return {f"latent_{modality}": model.get_latent_representation(data, modality=modality)}
+    given = {"cells": model.get_latent_representation(data)}
+    for source in model.modalities_:
+        given[f"latent_{source}"] = model.get_latent_representation(data, modality=source)
+        for target in model.modalities_:
+            if source != target:
+                sd = model.has_sd(source, target)
+                imputed = model.impute(source=source, target=target, adata=data, return_sd=sd)
+                given[f"{target}_from_{source}"] = imputed.X
+                if sd:
+                    given[f"{target}_from_{source}_sd"] = imputed.layers["sd"]
+    return given
+
+
+# CplMixVAE
+
+
+def clusters():
+    """120 cells of three types with counts."""
+    return cvi.data.count_clusters(n_obs=120, n_clusters=3, n_features={"rna": 24, "atac": 20}, seed=5)
+
+
+def cplmixvae_anndata():
+    """One modality, Gaussian."""
+    adata = clusters()["rna"].copy()
+    torch.manual_seed(0)
+    cvi.model.CplMixVAE.setup_anndata(adata, layer="log1p")
+    model = cvi.model.CplMixVAE(adata, 4, n_state=2, n_hidden=8, n_pcs=8)
+    model.train(max_epochs=6, max_epochs_prune=3, min_categories=3, min_consensus=0.0, batch_size=64, **QUICK)
+    return model
+
+
+def cplmixvae_mudata():
+    """Two modalities, zero-inflated counts in one."""
+    mdata = clusters()
+    torch.manual_seed(0)
+    cvi.model.CplMixVAE.setup_mudata(mdata, modalities=BOTH, layers={"rna": None, "atac": "log1p"})
+    model = cvi.model.CplMixVAE(mdata, 4, n_state=2, n_hidden=8, n_pcs=8, likelihood={"rna": "zinb"})
+    model.train(max_epochs=6, prune=False, batch_size=64, **QUICK)
+    return model
+
+
+def gives_cplmixvae(model, data=None, modality=None):
+    """Probabilities, states and, of all modalities, the evidence lower bound."""
+    given = {
+        "probabilities": model.predict_probabilities(data, modality=modality).to_numpy(),
+        "states": model.get_latent_representation(data, modality=modality),
+    }
+    return given if modality is not None else {**given, "elbo": np.array(model.get_elbo(data))}
+
+
+MODELS = {
+    "JAMIE": Row(
+        cvi.model.JAMIE,
+        settings={"n_latent": 4},
+        train={},
+        gives=gives_jamie,
+        golden={"jamie": (jamie, two_modalities), "jamie_links": (jamie_links, linked_modalities)},
+    ),
+    "CplMixVAE": Row(
+        cvi.model.CplMixVAE,
+        settings={"n_categories": 3, "batch_size": 64},
+        train={"prune": False},
+        gives=gives_cplmixvae,
+        golden={
+            "cplmixvae_anndata": (cplmixvae_anndata, lambda: clusters()["rna"].copy()),
+            "cplmixvae_mudata": (cplmixvae_mudata, clusters),
+        },
+    ),
+}
