@@ -22,11 +22,14 @@ ax
 ax
     Axes to draw on, one per panel; None makes a figure.""",
     "show": """\
-show, save, return_fig
-    Whether to show the figure, the path to write it to, whether to return it. With `show=None` it is shown unless it
-    is saved or returned.""",
+show
+    Whether to show the figure; None shows it unless it is saved or returned.
+save
+    Path to write the figure to; None writes nothing.
+return_fig
+    Whether to return the figure in place of its axes.""",
     "drawn": """\
-The figure with `return_fig`, None if it was shown, else its axes: in a list if there are several.""",
+The figure with `return_fig`, None if it was shown, else its axes, in a list if there are several.""",
     "size": """\
 size
     Area of a point in square points; None chooses by the number of cells.""",
@@ -107,7 +110,7 @@ def fill_docs(item: T) -> T:
     >>> def figure(ax=None, return_fig=False):
     ...     "Draw; the result: %(drawn)s"
     >>> fill_docs(figure).__doc__
-    'Draw; the result: The figure with `return_fig`, None if it was shown, else its axes: in a list if there are several.'
+    'Draw; the result: The figure with `return_fig`, None if it was shown, else its axes, in a list if there are several.'
     """
     if item.__doc__ is not None:
         lines = inspect.cleandoc(item.__doc__).split("\n")
