@@ -1,5 +1,4 @@
 import re
-import warnings
 
 import anndata as ad
 import mudata as md
@@ -8,70 +7,11 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
-from lightning.pytorch.callbacks import Callback
 from sklearn.metrics import adjusted_rand_score
+from small import QUICK, fit_mixture, planted, two_modalities
 
 import couplevi as cvi
 from couplevi.model import CplMixVAE
-
-QUICK = {"max_epochs": 4, "prune": False, "enable_progress_bar": False, "accelerator": "cpu"}
-FEW = {"max_epochs": 80, "max_epochs_prune": 50, "enable_progress_bar": False, "accelerator": "cpu"}
-
-
-def planted(n=600, n_types=3, n_features=40, seed=0):
-    """Types with a gradient of one dimension inside each."""
-    rng = np.random.default_rng(seed)
-    kind, gradient = rng.integers(n_types, size=n), rng.uniform(-1, 1, n)
-    mean, slope = rng.normal(0, 1.5, (n_types, n_features)), rng.normal(0, 0.6, (n_types, n_features))
-    x = mean[kind] + gradient[:, None] * slope[kind] + rng.normal(0, 0.6, (n, n_features))
-    adata = ad.AnnData(x.astype(np.float32))
-    adata.obs_names = [f"cell{i}" for i in range(n)]
-    adata.var_names = [f"gene{j}" for j in range(n_features)]
-    adata.obs["type"], adata.obs["gradient"] = kind.astype(str), gradient
-    return adata
-
-
-def two_modalities(n=300, share=0.7):
-    """Types seen in two modalities; each lacks some of the cells."""
-    a, b = planted(n), planted(n, n_features=12)
-    rng = np.random.default_rng(3)
-    b.X = (rng.normal(0, 2, (3, 12))[a.obs["type"].astype(int)] + rng.normal(0, 0.5, (n, 12))).astype(np.float32)
-    b.var_names = [f"b{j}" for j in range(12)]
-    n_both = int(share * n)
-    first, second = (n + n_both) // 2, n - (n + n_both) // 2
-    mdata = md.MuData({"a": a[:first].copy(), "b": b[second:].copy()})
-    mdata.obs["type"] = a.obs["type"].reindex(mdata.obs_names)
-    return mdata
-
-
-def fit(adata, n_categories=5, train=QUICK, seed=0, **settings):
-    torch.manual_seed(seed)
-    CplMixVAE.setup_anndata(adata)
-    model = CplMixVAE(adata, n_categories, **{"batch_size": 128, **settings})
-    model.train(**train)
-    return model
-
-
-@pytest.fixture(scope="module")
-def adata():
-    return planted()
-
-
-@pytest.fixture(scope="module")
-def pruned(adata):
-    """Trained with pruning from 6 categories; not to be changed."""
-    return fit(adata, 6, FEW)
-
-
-@pytest.fixture(scope="module")
-def joint():
-    """Trained on two modalities; not to be changed."""
-    torch.manual_seed(0)
-    mdata = two_modalities()
-    CplMixVAE.setup_mudata(mdata, modalities=("a", "b"))
-    model = CplMixVAE(mdata, 3, batch_size=128)
-    model.train(**{**QUICK, "max_epochs": 40})
-    return model, mdata
 
 
 def test_planted_types_and_gradients_are_found(pruned, adata):
@@ -111,14 +51,6 @@ def test_categories_are_numbered_by_size(pruned):
     assert sizes.is_monotonic_decreasing
 
 
-def test_probabilities_are_the_mean_over_arms(pruned):
-    mean = pruned.predict_probabilities()
-    np.testing.assert_allclose(mean.sum(axis=1), 1, rtol=1e-5)
-    arms = [pruned.predict_probabilities(arm=a) for a in (0, 1)]
-    np.testing.assert_allclose(mean, (arms[0] + arms[1]) / 2, atol=1e-6)
-    assert (pruned.predict().astype(str) == mean.idxmax(axis=1)).all()
-
-
 def test_new_cells_by_feature_name(pruned, adata):
     query = adata[::7, ::-1].copy()
     query = ad.concat([query, ad.AnnData(np.ones((query.n_obs, 1)), query.obs, pd.DataFrame(index=["x"]))], axis=1)
@@ -147,12 +79,6 @@ def test_traversal_follows_the_planted_gradient(pruned, adata):
     assert np.quantile(state[own], 0.0) <= low < high <= np.quantile(state[own], 1.0)
 
 
-def test_consensus_matrix_of_agreeing_arms_is_the_identity(pruned, adata):
-    matrix = pruned.consensus_matrix(adata[:100].copy())
-    assert list(matrix.index) == ["0", "1", "2"]
-    np.testing.assert_allclose(matrix, np.eye(3), atol=0.1)
-
-
 def test_elbo_is_better_for_the_data_than_for_noise(pruned, adata):
     noise = adata.copy()
     noise.X = np.random.default_rng(0).permuted(adata.X, axis=0)
@@ -169,25 +95,6 @@ def test_arms_of_two_modalities_share_categories(joint):
     between = model.consensus_matrix(between=("b", "a"))
     np.testing.assert_allclose(between, model.consensus_matrix(between=("a", "b")).T)
     assert np.diag(between).mean() > 0.8
-
-
-def test_cells_of_one_modality_are_predicted_by_it_alone(joint):
-    model, mdata = joint
-    only = mdata.obs_names.difference(mdata["b"].obs_names)
-    cells = model.predict_probabilities()
-    alone = model.predict_probabilities(mdata["a"], modality="a")
-    pd.testing.assert_frame_equal(cells.loc[only], alone.loc[only])
-    pd.testing.assert_frame_equal(model.predict_probabilities(mdata, modality="a").dropna(), alone)
-
-
-def test_states_of_modalities_side_by_side(joint):
-    model, mdata = joint
-    state = model.get_latent_representation()
-    assert state.shape == (mdata.n_obs, 6)
-    own = model.get_latent_representation(modality="b")
-    rows = mdata.obs_names.get_indexer(mdata["b"].obs_names)
-    np.testing.assert_array_equal(state[rows, 3:], own)
-    assert np.isnan(state[~mdata.obs_names.isin(mdata["b"].obs_names), 3:]).all()
 
 
 def test_traversal_of_a_modality(joint):
@@ -223,7 +130,7 @@ def test_unlinked_modalities_are_warned_about_and_still_train():
 
 @pytest.mark.parametrize("n_arms", [1, 3])
 def test_any_number_of_arms(adata, n_arms):
-    model = fit(adata, 3, {**QUICK, "max_epochs": 30}, n_arms=n_arms)
+    model = fit_mixture(adata, 3, {**QUICK, "max_epochs": 30}, n_arms=n_arms)
     assert adjusted_rand_score(adata.obs["type"], model.predict()) > 0.8
     if n_arms == 1:
         assert model.pruning_history["consensus"].isna().all()
@@ -238,7 +145,7 @@ def test_counts(likelihood):
     mdata = cvi.data.count_clusters(n_obs=300, seed=0)
     adata = mdata["rna"]
     adata.X = sp.csr_matrix(adata.X)
-    model = fit(adata, 5, {**QUICK, "max_epochs": 60}, likelihood=likelihood)
+    model = fit_mixture(adata, 5, {**QUICK, "max_epochs": 60}, likelihood=likelihood)
     assert adjusted_rand_score(mdata.obs["cell_type"].loc[adata.obs_names], model.predict()) > 0.8
     path = model.traverse_state("0")
     total = path.sum(axis=1).to_numpy()
@@ -268,7 +175,8 @@ def test_coupling_brings_arms_together(coupling):
     """A continuum without types is cut at will, unless the arms have to agree."""
     continuum = planted(n_types=1)
     apart, together = (
-        fit(continuum, 8, {**QUICK, "max_epochs": 60}, coupling=coupling, coupling_weight=w) for w in (0.0, None)
+        fit_mixture(continuum, 8, {**QUICK, "max_epochs": 60}, coupling=coupling, coupling_weight=w)
+        for w in (0.0, None)
     )
     difference = [
         (m.predict_probabilities(arm=0) - m.predict_probabilities(arm=1)).abs().to_numpy().mean()
@@ -278,7 +186,7 @@ def test_coupling_brings_arms_together(coupling):
 
 
 def test_same_seed_same_result_and_other_seed_another(adata):
-    a, b, c = (fit(adata, 4, seed=seed).predict_probabilities() for seed in (0, 0, 1))
+    a, b, c = (fit_mixture(adata, 4, seed=seed).predict_probabilities() for seed in (0, 0, 1))
     pd.testing.assert_frame_equal(a, b)
     assert not np.allclose(a, c)
 
@@ -286,7 +194,7 @@ def test_same_seed_same_result_and_other_seed_another(adata):
 def test_order_and_storage_of_cells_do_not_matter(adata):
     other = adata[::-1].copy()
     other.X = sp.csr_matrix(other.X)
-    a, b = fit(adata).predict_probabilities(), fit(other).predict_probabilities()
+    a, b = fit_mixture(adata).predict_probabilities(), fit_mixture(other).predict_probabilities()
     np.testing.assert_allclose(a, b.loc[a.index], atol=1e-4)
 
 
@@ -319,7 +227,7 @@ def test_saving_the_data_of_one_kind_replaces_that_of_the_other(pruned, joint, t
 
 
 def test_second_training_goes_on(adata):
-    model = fit(adata, 4)
+    model = fit_mixture(adata, 4)
     before = model.module.observation("adata").preparation.mean.clone()
     elbo = model.get_elbo()
     model.train(**{**QUICK, "max_epochs": 20})
@@ -329,125 +237,11 @@ def test_second_training_goes_on(adata):
 
 def test_data_are_not_changed(adata):
     given = adata.copy()
-    fit(given)
+    fit_mixture(given)
     assert set(given.uns) == {"_scvi_uuid", "_scvi_manager_uuid"}
     np.testing.assert_array_equal(given.X, adata.X)
     assert list(given.obs) == list(adata.obs)
     assert not given.obsm
-
-
-def test_small_batches_are_warned_about(adata):
-    CplMixVAE.setup_anndata(adata)
-    model = CplMixVAE(adata, 8, batch_size=39)
-    with pytest.warns(UserWarning, match=r"Batches of 39 cells are small for 8 categories.*batch_size=40"):
-        model.train(**QUICK)
-
-
-def test_disagreement_names_the_remedy(adata):
-    model = CplMixVAE(adata, 6, batch_size=128, coupling_weight=0.0)
-    with pytest.warns(UserWarning, match="No number of categories reached a consensus of 1.*Lower `min_consensus`"):
-        model.train(**{**FEW, "max_epochs": 2, "max_epochs_prune": 1}, min_consensus=1.0, min_categories=5)
-
-
-def test_less_agreement_is_asked_of_modalities():
-    mdata = two_modalities(share=1.0)
-    other = mdata["b"].copy()
-    other.obs_names = np.random.default_rng(0).permutation(other.obs_names)
-    CplMixVAE.setup_mudata(shuffled := md.MuData({"a": mdata["a"].copy(), "b": other}), modalities=("a", "b"))
-    model = CplMixVAE(shuffled, 4, batch_size=128, coupling_weight=0.0)
-    with pytest.warns(UserWarning, match=r"No number of categories reached a consensus of 0\.8:"):
-        model.train(**{**FEW, "max_epochs": 4, "max_epochs_prune": 1}, min_categories=3)
-
-
-def test_collapse_is_diagnosed(adata, monkeypatch):
-    CplMixVAE.setup_anndata(adata)
-    model = CplMixVAE(adata, 4, batch_size=64)
-    for arm in model.module.arms:
-        torch.nn.init.zeros_(arm.category.nearest.weight)
-        torch.nn.init.zeros_(arm.category.nearest.bias)
-    monkeypatch.setattr(model.module, "start", lambda *args: None)
-    with pytest.warns(UserWarning, match="categories have collapsed: .*100% of the largest entropy.*`coupling_weight`"):
-        model.train(**QUICK, plan_kwargs={"lr": 1e-9})
-
-
-def test_too_few_categories_at_the_start_are_noticed(adata):
-    CplMixVAE.setup_anndata(adata)
-    model = CplMixVAE(adata, 3, batch_size=128)
-    with pytest.warns(UserWarning, match="number of categories at the start, 3, is the one kept"):
-        model.train(**FEW)
-
-
-def test_nothing_is_kept_of_a_training_that_fails(adata):
-    extreme = adata.copy()
-    CplMixVAE.setup_anndata(extreme)
-    model = CplMixVAE(extreme, 4, batch_size=128)
-    with pytest.raises(RuntimeError, match="Expected a finite loss.*lower the learning rate"):
-        model.train(**{**QUICK, "max_epochs": 10}, plan_kwargs={"lr": 1e20})
-    assert not model.is_trained_
-    with pytest.raises(RuntimeError, match="untrained"):
-        model.predict()
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"n_categories": 1}, "`n_categories` to be a whole number of at least 2"),
-        ({"n_arms": 0}, "`n_arms`"),
-        ({"n_state": 0}, "`n_state`"),
-        ({"coupling": "cosine"}, "`coupling` to be one of"),
-        ({"likelihood": "poisson"}, "`likelihood` to be one of"),
-        ({"temperature": 0}, "`temperature`"),
-        ({"coupling_weight": -1}, "`coupling_weight`"),
-        ({"augmentation_rate": 1.0}, "`augmentation_rate`"),
-        ({"dropout_rate": "much"}, "`dropout_rate`"),
-        ({"n_pcs": 5000}, "`n_pcs` of at most 40"),
-    ],
-)
-def test_settings_out_of_range(adata, settings, message):
-    CplMixVAE.setup_anndata(adata)
-    with pytest.raises(ValueError, match=message):
-        CplMixVAE(adata, **{"n_categories": 3, **settings})
-
-
-def test_unknown_setting_is_told_the_nearest(adata):
-    CplMixVAE.setup_anndata(adata)
-    with pytest.raises(TypeError, match="Did you mean `n_state`"):
-        CplMixVAE(adata, 3, n_states=2)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"min_categories": 1}, "`min_categories`"),
-        ({"min_consensus": 1.5}, "`min_consensus`"),
-        ({"train_size": 1.0, "prune": True}, "cells to validate on"),
-        ({"train_size": 0.0}, "`train_size`"),
-        ({"batch_size": 0}, "`batch_size`"),
-        ({"max_epochs": 0}, "`max_epochs`"),
-        ({"max_epochs_prune": -1}, "`max_epochs_prune`"),
-    ],
-)
-def test_arguments_of_training_out_of_range(adata, arguments, message):
-    CplMixVAE.setup_anndata(adata)
-    with pytest.raises(ValueError, match=message):
-        CplMixVAE(adata, 3).train(**{**QUICK, **arguments})
-
-
-def test_more_categories_than_cells():
-    few = planted(20)
-    CplMixVAE.setup_anndata(few)
-    with pytest.raises(ValueError, match="at least 30 cells to find as many categories, found 16"), pytest.warns():
-        CplMixVAE(few, 30).train(**QUICK)
-
-
-@pytest.mark.parametrize("value", [-1.0, 0.5])
-def test_counts_must_be_counts(value):
-    adata = planted(50)
-    adata.X = np.abs(adata.X).round()
-    adata.X[3, 4] = value
-    CplMixVAE.setup_anndata(adata)
-    with pytest.raises(ValueError, match="Expected counts in `X` of modality 'adata'.*raw counts"):
-        CplMixVAE(adata, 3, likelihood="nb").train(**QUICK)
 
 
 def test_bad_data_are_refused(adata):
@@ -526,130 +320,9 @@ def test_joint_model_wants_to_know_what_an_anndata_holds(joint):
         model.predict(md.MuData({"c": mdata["a"].copy()}))
 
 
-def linked(share, confidence=1.0, n=400):
-    """Two modalities of the same cells under names of their own; a share of the pairs is linked."""
-    mdata = two_modalities(n, share=1.0)
-    a, b = (mdata[m].copy() for m in ("a", "b"))
-    names = np.array([f"b_{name}" for name in b.obs_names])
-    pairs = pd.DataFrame({"a": a.obs_names, "b": names, "confidence": confidence})
-    b.obs_names = names
-    result = md.MuData({"a": a, "b": b})
-    result.obs["type"] = np.concatenate([mdata.obs["type"]] * 2)
-    keep = pairs.sample(frac=share, random_state=0)
-    matrix = sp.lil_matrix((result.n_obs, result.n_obs), dtype=np.float32)
-    row, column = (result.obs_names.get_indexer(keep[m]) for m in ("a", "b"))
-    matrix[row, column] = confidence
-    result.obsp["links"] = matrix.tocsr()
-    result.uns["links"] = {"modalities": ["a", "b"]}
-    return result
-
-
-@pytest.mark.parametrize(("share", "confidence"), [(0.06, 1.0), (1.0, 0.5)])
-def test_few_or_uncertain_links_number_the_types_of_both_modalities_alike(share, confidence):
-    torch.manual_seed(0)
-    mdata = linked(share, confidence)
-    CplMixVAE.setup_mudata(mdata, modalities=("a", "b"), correspondence_key="links")
-    model = CplMixVAE(mdata, 3, batch_size=128)
-    model.train(**{**QUICK, "max_epochs": 30})
-    assert adjusted_rand_score(mdata.obs["type"], model.predict()) > 0.9
-
-
-def test_three_modalities_linked_in_a_chain():
-    torch.manual_seed(0)
-    mdata = two_modalities(240, share=1.0)
-    a, b = mdata["a"].copy(), mdata["b"].copy()
-    c = ad.AnnData(b.X @ np.random.default_rng(0).normal(size=(12, 9)).astype(np.float32))
-    c.obs_names, c.var_names = b.obs_names, [f"c{j}" for j in range(9)]
-    three = md.MuData({"a": a[:160].copy(), "b": b, "c": c[80:].copy()})
-    CplMixVAE.setup_mudata(three, modalities=("a", "b", "c"))
-    model = CplMixVAE(three, 3, batch_size=128)
-    model.train(**{**QUICK, "max_epochs": 30})
-    assert adjusted_rand_score(mdata.obs["type"].loc[three.obs_names], model.predict()) > 0.9
-
-
-class Interrupt(Exception):
-    """Raised by a callback in the midst of training."""
-
-
-class InterruptAt(Callback):
-    def __init__(self, epoch):
-        self.epoch = epoch
-
-    def on_train_epoch_start(self, trainer, module):
-        if trainer.current_epoch == self.epoch:
-            raise Interrupt
-
-
-def test_interrupted_training_leaves_the_model_as_it_was(adata):
-    model = fit(adata, 5)
-    before, indices, history = model.predict_probabilities(), model.train_indices, model.history
-    with pytest.raises(Interrupt):
-        model.train(**{**FEW, "max_epochs": 3, "max_epochs_prune": 2, "callbacks": [InterruptAt(4)]}, min_consensus=0.0)
-    pd.testing.assert_frame_equal(model.predict_probabilities(), before)
-    assert model.module.active.all()
-    np.testing.assert_array_equal(model.train_indices, indices)
-    assert model.history is history or set(model.history) == set(history)
-
-
-def test_first_training_can_be_repeated_after_an_interruption(adata):
-    CplMixVAE.setup_anndata(adata)
-    model = CplMixVAE(adata, 4, batch_size=128)
-    few = {**FEW, "max_epochs": 3, "max_epochs_prune": 2, "min_consensus": 0.0}
-    with pytest.raises(Interrupt):
-        model.train(**few, callbacks=[InterruptAt(4)])
-    assert not model.is_trained_
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The number of categories at the start")
-        model.train(**few)
-    assert model.pruning_history["n_categories"].tolist() == [4, 3, 2]
-
-
-def test_training_that_is_stopped_early_is_kept(adata):
-    CplMixVAE.setup_anndata(adata)
-    model = CplMixVAE(adata, 4, batch_size=128)
-    model.train(**QUICK, max_steps=3)
-    assert len(model.pruning_history) == 1
-    assert model.predict().notna().all()
-
-
-def test_unlinked_modalities_of_one_arm_have_no_consensus():
-    a, b = planted(80), planted(80, n_features=12)
-    b.obs_names, b.var_names = [f"other{i}" for i in range(80)], [f"b{j}" for j in range(12)]
-    mdata = md.MuData({"a": a, "b": b})
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="No profile of")
-        model = cvi.tl.cplmixvae(mdata, n_categories=3, modalities=("a", "b"), n_arms=1, train_kwargs=QUICK)
-    assert model.pruning_history["consensus"].isna().all()
-    assert "consensus" not in mdata.uns["cplmixvae"]
-
-
 def test_augmented_training_still_finds_the_types(adata):
-    model = fit(adata, 3, {**QUICK, "max_epochs": 30}, augmentation_rate=0.3)
+    model = fit_mixture(adata, 3, {**QUICK, "max_epochs": 30}, augmentation_rate=0.3)
     assert adjusted_rand_score(adata.obs["type"], model.predict()) > 0.9
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        ({"lr": 1e-3}, TypeError, "Build the model with it: .*lr=..."),
-        ({"checkpoint": "file"}, NotImplementedError, "`checkpoint`: CplMixVAE does not support it"),
-        ({"early_stopping": True}, NotImplementedError, "`early_stopping`"),
-        ({"plan_kwargs": {"learning_rate": 1e-9}}, TypeError, "learning_rate"),
-    ],
-)
-def test_arguments_of_other_models(adata, arguments, error, message):
-    CplMixVAE.setup_anndata(adata)
-    with pytest.raises(error, match=message):
-        CplMixVAE(adata, 3, batch_size=128).train(**{**QUICK, **arguments})
-
-
-@pytest.mark.filterwarnings("ignore:.*are constant")
-def test_raw_counts_are_noticed():
-    adata = cvi.data.count_clusters(n_obs=60, seed=0)["rna"]
-    adata.X[0, 0] = 100
-    CplMixVAE.setup_anndata(adata)
-    with pytest.warns(UserWarning, match="`X` of modality 'adata' looks like raw counts, up to .*likelihood='nb'"):
-        CplMixVAE(adata, 3, batch_size=48).train(**QUICK)
 
 
 def test_queries_that_cannot_be_answered(pruned, adata):
@@ -671,6 +344,6 @@ def test_number_of_categories_is_required(adata):
 
 def test_repr_and_indices_of_a_trained_model():
     adata = planted(60)
-    model = fit(adata, 3, batch_size=40)
+    model = fit_mixture(adata, 3, batch_size=40)
     assert repr(model) == "CplMixVAE model, 3 categories, n_arms: 2, adata: 40 features"
     np.testing.assert_array_equal(np.sort(np.r_[model.train_indices, model.validation_indices]), np.arange(60))

@@ -1,0 +1,162 @@
+import warnings
+
+import mudata as md
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+from small import FEW, QUICK, fit_mixture, planted, two_modalities
+
+import couplevi as cvi
+from couplevi.model import CplMixVAE
+
+
+def test_small_batches_are_warned_about(adata):
+    CplMixVAE.setup_anndata(adata)
+    model = CplMixVAE(adata, 8, batch_size=39)
+    with pytest.warns(UserWarning, match=r"Batches of 39 cells are small for 8 categories.*batch_size=40"):
+        model.train(**QUICK)
+
+
+def test_disagreement_names_the_remedy(adata):
+    CplMixVAE.setup_anndata(adata)
+    model = CplMixVAE(adata, 6, batch_size=128, coupling_weight=0.0)
+    with pytest.warns(UserWarning, match="No number of categories reached a consensus of 1.*Lower `min_consensus`"):
+        model.train(**{**FEW, "max_epochs": 2, "max_epochs_prune": 1}, min_consensus=1.0, min_categories=5)
+
+
+def test_less_agreement_is_asked_of_modalities():
+    mdata = two_modalities(share=1.0)
+    other = mdata["b"].copy()
+    other.obs_names = np.random.default_rng(0).permutation(other.obs_names)
+    CplMixVAE.setup_mudata(shuffled := md.MuData({"a": mdata["a"].copy(), "b": other}), modalities=("a", "b"))
+    model = CplMixVAE(shuffled, 4, batch_size=128, coupling_weight=0.0)
+    with pytest.warns(UserWarning, match=r"No number of categories reached a consensus of 0\.8:"):
+        model.train(**{**FEW, "max_epochs": 4, "max_epochs_prune": 1}, min_categories=3)
+
+
+def test_collapse_is_diagnosed(adata, monkeypatch):
+    CplMixVAE.setup_anndata(adata)
+    model = CplMixVAE(adata, 4, batch_size=64)
+    for arm in model.module.arms:
+        torch.nn.init.zeros_(arm.category.nearest.weight)
+        torch.nn.init.zeros_(arm.category.nearest.bias)
+    monkeypatch.setattr(model.module, "start", lambda *args: None)
+    with pytest.warns(UserWarning, match="categories have collapsed: .*100% of the largest entropy.*`coupling_weight`"):
+        model.train(**QUICK, plan_kwargs={"lr": 1e-9})
+
+
+def test_too_few_categories_at_the_start_are_noticed(adata):
+    CplMixVAE.setup_anndata(adata)
+    model = CplMixVAE(adata, 3, batch_size=128)
+    with pytest.warns(UserWarning, match="number of categories at the start, 3, is the one kept"):
+        model.train(**FEW)
+
+
+@pytest.mark.parametrize("value", [-1.0, 0.5])
+def test_counts_must_be_counts(value):
+    adata = planted(50)
+    adata.X = np.abs(adata.X).round()
+    adata.X[3, 4] = value
+    CplMixVAE.setup_anndata(adata)
+    with pytest.raises(ValueError, match="Expected counts in `X` of modality 'adata'.*raw counts"):
+        CplMixVAE(adata, 3, likelihood="nb").train(**QUICK)
+
+
+@pytest.mark.filterwarnings("ignore:.*are constant")
+def test_raw_counts_are_noticed():
+    adata = cvi.data.count_clusters(n_obs=60, seed=0)["rna"]
+    adata.X[0, 0] = 100
+    CplMixVAE.setup_anndata(adata)
+    with pytest.warns(UserWarning, match="`X` of modality 'adata' looks like raw counts, up to .*likelihood='nb'"):
+        CplMixVAE(adata, 3, batch_size=48).train(**QUICK)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"lr": 1e-3}, TypeError, "Build the model with it: .*lr=..."),
+        ({"checkpoint": "file"}, NotImplementedError, "`checkpoint`: CplMixVAE does not support it"),
+        ({"early_stopping": True}, NotImplementedError, "`early_stopping`"),
+        ({"plan_kwargs": {"learning_rate": 1e-9}}, TypeError, "learning_rate"),
+    ],
+)
+def test_arguments_of_other_models(adata, arguments, error, message):
+    CplMixVAE.setup_anndata(adata)
+    with pytest.raises(error, match=message):
+        CplMixVAE(adata, 3, batch_size=128).train(**{**QUICK, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"min_categories": 1}, "`min_categories`"),
+        ({"min_consensus": 1.5}, "`min_consensus`"),
+        ({"train_size": 1.0, "prune": True}, "cells to validate on"),
+        ({"train_size": 0.0}, "`train_size`"),
+        ({"batch_size": 0}, "`batch_size`"),
+        ({"max_epochs": 0}, "`max_epochs`"),
+        ({"max_epochs_prune": -1}, "`max_epochs_prune`"),
+    ],
+)
+def test_arguments_of_training_out_of_range(adata, arguments, message):
+    CplMixVAE.setup_anndata(adata)
+    with pytest.raises(ValueError, match=message):
+        CplMixVAE(adata, 3).train(**{**QUICK, **arguments})
+
+
+class Interrupt(Exception):
+    """Raised by a callback in the midst of training."""
+
+
+class InterruptAt(Callback):
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_train_epoch_start(self, trainer, module):
+        if trainer.current_epoch == self.epoch:
+            raise Interrupt
+
+
+def test_interrupted_training_leaves_the_model_as_it_was(adata):
+    model = fit_mixture(adata, 5)
+    before, indices, history = model.predict_probabilities(), model.train_indices, model.history
+    with pytest.raises(Interrupt):
+        model.train(**{**FEW, "max_epochs": 3, "max_epochs_prune": 2, "callbacks": [InterruptAt(4)]}, min_consensus=0.0)
+    pd.testing.assert_frame_equal(model.predict_probabilities(), before)
+    assert model.module.active.all()
+    np.testing.assert_array_equal(model.train_indices, indices)
+    assert model.history is history or set(model.history) == set(history)
+
+
+def test_first_training_can_be_repeated_after_an_interruption(adata):
+    CplMixVAE.setup_anndata(adata)
+    model = CplMixVAE(adata, 4, batch_size=128)
+    few = {**FEW, "max_epochs": 3, "max_epochs_prune": 2, "min_consensus": 0.0}
+    with pytest.raises(Interrupt):
+        model.train(**few, callbacks=[InterruptAt(4)])
+    assert not model.is_trained_
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The number of categories at the start")
+        model.train(**few)
+    assert model.pruning_history["n_categories"].tolist() == [4, 3, 2]
+
+
+def test_training_that_is_stopped_early_is_kept(adata):
+    CplMixVAE.setup_anndata(adata)
+    model = CplMixVAE(adata, 4, batch_size=128)
+    model.train(**QUICK, max_steps=3)
+    assert len(model.pruning_history) == 1
+    assert model.predict().notna().all()
+
+
+def test_nothing_is_kept_of_a_training_that_fails(adata):
+    extreme = adata.copy()
+    CplMixVAE.setup_anndata(extreme)
+    model = CplMixVAE(extreme, 4, batch_size=128)
+    with pytest.raises(RuntimeError, match="Expected a finite loss.*lower the learning rate"):
+        model.train(**{**QUICK, "max_epochs": 10}, plan_kwargs={"lr": 1e20})
+    assert not model.is_trained_
+    with pytest.raises(RuntimeError, match="untrained"):
+        model.predict()

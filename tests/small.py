@@ -1,0 +1,57 @@
+"""Small models and data with planted truth that several test files build."""
+
+import anndata as ad
+import mudata as md
+import numpy as np
+import torch
+
+import couplevi as cvi
+
+BOTH = ("rna", "ephys")
+QUICK = {"max_epochs": 4, "prune": False, "enable_progress_bar": False, "accelerator": "cpu"}
+"""Arguments of training for a mixture that is not pruned."""
+FEW = {"max_epochs": 80, "max_epochs_prune": 50, "enable_progress_bar": False, "accelerator": "cpu"}
+"""Arguments of training for one that is."""
+
+
+def make_jamie(mdata, *, seed=0, **kwargs):
+    """A JAMIE model, set up and not trained."""
+    options = {"n_latent": 4, **{k: kwargs.pop(k) for k in list(kwargs) if k in ("n_pcs", "n_latent", "preset")}}
+    cvi.model.JAMIE.setup_mudata(mdata, **{"modalities": BOTH, **kwargs})
+    torch.manual_seed(seed)
+    return cvi.model.JAMIE(mdata, **options)
+
+
+def planted(n=600, n_types=3, n_features=40, seed=0):
+    """Types with a gradient of one dimension inside each."""
+    rng = np.random.default_rng(seed)
+    kind, gradient = rng.integers(n_types, size=n), rng.uniform(-1, 1, n)
+    mean, slope = rng.normal(0, 1.5, (n_types, n_features)), rng.normal(0, 0.6, (n_types, n_features))
+    x = mean[kind] + gradient[:, None] * slope[kind] + rng.normal(0, 0.6, (n, n_features))
+    adata = ad.AnnData(x.astype(np.float32))
+    adata.obs_names = [f"cell{i}" for i in range(n)]
+    adata.var_names = [f"gene{j}" for j in range(n_features)]
+    adata.obs["type"], adata.obs["gradient"] = kind.astype(str), gradient
+    return adata
+
+
+def two_modalities(n=300, share=0.7):
+    """Types seen in two modalities; each lacks some of the cells."""
+    a, b = planted(n), planted(n, n_features=12)
+    rng = np.random.default_rng(3)
+    b.X = (rng.normal(0, 2, (3, 12))[a.obs["type"].astype(int)] + rng.normal(0, 0.5, (n, 12))).astype(np.float32)
+    b.var_names = [f"b{j}" for j in range(12)]
+    n_both = int(share * n)
+    first, second = (n + n_both) // 2, n - (n + n_both) // 2
+    mdata = md.MuData({"a": a[:first].copy(), "b": b[second:].copy()})
+    mdata.obs["type"] = a.obs["type"].reindex(mdata.obs_names)
+    return mdata
+
+
+def fit_mixture(adata, n_categories=5, train=QUICK, seed=0, **settings):
+    """A mixture of an AnnData, trained."""
+    torch.manual_seed(seed)
+    cvi.model.CplMixVAE.setup_anndata(adata)
+    model = cvi.model.CplMixVAE(adata, n_categories, **{"batch_size": 128, **settings})
+    model.train(**train)
+    return model
