@@ -1,8 +1,15 @@
+"""What is written about the package agrees with it."""
+
+import importlib.util
+import inspect
 import os
 import re
 from pathlib import Path
 
 import pytest
+
+import couplevi as cvi
+from couplevi._constants import Key
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -15,7 +22,24 @@ TEXTS = [
 pytestmark = pytest.mark.skipif(not README.is_file(), reason="the tests are not in a clone")
 
 
-def test_python_of_the_readme_runs_as_pasted(tmp_path, monkeypatch, capsys):
+@pytest.fixture(scope="module")
+def tables():
+    """The script that writes tables of the guide."""
+    spec = importlib.util.spec_from_file_location("tables", ROOT / "docs" / "tables.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def slots(mdata):
+    """Every slot, spelled as in the guide, with m for the name of the modality."""
+    shared = ("obs", "obsm", "obsp", "varm", "uns")
+    held = [("mdata", place, getattr(mdata, place)) for place in shared]
+    held += [("mdata[m]", p, getattr(adata, p)) for adata in mdata.mod.values() for p in (*shared, "layers")]
+    return {f'{holder}.{place}["{key}"]' for holder, place, values in held for key in values if "_scvi" not in key}
+
+
+def test_python_of_the_readme_runs_as_pasted(tmp_path, monkeypatch, capsys, tables):
     monkeypatch.chdir(tmp_path)
     [code] = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
     names = {}
@@ -23,6 +47,36 @@ def test_python_of_the_readme_runs_as_pasted(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "jamie_model" / "model.pt").is_file()
     assert names["mdata"]["rna"].obsm["jamie_ephys"].shape == (225, 40)
     assert "foscttm" in capsys.readouterr().out
+    written = slots(names["mdata"]) - slots(cvi.data.branching_manifold(n_obs=300, paired=0.5, seed=0))
+    known = [re.escape(re.sub(r"\[[st]\]", "[m]", slot.name)) for slot in tables.slots()]
+    known = [re.sub(r"\\{\w+\\}", ".+", pattern) for pattern in known]
+    assert len(written) > 5
+    assert {slot for slot in written if not any(re.fullmatch(pattern, slot) for pattern in known)} == set()
+
+
+def test_slots_of_the_readme_are_in_the_guide(tables):
+    named = set(re.findall(r"^\| (.*) \|.*\|$", README.read_text(), re.MULTILINE))
+    spelled = {slot for cell in named for slot in re.findall(r"`(m?data[\w\[\]]*\.\w+\[\"[^`]+)`", cell)}
+    assert len(spelled) > 8
+    renamed = {slot.replace("source", "s").replace("target", "t") for slot in spelled}
+    assert renamed <= {slot.name for slot in tables.slots()}
+
+
+def test_every_slot_of_the_source_is_in_the_guide(tables):
+    names = [slot.name for slot in tables.slots()]
+    assert len(names) == len(set(names))
+    for place, group in inspect.getmembers(Key, inspect.isclass):
+        for name, value in vars(group).items():
+            if isinstance(value, staticmethod):
+                assert "|" in value.__doc__, f"{place}.{name}"
+            elif isinstance(value, str) and not name.startswith("_"):
+                assert any(f'["{value}"]' in slot for slot in names), f"{place}.{name}"
+
+
+@pytest.mark.parametrize("page", ["data_layout.md"])
+def test_tables_of_the_guide_are_what_the_source_says(page, tables):
+    assert (ROOT / "docs" / "guide" / page).read_text() == tables.with_table(page), "run `python docs/tables.py`"
+    assert page in tables.TABLES
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -1,14 +1,29 @@
-"""Names that several rooms share: registry keys and every slot that couplevi writes, each spelled once."""
+"""Names that several rooms share: registry keys and every slot that couplevi writes, each spelled once.
+
+``docs/tables.py`` makes the table of slots in ``docs/guide/data_layout.md`` of the docstrings here. A line with bars is
+a row: where the slot is, what it holds, its shape, who writes it, who reads it.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
 CORRESPONDENCE: Final = "correspondence"
-"""Default of ``mdata.obsp`` and ``mdata.uns`` for links given by the user."""
+"""Links that the user knows.
+
+mdata.obsp | confidences of links that you know; rows are cells of the first modality, columns of the second | (n_obs, n_obs) CSR float32 in [0, 1] | pp.link | setup_mudata(correspondence_key=)
+mdata.uns | the modalities of rows and columns | dict: `modalities` | pp.link | set-up, to check the orientation
+"""
 
 MATCH: Final = "match"
-"""Default of ``mdata.obsp`` and ``mdata.uns`` for inferred links."""
+"""Links that were inferred.
+
+mdata.obsp | inferred confidences | (n_obs, n_obs) CSR float32, rows sum to at most 1 | tl.match | setup_mudata(match_key=), pl.match
+mdata.uns | how they were inferred, and how sure they are | dict: `modalities`, `method`, `settings`, `n_known`, `n_unmatched`, `effective_matches`, `objective`, `converged`, `restarts` | tl.match | set-up, pl.match
+"""
+
+SINGLE: Final = "adata"
+"""Name that stands for the modality of an AnnData."""
 
 NO_LABEL: Final = frozenset({"", "nan", "None", "<NA>", "unknown", "Unknown", "Mis"})
 """Spellings of a missing label; cells that carry one are left out of label metrics, and counted."""
@@ -34,75 +49,181 @@ class Key:
     class obsm:
         @staticmethod
         def latent(key: str) -> str:
+            """Where a model puts profiles and cells.
+
+            mdata[m] | mean latent of each profile | (n_m, n_latent) float32 | tl.jamie | tl.umap, scanpy
+            mdata | latent of each cell | (n_obs, n_latent) float32, NaN for cells with none of the modalities | tl.jamie | tl.umap, scanpy
+            data | probabilities of the categories | (n_obs, K) float32 | tl.cplmixvae |
+            """
             return f"X_{key}"
 
         @staticmethod
         def umap(key: str) -> str:
+            """One UMAP of all modalities.
+
+            mdata[m] | one UMAP of all modalities: the profiles | (n_m, 2) float32 | tl.umap | pl.latent
+            mdata | one UMAP of all modalities: the cells | (n_obs, 2) float32 | tl.umap | pl.latent
+            """
             return f"X_{key}_umap"
 
         @staticmethod
         def imputed(key: str, target: str) -> str:
+            """Predictions for every cell of the source, in the units of the target.
+
+            mdata[s] | imputed values of **every** cell of the source, in the target's units | (n_s, n_vars_t) float32, columns in `mdata.uns["jamie"]["var_names"][t]` | tl.impute |
+            mdata[s] | the same by a simple method, `knn` or `ridge` | (n_s, n_vars_t) float32, columns in `mdata.uns["knn"]["var_names"][t]` | tl.impute_baseline |
+            """
             return f"{key}_{target}"
 
         @staticmethod
         def imputed_sd(key: str, target: str) -> str:
+            """Standard deviations of the predictions.
+
+            mdata[s] | standard deviations of the imputed values, with `return_sd=True` | (n_s, n_vars_t) float32 | tl.impute |
+            """
             return f"{key}_{target}_sd"
 
         @staticmethod
         def label_probabilities(key: str, labels: str) -> str:
+            """Probabilities of the labels.
+
+            mdata | probabilities of the labels | (n_obs, n_labels) float32, columns in `mdata.uns["jamie"]["classifiers"][labels]["classes"]` | tl.predict_labels |
+            """
             return f"{key}_{labels}"
 
         @staticmethod
         def state(key: str) -> str:
+            """Continuous position within the category.
+
+            data | continuous position within the category | (n_obs, n_state) float32; several modalities side by side, NaN where one was not measured | tl.cplmixvae | scanpy
+            mdata[m] | the same, if there are several modalities | (n_m, n_state) float32 | tl.cplmixvae | scanpy
+            """
             return f"X_{key}_state"
 
         TRUTH: Final = "latent_true"
+        """Positions that were simulated.
+
+        mdata | positions that were simulated | (n_obs, k) float32 | data.branching_manifold, data.count_clusters |
+        """
 
     class obs:
         @staticmethod
         def label(key: str, labels: str) -> str:
+            """Predicted label.
+
+            mdata | predicted label | categorical | tl.predict_labels |
+            """
             return f"{key}_{labels}"
 
         @staticmethod
         def category(key: str) -> str:
+            """Category that was found.
+
+            data | category | categorical, `"0"` the largest | tl.cplmixvae | scanpy
+            """
             return f"{key}_category"
 
         @staticmethod
         def category_confidence(key: str) -> str:
+            """Probability of the category.
+
+            data | probability of the category | in [0, 1] | tl.cplmixvae |
+            """
             return f"{key}_confidence"
 
         @staticmethod
         def label_confidence(key: str, labels: str) -> str:
+            """Probability of the predicted label.
+
+            mdata | probability of the category | in [0, 1] | tl.predict_labels |
+            """
             return f"{key}_{labels}_confidence"
 
     class layers:
         @staticmethod
         def imputed(key: str, source: str) -> str:
+            """Predictions beside the measured values.
+
+            mdata[t] | imputed values beside the measured ones | (n_t, n_vars_t) float32, NaN rows for cells without s | tl.impute | pl.imputation, pl.imputation_comparison, pl.distribution_similarity, pl.feature_by_type
+            mdata[t] | the same by a simple method, `knn` or `ridge` | (n_t, n_vars_t) float32, NaN rows for cells without s | tl.impute_baseline | the same figures
+            """
             return f"{key}_from_{source}"
 
         @staticmethod
         def imputed_sd(key: str, source: str) -> str:
+            """Standard deviations beside the measured values.
+
+            mdata[t] | standard deviations of the imputed values, with `return_sd=True` | (n_t, n_vars_t) float32 | tl.impute |
+            """
             return f"{key}_from_{source}_sd"
 
         LOG1P: Final = "log1p"
+        """Logarithm of simulated counts.
+
+        mdata[m] | logarithm of simulated counts | (n_m, n_vars_m) float32 | data.branching_manifold, data.count_clusters | setup_mudata(layers=)
+        """
 
     class varm:
         @staticmethod
         def shap_from(key: str, source: str) -> str:
+            """Mean absolute Shapley values of a modality's features, by features of the source.
+
+            mdata[t] | mean absolute Shapley values of features of the source | (n_vars_t, n_vars_s) float32, columns in `mdata.uns["jamie"]["var_names"][s]`, NaN rows for targets not explained | tl.explain | pl.explain
+            """
             return f"{key}_shap_from_{source}"
 
         @staticmethod
         def shap_to(key: str, target: str) -> str:
+            """Mean absolute Shapley values of latents (`"latent"`) or labels, by features of the source.
+
+            mdata[s] | the same where t is `latent` or a column of labels | (n_vars_s, outputs) float32 | tl.explain | pl.explain
+            """
             return f"{key}_shap_to_{target}"
 
     class mod:
         @staticmethod
         def imputed(source: str, target: str) -> str:
+            """Predictions as a modality, with the `obs` of the source.
+
+            mdata | imputed values as a modality, with the `obs` of the source | AnnData (n_s, n_vars_t); `uns["jamie"]`: `source` and `target`; `layers["sd"]` with `return_sd=True` | tl.impute(as_modality=True) | scanpy
+            """
             return f"{target}_from_{source}"
 
     class uns:
+        """What was done, under the `key` of the function.
+
+        mdata | how the model was made | dict: `preset`, `settings`, `losses`, `versions`, and what is below | tl.jamie |
+        data | how the model was made | dict: `settings`, `losses`, `versions`, and what is below | tl.cplmixvae |
+        """
+
         MODALITIES: Final = "modalities"
+        """Names of the modalities.
+
+        mdata | its modalities | list of names | tl.jamie | tl.umap, pl.latent
+        data | its modalities | list of names | tl.cplmixvae |
+        """
+
         VAR_NAMES: Final = "var_names"
+        """Names of the features of each modality.
+
+        mdata | names of features | dict: a list for each modality | tl.jamie, tl.impute, tl.explain | pl.explain
+        mdata | names of features | dict: a list for the target | tl.impute_baseline |
+        """
+
         CLASSIFIERS: Final = "classifiers"
+        """Classifiers on the latent, by column of labels.
+
+        mdata | classifiers on the latent, by column of labels | dict: for each, `classes`, `coefficients`, `intercept`, `model` (whose latents they were learned from) | tl.predict_labels | tl.explain
+        """
+
         CONSENSUS: Final = "consensus"
+        """How far arms agree, category by category.
+
+        data | how far two arms agree, category by category | (K, K); not with a single arm | tl.cplmixvae | pl.consensus
+        """
+
         PRUNING: Final = "pruning"
+        """Number of categories and scores of each round of training.
+
+        data | number and scores of categories by round of training | dict: one value per round | tl.cplmixvae | pl.pruning
+        """
