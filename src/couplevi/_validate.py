@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 SMALLEST = 1e-12
 """Least value of what must be above 0."""
 
+LARGE_COUNT = 5
+"""Whole numbers above it, and none below 0, look like counts."""
+
 MAX_DENSE_LINKS = 10_000
 """Cells above which a dense matrix of links is refused: it would hold 800 MB of float64 or more."""
 
@@ -51,6 +54,31 @@ def check_option(value: object, options: Sequence[object], name: str) -> None:
     """Raise ValueError unless `value` is one of `options`."""
     if value not in options:
         raise ValueError(expected(f"`{name}` to be one of {list(options)}", repr(value)))
+
+
+def check_slot(name: object, argument: str) -> None:
+    """Raise TypeError or ValueError unless a name can be part of a slot: a text without a slash."""
+    if not isinstance(name, str):
+        raise TypeError(expected(f"`{argument}` to be a text", repr(name)))
+    if not name or "/" in name:
+        remedy = "It becomes a key in the data, and files take a slash for a folder: choose another name."
+        raise ValueError(expected(f"a name without a slash as `{argument}`", repr(name), remedy))
+
+
+def check_rows(rows: Any, n: int, what: str) -> np.ndarray:
+    """Positions of rows as an array; raise unless they are whole numbers within ``range(-n, n)``, or a mask."""
+    chosen = np.asarray(rows)
+    if chosen.ndim == 1 and (chosen.dtype == bool and len(chosen) == n):
+        return np.flatnonzero(chosen)
+    if chosen.size == 0:
+        return chosen.astype(np.int64)
+    if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
+        found = f"an array of {chosen.dtype} and shape {chosen.shape}"
+        remedy = "For names take `obs_names.get_indexer(names)`."
+        raise TypeError(expected(f"`indices` to be positions of {what}, or a mask of {n}", found, remedy))
+    if chosen.min() < -n or chosen.max() >= n:
+        raise IndexError(expected(f"`indices` below {n}, the number of {what}", f"{chosen.min()} to {chosen.max()}"))
+    return chosen
 
 
 def check_fraction(value: object, name: str) -> None:
@@ -132,7 +160,7 @@ def check_modalities(mdata: MuData, modalities: Sequence[str]) -> tuple[str, ...
 
 
 def check_obs_names(mdata: MuData, modalities: Sequence[str]) -> None:
-    """Raise ValueError if rows of the MuData are not cells, or a cell name occurs twice in a modality."""
+    """Raise ValueError if rows of the MuData are not cells, or a cell occurs twice in a modality or not in `mdata`."""
     if mdata.axis != 0:
         remedy = "Build it with `mudata.MuData(modalities)`."
         raise ValueError(expected("a MuData that shares cells (`axis=0`)", f"`axis={mdata.axis}`", remedy))
@@ -147,6 +175,22 @@ def check_obs_names(mdata: MuData, modalities: Sequence[str]) -> None:
                     "Rename the cells (equal names in two modalities mean the same cell) and build the MuData again.",
                 )
             )
+        unknown = names.difference(mdata.obs_names)
+        if len(unknown):
+            raise ValueError(
+                expected(
+                    f"all {len(names)} cells of modality {modality!r} among `mdata.obs_names`",
+                    f"{len(unknown)} that are not: {listing(unknown, 3)}",
+                    "The modality was changed after the MuData was made: call `mdata.update()` first.",
+                )
+            )
+
+
+def check_cells(mdata: object, modalities: Sequence[str]) -> MuData:
+    """Raise unless `mdata` is a MuData that knows the cells of those of its modalities that are named."""
+    checked = check_mudata(mdata)
+    check_obs_names(checked, [m for m in modalities if m in checked.mod])
+    return checked
 
 
 def find_names(names: Sequence[str] | pd.Index, chosen: Sequence[str] | str, what: str) -> np.ndarray:
@@ -225,6 +269,41 @@ def check_counts(matrix: MemoryMatrix, where: str) -> None:
         )
 
 
+def looks_like_counts(values: np.ndarray) -> bool:
+    """Whether values are whole numbers of at least 0 and up to more than a few."""
+    return bool(values.size and values.min() >= 0 and values.max() > LARGE_COUNT and (values == np.floor(values)).all())
+
+
+def warn_counts(values: np.ndarray, where: str, remedy: str) -> None:
+    """Warn of values that look like raw counts, where measurements with Gaussian noise are expected."""
+    if looks_like_counts(values):
+        warnings.warn(
+            f"{where} looks like raw counts, up to {values.max():g}, which the Gaussian likelihood does not suit. "
+            f"{remedy}",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def empty_rows(matrix: MemoryMatrix) -> np.ndarray:
+    """Which rows hold nothing but zeros, shape ``(n_rows,)``."""
+    if sp.issparse(matrix):
+        return np.asarray(abs(sp.csr_array(matrix)).sum(axis=1)).ravel() == 0
+    return np.asarray(~np.asarray(matrix).any(axis=1))
+
+
+def warn_empty_rows(matrix: MemoryMatrix, where: str) -> None:
+    """Warn of cells whose values are all zero: some mark those that were not measured in this way."""
+    n_empty = int(empty_rows(matrix).sum())
+    if n_empty:
+        warnings.warn(
+            f"{n_empty} of {matrix.shape[0]} cells have only zeros in {where}, which are taken for measurements. If "
+            "these cells were not measured, leave them out of the modality: a MuData holds cells that lack some.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
 def check_confidences(matrix: Any, where: str) -> sp.csr_array:
     """Raise unless `matrix` holds confidences in [0, 1]; return a float32 CSR copy without explicit zeros."""
     if not sp.issparse(matrix):
@@ -244,22 +323,16 @@ def check_confidences(matrix: Any, where: str) -> sp.csr_array:
     csr = sp.csr_array(matrix, copy=True)
     csr.sum_duplicates()
     data = csr.data.astype(np.float64)
-    if np.isnan(data).any() or (data == -1).any():
-        raise ValueError(
-            expected(
-                f"confidences between 0 and 1 in {where}",
-                f"{'NaN' if np.isnan(data).any() else -1}, which `mdata.update()` writes for cells that were added after the matrix",
-                "Write the links with `cvi.pp.link` after the last cell or modality was added; no entry means no link.",
+    if not ((data >= 0) & (data <= 1)).all():
+        what, n_nan = f"confidences between 0 and 1 in {where}", int(np.isnan(data).sum())
+        found = f"NaN in {n_nan} entries" if n_nan else f"values from {data.min():g} to {data.max():g}"
+        remedy = "Scale them; 1 means the same cell, no entry means no link."
+        if (data == -1).any() or (n_nan and where.startswith("`mdata.obsp")):
+            remedy = (
+                "`mdata.update()` writes -1 or NaN for cells that were added after the matrix: write the links with "
+                "`cvi.pp.link` after the last cell or modality was added; no entry means no link."
             )
-        )
-    if (data < 0).any() or (data > 1).any():
-        raise ValueError(
-            expected(
-                f"confidences between 0 and 1 in {where}",
-                f"values from {data.min():g} to {data.max():g}",
-                "Scale them; 1 means the same cell, no entry means no link.",
-            )
-        )
+        raise ValueError(expected(what, found, remedy))
     csr = sp.csr_array((data.astype(np.float32), csr.indices, csr.indptr), shape=csr.shape)
     csr.eliminate_zeros()
     csr.sort_indices()

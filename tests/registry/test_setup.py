@@ -89,7 +89,7 @@ def test_missing_values_altogether(mdata):
 
 def test_values_that_are_no_numbers(mdata):
     mdata["rna"].obsm["words"] = pd.DataFrame({"a": ["x"] * mdata["rna"].n_obs}, index=mdata["rna"].obs_names)
-    refuse(mdata, TypeError, "numbers in modality 'rna'", use_rep={"rna": "words"})
+    refuse(mdata, TypeError, r"numbers in .* of modality 'rna'", use_rep={"rna": "words"})
 
 
 @pytest.mark.filterwarnings("ignore:.*obs_names are not unique", "ignore:Observation names are not unique")
@@ -214,7 +214,7 @@ def test_data_that_scvi_tools_cannot_register(mdata):
     with pytest.raises(ValueError, match=r"an AnnData of its own as modality 'rna', found a view.*`rna.copy\(\)`"):
         setup(view)
     empty = md.MuData({"rna": mdata["rna"][:, :0].copy(), "ephys": mdata["ephys"].copy()})
-    refuse(empty, ValueError, "at least one feature in modality 'rna', found none")
+    refuse(empty, ValueError, "at least one feature in .* of modality 'rna', found none")
     with pytest.warns(UserWarning, match="obs_names are not unique"):
         across = md.MuData({"rna": mdata["rna"].copy(), "ephys": mdata["rna"].copy()}, axis=1)
     with pytest.raises(ValueError, match="shares cells .* found `axis=1`"):

@@ -4,13 +4,14 @@ import copy
 import os
 from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 import rich.pretty  # noqa: F401  scvi-tools 1.4.2 uses it in view_anndata_setup without importing it
 from scvi.data._constants import _SETUP_METHOD_NAME
 from scvi.model._utils import parse_device_args
 from scvi.model.base import BaseModelClass
 
+from couplevi._constants import SINGLE
 from couplevi._validate import check_option, expected
 from couplevi.model._components import choose_components
 from couplevi.model._files import (
@@ -25,7 +26,7 @@ from couplevi.model._files import (
     replace_file,
     write_model_file,
 )
-from couplevi.registry import SINGLE, Registered, registered_keys, registered_readers
+from couplevi.registry import Registered, Seen, registered_keys, registered_readers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +35,18 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from mudata import MuData
 
+    from couplevi._types import FloatArray
     from couplevi.registry import ModalityReader
+
+
+class Hidden:
+    """Stands for an inherited method that does not apply, so that nobody finds it."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: object, owner: type) -> NoReturn:
+        raise AttributeError(f"{owner.__name__} has no `{self.name}`")
 
 
 class Model(BaseModelClass):
@@ -65,6 +77,7 @@ class Model(BaseModelClass):
         "modalities_",
         "var_names_",
         "n_components_",
+        "ranges_",
     )
     """Attributes that are saved, besides the registry, and put back if a training fails."""
     settings_class: ClassVar[type]
@@ -77,6 +90,8 @@ class Model(BaseModelClass):
         self.modalities_: list[str] = sorted(self.registry_["setup_args"].get("modalities", [SINGLE]))
         readers = registered_readers(self.registry_, self.modalities_)
         self.var_names_: dict[str, Sequence[str]] = {m: reader.var_names for m, reader in readers.items()}
+        seen = {} if adata is None else {m: Seen.of(reader.read(adata)) for m, reader in readers.items()}
+        self.ranges_: dict[str, tuple[Any, ...]] = {m: tuple(s) for m, s in seen.items() if s is not None}
         n_obs = {m: None if adata is None else reader.profiles(adata).n_obs for m, reader in readers.items()}
         sizes = {m: (n_obs[m], len(names)) for m, names in self.var_names_.items()}
         self.n_components_ = choose_components(settings.n_pcs, sizes, strict=strict)
@@ -84,6 +99,15 @@ class Model(BaseModelClass):
     @abstractmethod
     def _build_module(self) -> torch.nn.Module:
         """Module of the sizes and settings of the model."""
+
+    get_normalized_expression = Hidden()
+    differential_abundance = Hidden()
+    minify_adata = Hidden()
+    minify_mudata = Hidden()
+    convert_legacy_save = Hidden()
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if not isinstance(vars(Model).get(name), Hidden)]
 
     # data
 
@@ -111,7 +135,12 @@ class Model(BaseModelClass):
 
     def _readers(self) -> dict[str, ModalityReader]:
         readers = registered_readers(self.registry_, self.modalities_)
-        return {m: reader.of_features(self.var_names_[m]) for m, reader in readers.items()}
+        seen = {m: Seen(*values) for m, values in self.ranges_.items()}
+        return {m: reader.of_model(self.var_names_[m], seen.get(m), self._stand_in(m)) for m, reader in readers.items()}
+
+    def _stand_in(self, modality: str) -> FloatArray | None:
+        """Values of features that new data lack; None if such data are refused."""
+        return None
 
     def _registered(self, adata: AnnData | MuData | None = None) -> Registered:
         """Data, those of the model by default, as they were registered."""
@@ -194,7 +223,7 @@ class Model(BaseModelClass):
             If there is no model.
         ValueError
             If the file is not a model of this class, is of a later format, or holds anything but tensors, numbers,
-            strings and lists.
+            strings and lists; or if the data lack more than a fifth of the features of a modality.
         """
         _, _, target = parse_device_args(
             accelerator=accelerator, devices=device, return_device="torch", validate_single_device=True
@@ -218,6 +247,9 @@ class Model(BaseModelClass):
         model.module = model._build_module()  # of the sizes of the saved model, not of the data at hand
         model.module.load_state_dict(state[WEIGHTS])
         model.module.eval()
+        if data is not None:
+            for m in model.modalities_:
+                model.reader(m).read(data)  # has the features of the model, or says what is missing
         model.to_device(target)
         return model
 
@@ -242,6 +274,17 @@ class Model(BaseModelClass):
             As :meth:`load`.
         """
         return read_model_file(dir_path, prefix)[ATTRIBUTES][REGISTRY]
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        """Models hold their data, and pickles can run code: there is a format for them."""
+        remedy = f"Write `model.save(folder)`, and read `{type(self).__name__}.load(folder)`."
+        raise TypeError(expected("a model to be saved by its own method", "a pickle (also joblib, torch.save)", remedy))
+
+    def __copy__(self) -> Self:
+        """A model that shares all with this one."""
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """A model with weights and settings of its own, for the same data; the trainer cannot be copied."""

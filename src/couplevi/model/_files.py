@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import tempfile
 import warnings
@@ -48,14 +49,30 @@ def data_paths(folder: str | os.PathLike[str], prefix: str | None) -> dict[type,
 
 
 def write_model_file(path: Path, weights: Mapping[str, torch.Tensor], attributes: Mapping[str, Any]) -> None:
-    """Write a model in the current format; a file at `path` is replaced once the new one is complete."""
+    """Write a model in the current format; a file at `path` is replaced once the new one was read back.
+
+    Raises
+    ------
+    TypeError
+        If something would be written that is not read again.
+    """
     state = {
         FORMAT_KEY: FORMAT,
         WEIGHTS: dict(weights),
         VAR_NAMES: to_plain(attributes["var_names_"]),
         ATTRIBUTES: to_plain(attributes),
     }
-    replace_file(path, lambda temporary: torch.save(state, temporary))
+
+    def write(temporary: Path) -> None:
+        torch.save(state, temporary)
+        try:
+            torch.load(temporary, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            what = "attributes of tensors, numbers, strings, lists and dicts"
+            remedy = "Nothing was saved. Pass plain Python values as settings and at set-up."
+            raise TypeError(expected(what, str(error).splitlines()[0], remedy)) from error
+
+    replace_file(path, write)
 
 
 def read_model_file(folder: str | os.PathLike[str], prefix: str | None = None) -> dict[str, Any]:
@@ -104,6 +121,7 @@ def _registered_pairs(state: dict[str, Any]) -> None:
         for pair in [tuple(setup["modalities"])] if isinstance(keys, str) else keys or {}:
             field = registry["field_registries"][Registry.links(kind, *pair)]
             field["state_registry"] |= {"kind": kind, "modalities": tuple(pair)}
+    state[ATTRIBUTES]["ranges_"] = {}
     renamed = (
         (r"^preparations\.(\d+)\.", r"observations.\1.preparation."),
         (r"^decoders\.(\d+)\.head\.mean\.", r"decoders.\1.output."),
@@ -122,7 +140,7 @@ def to_plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return to_plain(asdict(value))
     if isinstance(value, Mapping):
-        return {key: to_plain(item) for key, item in value.items()}
+        return {to_plain(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, pd.DataFrame):
         columns = {name: column.tolist() for name, column in value.items()}
         return {DATA_FRAME: columns, "index": value.index.tolist(), "index_name": value.index.name}

@@ -15,6 +15,7 @@ from couplevi._validate import (
     check_modalities,
     check_mudata,
     check_obs_names,
+    check_slot,
     expected,
     listing,
 )
@@ -85,6 +86,7 @@ def link(
     75
     """
     check_mudata(mdata)
+    check_slot(key_added, "key_added")
     names = check_modalities(mdata, modalities)
     if len(names) != 2:
         raise ValueError(expected("two `modalities`, rows and columns", list(names), "Call it once for each pair."))
@@ -113,9 +115,29 @@ def _from_table(mdata: MuData, modalities: tuple[str, ...], table: pd.DataFrame)
     if table.duplicated(list(modalities)).any():
         twice = table[table.duplicated(list(modalities))][list(modalities)].iloc[0].tolist()
         raise ValueError(expected("each link once", f"{twice} more than once"))
-    confidence = table[CONFIDENCE] if CONFIDENCE in table else np.ones(len(table))
+    confidence = _confidences(table) if CONFIDENCE in table else np.ones(len(table))
     rows, columns = (pd.Index(table[m].astype(str)) for m in modalities)
-    return _as_matrix(mdata, modalities, rows, columns, np.asarray(confidence, dtype=float))
+    return _as_matrix(mdata, modalities, rows, columns, confidence)
+
+
+def _confidences(table: pd.DataFrame) -> np.ndarray:
+    """Confidences of a table; raise TypeError for text, ValueError for one that is missing or out of range."""
+    given = table[CONFIDENCE]
+    numbers = pd.to_numeric(given, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    remedy = "Fill or scale it, or leave the link out of the table; 1 means the same cell."
+    bad = ~((numbers >= 0) & (numbers <= 1))
+    if bad.any():
+        first = given[bad].iloc[0]
+        kind = TypeError if np.isnan(numbers[bad][0]) and isinstance(first, str) else ValueError
+        what = f"a number between 0 and 1 in each row of column {CONFIDENCE!r}"
+        raise kind(
+            expected(
+                what,
+                f"{first if kind is ValueError else repr(first)} in {int(bad.sum())} of {len(numbers)} rows",
+                remedy,
+            )
+        )
+    return numbers
 
 
 def _as_matrix(

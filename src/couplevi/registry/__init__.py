@@ -1,18 +1,19 @@
 """What was registered at set-up, and how it is read from the data of a model or from others."""
 
-from couplevi.registry._fields import Keys, MuDataObspField, registered_keys
+from couplevi.registry._fields import Keys, MuDataObspField, ValuesField, registered_keys
 from couplevi.registry._links import links_between, links_by_name, rows_in_obs, written_links
 from couplevi.registry._places import stored, value_places
-from couplevi.registry._reader import ModalityReader, registered_readers
+from couplevi.registry._reader import ModalityReader, Seen, registered_readers
 from couplevi.registry._registered import Registered
-from couplevi.registry._setup import SINGLE, coupled_manager, single_manager
+from couplevi.registry._setup import coupled_manager, single_manager
 
 __all__ = [
-    "SINGLE",
     "Keys",
     "ModalityReader",
     "MuDataObspField",
     "Registered",
+    "Seen",
+    "ValuesField",
     "links_between",
     "coupled_manager",
     "links_by_name",

@@ -6,22 +6,83 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from scvi.data.fields import BaseAnnDataField, MuDataLayerField, MuDataObsmField
+from mudata import MuData
+from scvi.data.fields import BaseAnnDataField
 
 from couplevi._constants import Registry
 from couplevi._validate import expected
 from couplevi.registry._links import written_links
-from couplevi.registry._places import value_places
+from couplevi.registry._places import stored
 
 if TYPE_CHECKING:
     import rich.table
     import scipy.sparse as sp
-    from mudata import MuData
+    from anndata import AnnData
 
     from couplevi._types import ModalityPair
 
 Keys: TypeAlias = str | Mapping[tuple[str, str], str] | None
 """Keys of links in ``mdata.obsp``: of the one pair of two modalities, or of each pair; None for links by name."""
+
+
+class ValuesField(BaseAnnDataField):
+    """Values of a modality: ``X``, a layer, or a representation.
+
+    Features are known by name, so that other data may have them in another order, or more of them.
+
+    Parameters
+    ----------
+    modality
+        Modality whose values these are.
+    attribute, key
+        Where they are: ``"X"`` and None, ``"layers"`` or ``"obsm"`` and the key there.
+    mod_key
+        Modality of a MuData that has them; None for an AnnData.
+    """
+
+    is_empty = False
+
+    def __init__(self, modality: str, attribute: str, key: str | None, mod_key: str | None = None) -> None:
+        super().__init__()
+        self._registry_key = Registry.values(modality)
+        self._attr_name = attribute
+        self._attr_key = key
+        self._mod_key = mod_key
+
+    @property
+    def registry_key(self) -> str:
+        return self._registry_key
+
+    @property
+    def attr_name(self) -> str:
+        return self._attr_name
+
+    @property
+    def attr_key(self) -> str | None:
+        return self._attr_key
+
+    @property
+    def mod_key(self) -> str | None:
+        return self._mod_key
+
+    def validate_field(self, adata: AnnData | MuData) -> None:
+        self.register_field(adata)
+
+    def register_field(self, adata: AnnData | MuData) -> dict[str, Any]:
+        profiles = adata if self._mod_key is None else adata[self._mod_key]
+        names, values = stored(profiles, self._attr_name, self._attr_key)
+        return {"n_obs": values.shape[0], "n_vars": values.shape[1], "column_names": names.to_list()}
+
+    def transfer_field(
+        self, state_registry: dict[str, Any], adata_target: AnnData | MuData, **kwargs: Any
+    ) -> dict[str, Any]:
+        return self.register_field(adata_target)
+
+    def get_summary_stats(self, state_registry: dict[str, Any]) -> dict[str, int]:
+        return {f"n_{self._registry_key}": state_registry["n_vars"]}
+
+    def view_state_registry(self, state_registry: dict[str, Any]) -> rich.table.Table | None:
+        return None
 
 
 class MuDataObspField(BaseAnnDataField):
@@ -89,21 +150,6 @@ def registered_keys(registry: Mapping[str, Any], kind: str) -> dict[ModalityPair
             a, b = state["modalities"]
             found[a, b] = field["data_registry"]["attr_key"]
     return found
-
-
-def value_fields(
-    mdata: MuData,
-    modalities: Sequence[str],
-    layers: Mapping[str, str | None] | None,
-    use_rep: Mapping[str, str] | None,
-) -> list[BaseAnnDataField]:
-    """Fields of the values of each modality, all of them checked."""
-    fields = []
-    for m, (attribute, key) in value_places(mdata, modalities, layers, use_rep).items():
-        field = MuDataObsmField if attribute == "obsm" else MuDataLayerField
-        options = {"is_count_data": False, "correct_data_format": False, "mod_key": m, "mod_required": True}
-        fields.append(field(Registry.values(m), key, **options))
-    return fields
 
 
 def link_fields(modalities: Sequence[str], keys: Keys, kind: str) -> list[MuDataObspField]:

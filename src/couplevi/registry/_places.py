@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from couplevi._constants import SINGLE
 from couplevi._streamed import StreamedMatrix, in_memory
-from couplevi._validate import check_finite, expected, named
+from couplevi._validate import check_finite, expected, named, warn_empty_rows
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from mudata import MuData
 
     from couplevi._streamed import Matrix
+
+
+FEWEST_FEATURES = 5
+"""Number of features from which on a cell of zeros stands out."""
 
 
 def value_places(
@@ -43,12 +48,21 @@ def value_places(
         try:
             values = stored(data[m], *places[m])[1]
         except (KeyError, ValueError) as error:
-            raise type(error)(f"In modality {m!r}: {error.args[0]}") from None
+            raise type(error)(error.args[0] if m == SINGLE else f"In modality {m!r}: {error.args[0]}") from None
+        where = where_is(m, *places[m])
         if values.shape[1] == 0:
-            raise ValueError(expected(f"at least one feature in modality {m!r}", "none"))
-        if in_memory(values):
-            check_finite(values, f"modality {m!r}")
+            raise ValueError(expected(f"at least one feature in {where}", "none"))
+        if not isinstance(values, StreamedMatrix):
+            check_finite(values, where)
+            if values.shape[1] >= FEWEST_FEATURES:
+                warn_empty_rows(values, where)
     return places
+
+
+def where_is(modality: str, attribute: str, key: str | None) -> str:
+    """Place of the values of a modality, for messages."""
+    slot = f"`{attribute}`" if key is None else f"`{attribute}[{key!r}]`"
+    return slot if modality == SINGLE else f"{slot} of modality {modality!r}"
 
 
 def stored(adata: AnnData, attribute: str, key: str | None) -> tuple[pd.Index, Matrix]:

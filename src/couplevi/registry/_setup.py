@@ -7,21 +7,23 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
 from anndata import AnnData
 from scvi.data import AnnDataManager, AnnDataManagerValidationCheck
-from scvi.data.fields import BaseAnnDataField, LayerField, ObsmField
 
-from couplevi._constants import CORRESPONDENCE, Registry
+from couplevi._constants import CORRESPONDENCE, SINGLE
 from couplevi._validate import (
     check_modalities,
     check_mudata,
     check_obs_names,
+    check_slot,
     check_var_names,
     expected,
     listing,
     warn_generic_names,
 )
-from couplevi.registry._fields import link_fields, registered_keys, value_fields
+from couplevi.registry._fields import ValuesField, link_fields, registered_keys
 from couplevi.registry._links import links_by_name
 from couplevi.registry._places import value_places
 
@@ -29,9 +31,6 @@ if TYPE_CHECKING:
     from mudata import MuData
 
     from couplevi.registry._fields import Keys
-
-SINGLE = "adata"
-"""Name that stands for the modality of an AnnData."""
 
 
 def coupled_manager(
@@ -49,12 +48,14 @@ def coupled_manager(
 
     Links that may not be what the user thinks are warned about, unless a set-up is repeated for other data.
     """
+    setup_method_args, modalities, layers, use_rep, correspondence_key, match_key = _plain(
+        (setup_method_args, modalities, layers, use_rep, correspondence_key, match_key)
+    )
     names = _check_mudata_setup(mdata, modalities)
-    fields: list[BaseAnnDataField] = value_fields(mdata, names, layers, use_rep)
-    fields += link_fields(names, correspondence_key, "correspondence")
-    fields += link_fields(names, match_key, "match")
+    values = [ValuesField(m, *place, mod_key=m) for m, place in value_places(mdata, names, layers, use_rep).items()]
+    correspondence = link_fields(names, correspondence_key, "correspondence")
     manager = AnnDataManager(
-        fields=fields,
+        fields=[*values, *correspondence, *link_fields(names, match_key, "match")],
         setup_method_args=setup_method_args,
         validation_checks=AnnDataManagerValidationCheck(check_fully_paired_mudata=False),
     )
@@ -68,12 +69,11 @@ def single_manager(
     adata: AnnData, setup_method_args: dict[str, Any], *, layer: str | None, use_rep: str | None, **kwargs: Any
 ) -> AnnDataManager:
     """Manager of the values of an AnnData, all of it checked."""
+    setup_method_args, layer, use_rep = _plain((setup_method_args, layer, use_rep))
     _check_anndata_setup(adata)
     layers, reps = {SINGLE: layer}, {} if use_rep is None else {SINGLE: use_rep}
-    [(attribute, key)] = value_places({SINGLE: adata}, [SINGLE], layers, reps).values()
-    field = ObsmField if attribute == "obsm" else LayerField
-    values = field(Registry.values(SINGLE), key, is_count_data=False, correct_data_format=False)
-    manager = AnnDataManager(fields=[values], setup_method_args=setup_method_args)
+    [place] = value_places({SINGLE: adata}, [SINGLE], layers, reps).values()
+    manager = AnnDataManager(fields=[ValuesField(SINGLE, *place)], setup_method_args=setup_method_args)
     manager.register_fields(adata, **kwargs)
     return manager
 
@@ -86,6 +86,7 @@ def _check_mudata_setup(mdata: MuData, modalities: Sequence[str]) -> tuple[str, 
     names = check_modalities(mdata, modalities)
     check_obs_names(mdata, names)
     for m in names:
+        check_slot(m, "modalities")
         if "." in m:
             raise ValueError(expected("names of modalities without a dot, which scvi-tools cannot register", repr(m)))
         if mdata[m].is_view:
@@ -110,6 +111,17 @@ def _check_anndata_setup(adata: AnnData) -> None:
             raise ValueError(expected(f"each {what} once", f"{double} more than once", "Rename them."))
     if adata.n_obs < 2:
         raise ValueError(expected("at least two cells", adata.n_obs))
+
+
+def _plain(value: Any) -> Any:
+    """Plain texts in place of numpy's, which come from iterating an array, and tuples in place of arrays."""
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | pd.Index):
+        return tuple(_plain(item) for item in value)
+    if isinstance(value, tuple | list):
+        return type(value)(_plain(item) for item in value)
+    return str(value) if isinstance(value, np.str_) else value
 
 
 def _warn_about_links(mdata: MuData, modalities: Sequence[str], registry: Mapping[str, Any]) -> None:

@@ -13,10 +13,10 @@ from couplevi._arrays import dense
 from couplevi._labels import labels_of
 from couplevi._streamed import loaded
 from couplevi._validate import (
+    check_cells,
     check_count,
     check_different,
     check_modality,
-    check_mudata,
     check_option,
     expected,
     find_names,
@@ -134,7 +134,7 @@ def ablate(
     >>> frame[["group", "n_features", "target"]].values.tolist()
     [['first', 200, 'ephys0'], ['all', 400, 'ephys0']]
     """
-    check_mudata(mdata)
+    check_cells(mdata, model.modalities_)
     check_option(metric, ["correlation", "lta"], "metric")
     check_count(n_seeds, "n_seeds")
     check_count(n_neighbors, "n_neighbors")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mudata import MuData
 
 from couplevi._constants import Key
-from couplevi._validate import expected
+from couplevi._validate import check_slot, expected
 from couplevi.model.cplmixvae import CplMixVAE
 from couplevi.tl._fit import seeded, versions
 
@@ -84,6 +84,7 @@ def cplmixvae(
     >>> adata.obsm["X_cplmixvae"].shape, adata.obsm["X_cplmixvae_state"].shape
     ((200, 6), (200, 3))
     """
+    check_slot(key_added, "key_added")
     with seeded(seed):
         if isinstance(data, MuData):
             if modalities is None:

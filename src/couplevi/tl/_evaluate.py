@@ -11,7 +11,7 @@ import pandas as pd
 from couplevi import metrics
 from couplevi._arrays import dense
 from couplevi._labels import check_labels, labels_of
-from couplevi._validate import check_count, check_mudata, check_option, expected
+from couplevi._validate import check_cells, check_count, check_option, expected
 from couplevi.tl._baselines import BASELINES, baseline_imputation
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def evaluate(
     >>> frame.query("metric == 'foscttm'")[["split", "n"]].values.tolist()
     [['in_sample', 80], ['held_out', 20]]
     """
-    check_mudata(mdata)
+    check_cells(mdata, model.modalities_)
     check_count(n_neighbors, "n_neighbors")
     baselines = [baselines] if isinstance(baselines, str) else baselines
     for baseline in baselines:

@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 
 from couplevi._arrays import dense
 from couplevi._constants import Key
-from couplevi._validate import check_count, check_modality, check_mudata, check_option, expected, find_names
+from couplevi._validate import check_cells, check_count, check_modality, check_option, check_slot, expected, find_names
 from couplevi.tl._attribution import deep, expected_gradients, permutation
 from couplevi.tl._route import find_route
 
@@ -132,7 +132,8 @@ def explain(
     >>> mdata["ephys"].varm["jamie_shap_from_rna"].shape
     (40, 400)
     """
-    check_mudata(mdata)
+    check_cells(mdata, model.modalities_)
+    check_slot(key_added, "key_added")
     check_option(method, list(N_BACKGROUND), "method")
     check_option(aggregate, ["none", "mean_abs"], "aggregate")
     check_count(n_nodes, "n_nodes")

@@ -7,7 +7,7 @@ import numpy as np
 
 from couplevi._constants import Key
 from couplevi._mudata import without_pulling
-from couplevi._validate import check_modality, check_mudata, expected
+from couplevi._validate import check_cells, check_modality, check_slot, expected
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -73,7 +73,8 @@ def impute(
     >>> mdata["rna"].obsm["jamie_ephys"].shape, mdata["ephys"].layers["jamie_from_rna"].shape
     ((75, 40), (75, 40))
     """
-    check_modality(check_mudata(mdata), source, "source")
+    check_modality(check_cells(mdata, model.modalities_), source, "source")
+    check_slot(key_added, "key_added")
     imputed = model.impute(source=source, target=target, adata=mdata, return_sd=return_sd)
     name = Key.mod.imputed(source, target)
     if as_modality and name in mdata.mod and key_added not in mdata[name].uns:

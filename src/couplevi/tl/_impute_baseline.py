@@ -6,7 +6,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 
-from couplevi._validate import check_count, check_different, check_modality, check_mudata, check_option
+from couplevi._validate import check_cells, check_count, check_different, check_modality, check_option, check_slot
 from couplevi.tl._baselines import BASELINES, baseline_imputation
 from couplevi.tl._impute import write_imputed
 
@@ -73,7 +73,8 @@ def impute_baseline(
     >>> mdata["rna"].obsm["knn_ephys"].shape
     (100, 40)
     """
-    check_modality(check_mudata(mdata), source, "source")
+    check_modality(check_cells(mdata, model.modalities_), source, "source")
+    check_slot(method if key_added is None else key_added, "key_added")
     check_option(method, list(BASELINES), "method")
     check_count(n_neighbors, "n_neighbors")
     model.reader(source, "source")

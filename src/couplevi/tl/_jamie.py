@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from couplevi._constants import Key
+from couplevi._validate import check_slot
 from couplevi.model.jamie import JAMIE
 from couplevi.tl._fit import seeded, versions
 
@@ -78,6 +79,7 @@ def jamie(
     >>> mdata.obsm["X_jamie"].shape, mdata["rna"].obsm["X_jamie"].shape
     ((100, 32), (100, 32))
     """
+    check_slot(key_added, "key_added")
     with seeded(seed):
         JAMIE.setup_mudata(
             mdata,
@@ -94,7 +96,7 @@ def jamie(
     for m, z in profiles.items():
         mdata[m].obsm[Key.obsm.latent(key_added)] = z
     mdata.obsm[Key.obsm.latent(key_added)] = cells
-    mdata.uns[key_added] = _summary(model, list(modalities), preset)
+    mdata.uns[key_added] = _summary(model, [str(m) for m in modalities], preset)
     return model
 
 

@@ -11,7 +11,7 @@ from sklearn.utils.extmath import row_norms
 from couplevi._arrays import dense
 from couplevi._constants import MATCH, Key
 from couplevi._streamed import loaded
-from couplevi._validate import check_modalities, check_mudata, check_obs_names, check_option, expected
+from couplevi._validate import check_modalities, check_mudata, check_obs_names, check_option, check_slot, expected
 from couplevi.correspondence import Anchored, GromovWasserstein, UnionCom
 from couplevi.correspondence import Correspondence as Inferred
 from couplevi.preparation import fit_preparation
@@ -104,6 +104,7 @@ def match(
     'anchored'
     """
     check_mudata(mdata)
+    check_slot(key_added, "key_added")
     names = check_modalities(mdata, modalities)
     if len(names) != 2:
         raise ValueError(expected("two `modalities`, rows and columns", list(names), "Call it once for each pair."))

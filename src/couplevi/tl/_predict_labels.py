@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from couplevi._constants import Key
 from couplevi._labels import check_labels, labels_of
-from couplevi._validate import check_mudata, expected, find_names
+from couplevi._validate import check_cells, check_slot, expected, find_names
 from couplevi.tl._route import LATENT, fingerprint
 
 if TYPE_CHECKING:
@@ -78,7 +78,9 @@ def predict_labels(
     >>> mdata.obsm["jamie_cell_type"].shape, list(mdata.obs["jamie_cell_type"].cat.categories)
     ((100, 3), ['A', 'B', 'C'])
     """
-    check_mudata(mdata)
+    check_cells(mdata, model.modalities_)
+    check_slot(labels, "labels")
+    check_slot(key_added, "key_added")
     check_labels(mdata, labels)
     if labels in (*model.modalities_, LATENT):
         remedy = "Rename the column: `cvi.tl.explain` tells targets apart by name."

@@ -8,7 +8,7 @@ import numpy as np
 import scanpy as sc
 
 from couplevi._constants import Key
-from couplevi._validate import check_count, check_modality, check_mudata, expected, listing
+from couplevi._validate import check_count, check_modality, check_mudata, check_obs_names, check_slot, expected, listing
 
 if TYPE_CHECKING:
     from mudata import MuData
@@ -61,11 +61,13 @@ def umap(
     (100, 2)
     """
     check_mudata(mdata)
+    check_slot(key_added, "key_added")
     check_count(n_neighbors, "n_neighbors", minimum=2)
     latent = Key.obsm.latent(key_added)
     if modalities is None:
         modalities = list(mdata.uns.get(key_added, {}).get(Key.uns.MODALITIES, []))
     places = [mdata]
+    check_obs_names(mdata, [m for m in modalities if m in mdata.mod])
     for m in modalities:
         check_modality(mdata, m, "modalities")
         places.append(mdata[m])

@@ -389,7 +389,7 @@ def test_untrained_model_gives_nothing(mdata):
         (lambda m, d: m.get_latent_representation(d["rna"]), ValueError, "`modality` to say what the AnnData holds"),
         (lambda m, d: m.get_latent_representation([1, 2]), ValueError, "an AnnData or a MuData, found list"),
         (lambda m, d: m.get_latent_representation(d["ephys"], modality="rna"), KeyError, "layers"),
-        (lambda m, d: m.impute(source="ephys", target="rna", adata=d["ephys"][:, 1:]), ValueError, "1 missing"),
+        (lambda m, d: m.impute(source="ephys", target="rna", adata=d["ephys"][:, 2:]), ValueError, "2 missing"),
         (lambda m, d: m.get_elbo(d["rna"]), TypeError, "a MuData"),
     ],
 )

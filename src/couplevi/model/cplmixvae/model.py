@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from mudata import MuData
 
+from couplevi._constants import SINGLE
 from couplevi._docs import fill_docs
 from couplevi._validate import check_count, check_number, check_option, expected, listing, not_yet
 from couplevi.dataloaders import CoupledDataSplitter, set_sizes
@@ -29,7 +30,7 @@ from couplevi.model.cplmixvae.training import (
     warn_about_result,
 )
 from couplevi.preparation import COUNTS_PER_CELL
-from couplevi.registry import SINGLE, coupled_manager, single_manager
+from couplevi.registry import coupled_manager, single_manager
 from couplevi.train import BestWeights, TrainingRun
 
 if TYPE_CHECKING:
@@ -224,6 +225,10 @@ class CplMixVAE(Model):
         state = f"{len(self.categories_)} categories" if self.is_trained_ else "not trained"
         sizes = [f"{m}: {len(self.var_names_[m])} features" for m in self.modalities_]
         return f"CplMixVAE model, {state}, n_arms: {self.settings_.n_arms}, {', '.join(sizes)}"
+
+    def _stand_in(self, modality: str) -> FloatArray | None:
+        observation = self.module.observation(modality)
+        return None if observation.is_count else observation.preparation.mean.cpu().numpy()
 
     def _build_module(self) -> CplMixVAEModule:
         s = self.settings_

@@ -8,10 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from couplevi._streamed import StreamedMatrix, loaded
-from couplevi._validate import check_count, check_counts, expected, stored_values
+from couplevi._validate import check_count, check_counts, expected, stored_values, warn_counts
 from couplevi.model._dataset import coupled_dataset, fit_modality
 from couplevi.model.cplmixvae.settings import MixtureSettings
 from couplevi.preparation import FeatureRows, log_normalised, prepared_rows
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
     from couplevi.registry import ModalityReader, Registered
 
 PROFILES_PER_CATEGORY = 5
-LARGE_COUNT = 20
 UNINFORMATIVE = 0.9
 """Share of its largest entropy above which the category says next to nothing."""
 
@@ -44,7 +41,9 @@ def training_data(
         matrix = values_of(module, reader, registered.data)
         observation = module.observation(m)
         if not observation.is_count:
-            warn_about_counts(matrix, reader)
+            if not isinstance(matrix, StreamedMatrix):
+                remedy = "Name a layer of logarithmic values, or pass `likelihood='nb'`."
+                warn_counts(stored_values(matrix), reader.where, remedy)
         if n_components is not None:
             transformed = log_normalised(loaded(matrix)) if observation.is_count else matrix
             observation.preparation.fill(fit_modality(transformed, reader, n_components[m], settings.feature_weights))
@@ -88,20 +87,6 @@ def warn_about_batches(batch_size: int, n_categories: int) -> None:
             "`n_categories`, or train on more cells.",
             UserWarning,
             stacklevel=3,
-        )
-
-
-def warn_about_counts(matrix: Matrix, reader: ModalityReader) -> None:
-    """Warn if values for the Gaussian likelihood look like raw counts."""
-    if isinstance(matrix, StreamedMatrix):
-        return
-    values = stored_values(matrix)
-    if values.size and values.min() >= 0 and values.max() > LARGE_COUNT and (values == np.floor(values)).all():
-        warnings.warn(
-            f"{reader.where} looks like raw counts, up to {values.max():g}, which the Gaussian "
-            "likelihood does not suit. Name a layer of logarithmic values, or pass `likelihood='nb'`.",
-            UserWarning,
-            stacklevel=4,
         )
 
 

@@ -16,7 +16,17 @@ from mudata import MuData
 from scvi.model._utils import use_distributed_sampler
 
 from couplevi._docs import fill_docs
-from couplevi._validate import check_different, check_mudata, check_option, expected, not_yet
+from couplevi._streamed import StreamedMatrix
+from couplevi._validate import (
+    check_different,
+    check_mudata,
+    check_option,
+    check_rows,
+    expected,
+    not_yet,
+    stored_values,
+    warn_counts,
+)
 from couplevi.dataloaders import CoupledDataSplitter
 from couplevi.model._base import Model
 from couplevi.model._dataset import CHUNK, cells_of_units
@@ -28,7 +38,7 @@ from couplevi.model.jamie.routes import find_route
 from couplevi.model.jamie.settings import Settings, make_settings
 from couplevi.model.jamie.training import REMEDY, Length, training_data
 from couplevi.model.jamie.uncertainty import Calibration, Uncertainty, n_calibration
-from couplevi.registry import coupled_manager
+from couplevi.registry import coupled_manager, registered_readers
 from couplevi.train import CoupledTrainingPlan, TrainingRun
 
 if TYPE_CHECKING:
@@ -180,6 +190,11 @@ class JAMIE(Model):
             **kwargs,
         )
         cls.register_manager(manager)
+        if "source_registry" not in kwargs:
+            for reader in registered_readers(manager.registry, sorted(modalities)).values():
+                if not isinstance(values := reader.read(mdata), StreamedMatrix):
+                    remedy = f"Name a layer of logarithmic values: `layers={{{reader.modality!r}: ...}}`."
+                    warn_counts(stored_values(values), reader.where, remedy)
 
     @classmethod
     def setup_anndata(cls, adata: AnnData, *args: Any, **kwargs: Any) -> NoReturn:
@@ -194,6 +209,9 @@ class JAMIE(Model):
         ]
         state = "trained" if self.is_trained_ else "not trained"
         return f"JAMIE model, {state}, n_latent: {self.settings_.n_latent}, {', '.join(sizes)}"
+
+    def _stand_in(self, modality: str) -> FloatArray | None:
+        return self.module.observation(modality).preparation.mean.cpu().numpy()
 
     def _build_module(self) -> JAMIEModule:
         s = self.settings_
@@ -414,11 +432,11 @@ class JAMIE(Model):
                 remedy = f"It is one of {self.modalities_}."
                 raise ValueError(expected("`modality` to say what the AnnData holds", "None", remedy))
             z = latents_of_cells(self.module, registered, give_mean, batch_size)
-            return z if indices is None else z[np.asarray(indices)]
+            return z if indices is None else z[check_rows(indices, len(z), "cells")]
         reader = self.reader(modality)
         profiles = registered.profiles(modality)
         if indices is not None:
-            profiles = profiles[np.asarray(indices)]
+            profiles = profiles[check_rows(indices, profiles.n_obs, f"cells of {modality!r}")]
         return latents_of_profiles(self.module, reader, profiles, give_mean, batch_size)
 
     @torch.inference_mode()

@@ -1,0 +1,388 @@
+"""Situations that users reported to packages of this field: each has its answer, and so has its kind elsewhere."""
+
+import copy
+import pickle
+import warnings
+
+import anndata as ad
+import mudata as md
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+import torch
+from model_table import MODELS, QUICK, fit, fresh
+
+import couplevi as cvi
+from couplevi._mudata import without_pulling
+
+BOTH = ("rna", "ephys")
+LAYERS = {"rna": "log1p"}
+FEW = {"max_epochs": 2, **QUICK}
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A small trained model and its data; not to be changed."""
+    mdata = cvi.data.branching_manifold(n_obs=60, n_features={"rna": 30, "ephys": 10}, seed=1)
+    return cvi.tl.jamie(mdata, modalities=BOTH, layers=LAYERS, n_latent=4, seed=0, train_kwargs=FEW), mdata
+
+
+# a modality that was replaced without `mdata.update()`
+
+
+@pytest.fixture
+def stale(model):
+    full = model[1]
+    keep = full.obs_names[:50]
+    mdata = md.MuData({m: full[m][keep].copy() for m in BOTH})
+    mdata.mod["rna"] = full["rna"].copy()
+    mdata.obs["cell_type"] = full.obs["cell_type"].reindex(mdata.obs_names)
+    return mdata
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda model, mdata: cvi.tl.jamie(mdata, modalities=BOTH, train_kwargs=FEW),
+        lambda model, mdata: cvi.tl.cplmixvae(mdata, n_categories=2, modalities=BOTH, train_kwargs=FEW),
+        lambda model, mdata: cvi.tl.match(mdata, modalities=BOTH),
+        lambda model, mdata: cvi.pp.link(mdata, modalities=BOTH),
+        lambda model, mdata: cvi.tl.impute(mdata, model, source="rna", target="ephys"),
+        lambda model, mdata: cvi.tl.impute_baseline(mdata, model, source="rna", target="ephys"),
+        lambda model, mdata: cvi.tl.evaluate(mdata, model, labels="cell_type"),
+        lambda model, mdata: cvi.tl.predict_labels(mdata, model, labels="cell_type"),
+        lambda model, mdata: cvi.tl.explain(mdata, model, source="rna", target="ephys"),
+        lambda model, mdata: cvi.tl.ablate(mdata, model, source="rna", target="ephys"),
+        lambda model, mdata: model.get_latent_representation(mdata),
+        lambda model, mdata: model.get_elbo(mdata),
+    ],
+)
+def test_cells_that_the_mudata_does_not_know_are_refused(model, stale, call):
+    before = set(stale.uns), set(stale.obsm), set(stale.obs)
+    message = r"all 60 cells of modality 'rna' among `mdata.obs_names`, found 10 that are not.*call `mdata.update\(\)`"
+    with pytest.raises(ValueError, match=message):
+        call(model[0], stale)
+    assert (set(stale.uns), set(stale.obsm), set(stale.obs)) == before
+
+
+def test_umap_of_a_stale_mudata_is_refused(model, stale):
+    for place in (stale, stale["rna"], stale["ephys"]):
+        place.obsm["X_jamie"] = np.zeros((place.n_obs, 4), dtype=np.float32)
+    with pytest.raises(ValueError, match="call `mdata.update"):
+        cvi.tl.umap(stale, modalities=BOTH)
+
+
+def test_an_updated_mudata_is_taken(model, stale):
+    with without_pulling():
+        stale.update()
+    assert model[0].get_latent_representation(stale).shape == (60, 4)
+
+
+# counts in place of measurements
+
+
+def test_raw_counts_are_noticed_at_set_up():
+    mdata = cvi.data.count_clusters(n_obs=60, n_features={"rna": 30, "atac": 20})
+    with pytest.warns(UserWarning, match="`X` of modality 'rna' looks like raw counts, up to .*layers={'rna'"):
+        cvi.model.JAMIE.setup_mudata(mdata, modalities=("rna", "atac"), layers={"atac": "log1p"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cvi.model.JAMIE.setup_mudata(mdata, modalities=("rna", "atac"), layers={"rna": "log1p", "atac": "log1p"})
+
+
+def counts_like(adata):
+    new = adata.copy()
+    new.layers["log1p"] = np.random.default_rng(0).poisson(3, new.shape).astype(np.float32)
+    new.layers["log1p"][0, 0] = 40
+    return new
+
+
+def test_counts_given_to_a_model_of_logarithms_are_noticed(model):
+    query = counts_like(model[1]["rna"])
+    with pytest.warns(UserWarning, match="Values of `layers.'log1p'.` of modality 'rna' go .* like raw counts"):
+        model[0].get_latent_representation(query, modality="rna")
+    with pytest.warns(UserWarning, match="like raw counts"):
+        model[0].impute(source="rna", target="ephys", adata=query)
+    sparse = query.copy()
+    sparse.layers["log1p"] = sp.csr_matrix(sparse.layers["log1p"])
+    with pytest.warns(UserWarning, match="like raw counts"):
+        model[0].impute(source="rna", target="ephys", adata=sparse)
+
+
+def test_logarithms_given_to_a_model_of_counts_are_noticed():
+    adata = cvi.data.count_clusters(n_obs=80, n_features={"rna": 30, "atac": 20})["rna"]
+    cvi.model.CplMixVAE.setup_anndata(adata)
+    mixture = cvi.model.CplMixVAE(adata, 3, likelihood="nb", batch_size=64)
+    mixture.train(max_epochs=1, prune=False, **QUICK)
+    query = adata.copy()
+    query.X = query.layers["log1p"]
+    with (
+        pytest.warns(UserWarning, match="like transformed ones, and those in training were whole"),
+        pytest.raises(ValueError, match="counts in `X`, whole numbers"),
+    ):
+        mixture.predict(query)
+
+
+def test_values_far_from_those_of_training_are_noticed(model):
+    query = model[1]["ephys"].copy()
+    query.X = 100 * query.X
+    with pytest.warns(UserWarning, match="in training from .* scaled or transformed in another way"):
+        model[0].impute(source="ephys", target="rna", adata=query)
+
+
+def test_data_like_those_of_training_are_taken_in_silence(model):
+    new = cvi.data.branching_manifold(n_obs=60, n_features={"rna": 30, "ephys": 10}, seed=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model[0].get_latent_representation(new)
+        model[0].get_latent_representation(new["ephys"][:3].copy(), modality="ephys")
+
+
+# cells of zeros
+
+
+def test_cells_of_zeros_are_noticed_at_set_up_and_in_new_data(model):
+    mdata = cvi.data.branching_manifold(n_obs=40, n_features={"rna": 30, "ephys": 10}, seed=1)
+    mdata["ephys"].X[:7] = 0
+    with pytest.warns(UserWarning, match="7 of 40 cells have only zeros in `X` of modality 'ephys'.*leave them out"):
+        cvi.model.JAMIE.setup_mudata(mdata, modalities=BOTH, layers=LAYERS)
+    with pytest.warns(UserWarning, match="7 of 40 cells have only zeros"):
+        cvi.tl.match(mdata, modalities=BOTH, layers=LAYERS)
+    with pytest.warns(UserWarning, match="7 of 40 cells have only zeros"):
+        model[0].get_latent_representation(mdata["ephys"], modality="ephys")
+    adata = mdata["ephys"].copy()
+    with pytest.warns(UserWarning, match="7 of 40 cells have only zeros in `X`, which"):
+        cvi.model.CplMixVAE.setup_anndata(adata)
+    adata.X = sp.csr_matrix(adata.X)
+    with pytest.warns(UserWarning, match="7 of 40 cells have only zeros in `X`, which"):
+        cvi.model.CplMixVAE.setup_anndata(adata)
+
+
+# names that are not plain texts
+
+
+def test_names_from_an_array_are_saved_and_loaded(model, tmp_path):
+    mdata = cvi.data.branching_manifold(n_obs=60, n_features={"rna": 30, "ephys": 10}, seed=1)
+    cvi.pp.link(mdata, modalities=tuple(np.array(BOTH)), hide=0.2)
+    a, b = np.array(BOTH)
+    keys = {(a, b): np.array(["correspondence"])[0]}
+    for modalities in (tuple(np.array(BOTH)), list(np.array(BOTH))):
+        new = cvi.tl.jamie(
+            mdata,
+            modalities=modalities,
+            layers={a: np.array(["log1p"])[0]},
+            correspondence_key=keys,
+            n_pcs={a: np.int64(5)},
+            train_kwargs=FEW,
+        )
+        new.save(tmp_path / "m", overwrite=True)
+        loaded = cvi.model.JAMIE.load(tmp_path / "m", adata=mdata)
+        np.testing.assert_array_equal(loaded.get_latent_representation(), new.get_latent_representation())
+    mdata.write(tmp_path / "m.h5mu")
+    assert list(md.read_h5mu(tmp_path / "m.h5mu").uns["jamie"]["modalities"]) == list(BOTH)
+
+
+def test_what_cannot_be_read_again_is_not_saved(model, tmp_path):
+    fitted = copy.deepcopy(model[0])
+    fitted.save(tmp_path / "m")
+    old = (tmp_path / "m" / "model.pt").read_bytes()
+    fitted.run_name_ = pd.Timestamp("2026-01-01")
+    with pytest.raises(TypeError, match="Nothing was saved. Pass plain Python values"):
+        fitted.save(tmp_path / "m", overwrite=True)
+    assert (tmp_path / "m" / "model.pt").read_bytes() == old
+
+
+# a slash in what becomes a slot
+
+
+@pytest.mark.parametrize(
+    ("call", "argument"),
+    [
+        (lambda model, mdata: cvi.tl.jamie(mdata, modalities=BOTH, key_added="a/b"), "key_added"),
+        (lambda model, mdata: cvi.tl.cplmixvae(mdata["rna"], n_categories=2, key_added="a/b"), "key_added"),
+        (lambda model, mdata: cvi.tl.match(mdata, modalities=BOTH, key_added="a/b"), "key_added"),
+        (lambda model, mdata: cvi.pp.link(mdata, modalities=BOTH, key_added="a/b"), "key_added"),
+        (lambda model, mdata: cvi.tl.impute(mdata, model, source="rna", target="ephys", key_added="a/b"), "key_added"),
+        (
+            lambda model, mdata: cvi.tl.impute_baseline(mdata, model, source="rna", target="ephys", key_added="a/b"),
+            "key_added",
+        ),
+        (lambda model, mdata: cvi.tl.explain(mdata, model, source="rna", target="ephys", key_added="a/b"), "key_added"),
+        (lambda model, mdata: cvi.tl.umap(mdata, key_added="a/b"), "key_added"),
+        (lambda model, mdata: cvi.tl.predict_labels(mdata, model, labels="cell/type"), "labels"),
+    ],
+)
+def test_a_slash_is_refused_before_anything_is_done(model, call, argument):
+    fitted, mdata = model
+    mdata = mdata.copy()
+    mdata.obs["cell/type"] = mdata.obs["cell_type"]
+    before = set(mdata.uns), set(mdata.obsm), set(mdata.obsp)
+    with pytest.raises(ValueError, match=f"a name without a slash as `{argument}`, found .*choose another name"):
+        call(fitted, mdata)
+    assert (set(mdata.uns), set(mdata.obsm), set(mdata.obsp)) == before
+
+
+def test_a_slash_in_the_name_of_a_modality_is_refused():
+    mdata = cvi.data.branching_manifold(n_obs=20)
+    other = md.MuData({"rna": mdata["rna"].copy(), "a/b": mdata["ephys"].copy()})
+    for setup in (cvi.model.JAMIE.setup_mudata, cvi.model.CplMixVAE.setup_mudata):
+        with pytest.raises(ValueError, match="a name without a slash as `modalities`, found 'a/b'"):
+            setup(other, modalities=("rna", "a/b"))
+
+
+def test_a_slot_is_a_text(model):
+    with pytest.raises(TypeError, match="`key_added` to be a text, found 3"):
+        cvi.tl.umap(model[1], key_added=3)
+
+
+# other features
+
+
+def test_data_with_more_and_reordered_features_are_loaded(model, tmp_path):
+    fitted, mdata = model
+    fitted.save(tmp_path / "m")
+    rna = mdata["rna"]
+    further = ad.AnnData(rna.X[:, :3].copy(), obs=rna.obs[[]], layers={"log1p": rna.layers["log1p"][:, :3]})
+    further.var_names = ["new0", "new1", "new2"]
+    wider = ad.concat([further, rna[:, ::-1]], axis=1)
+    other = md.MuData({"rna": wider, "ephys": mdata["ephys"][:, ::-1].copy()})
+    loaded = cvi.model.JAMIE.load(tmp_path / "m", adata=other)
+    np.testing.assert_allclose(loaded.get_latent_representation(), fitted.get_latent_representation(), atol=1e-5)
+    loaded.train(**FEW)
+    assert loaded.impute(source="ephys", target="rna").shape == (60, 30)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_few_missing_features_have_their_mean_and_are_named(model, sparse):
+    fitted, mdata = model
+    query = mdata["rna"].copy()
+    names = list(query.var_names[[2, 5, 29]])
+    filled = query.copy()
+    mean = filled.layers["log1p"].mean(axis=0)
+    filled.layers["log1p"][:, [2, 5, 29]] = mean[[2, 5, 29]]
+    lacking = query[:, ~query.var_names.isin(names)].copy()
+    if sparse:
+        lacking.layers["log1p"] = sp.csr_matrix(lacking.layers["log1p"])
+    with pytest.warns(
+        UserWarning, match="3 of the 30 features of .* are missing, and have their mean in training"
+    ) as w:
+        z = fitted.get_latent_representation(lacking, modality="rna")
+    assert all(name in str(w[0].message) for name in names)
+    np.testing.assert_allclose(z, fitted.get_latent_representation(filled, modality="rna"), atol=1e-4)
+
+
+def test_too_many_missing_features_are_refused(model):
+    query = model[1]["rna"][:, 7:].copy()
+    with pytest.raises(ValueError, match=r"found 7 missing: .* Up to 20% are filled with their mean in training"):
+        model[0].impute(source="rna", target="ephys", adata=query)
+
+
+# things that models are asked for
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_pickle_of_a_model_says_how_to_save_it(name):
+    fitted = fit(name, fresh(), epochs=1)
+    for save in (pickle.dumps, lambda m: torch.save(m, "nowhere")):
+        with pytest.raises(TypeError, match=rf"Write `model.save\(folder\)`, and read `{name}.load\(folder\)`"):
+            save(fitted)
+    assert copy.copy(fitted).module is fitted.module
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_a_model_does_not_offer_is_hidden(name):
+    fitted = fit(name, fresh(), epochs=1)
+    for method in (
+        "get_normalized_expression",
+        "differential_abundance",
+        "minify_adata",
+        "minify_mudata",
+        "convert_legacy_save",
+    ):
+        assert not hasattr(fitted, method)
+        assert method not in dir(fitted)
+    with pytest.raises(AttributeError, match=f"{name} has no `minify_adata`"):
+        fitted.minify_adata()
+
+
+@pytest.mark.parametrize(
+    ("indices", "error", "message"),
+    [
+        (["cell1", "cell2"], TypeError, r"positions of cells.*For names take `obs_names.get_indexer\(names\)`"),
+        ([0.5], TypeError, "positions of cells"),
+        ([0, 60], IndexError, "`indices` below 60, the number of cells"),
+        ([True, False], TypeError, "a mask of 60"),
+    ],
+)
+@pytest.mark.parametrize("modality", [None, "rna"])
+def test_indices_are_positions(model, indices, error, message, modality):
+    with pytest.raises(error, match=message):
+        model[0].get_latent_representation(indices=indices, modality=modality)
+
+
+@pytest.mark.parametrize("indices", [[3, 1], np.array([3, 1]), pd.Index([3, 1]), [-57, 1], []])
+def test_indices_that_are_taken(model, indices):
+    z = model[0].get_latent_representation()
+    np.testing.assert_array_equal(model[0].get_latent_representation(indices=indices), z[np.asarray(indices, int)])
+    mask = np.isin(np.arange(60), np.asarray(indices, int) % 60)
+    np.testing.assert_array_equal(model[0].get_latent_representation(indices=mask), z[mask])
+
+
+def test_messages_of_an_anndata_do_not_speak_of_a_modality():
+    adata = cvi.data.count_clusters(n_obs=60, n_features={"rna": 30, "atac": 20})["rna"]
+    cvi.model.CplMixVAE.setup_anndata(adata, layer="log1p")
+    mixture = cvi.model.CplMixVAE(adata, 3, batch_size=64)
+    mixture.train(max_epochs=1, prune=False, **QUICK)
+    with pytest.raises(ValueError, match="missing") as error:
+        mixture.predict(adata[:, :5].copy())
+    assert "'adata'" not in str(error.value)
+    adata.layers["log1p"][0, 0] = np.nan
+    with pytest.raises(ValueError, match=r"finite values in `layers\['log1p'\]`, found") as error:
+        cvi.model.CplMixVAE.setup_anndata(adata, layer="log1p")
+    assert "'adata'" not in str(error.value)
+    with pytest.raises(KeyError, match="layers") as error:
+        cvi.model.CplMixVAE.setup_anndata(adata, layer="raw")
+    assert "'adata'" not in str(error.value)
+
+
+# confidences
+
+
+@pytest.mark.parametrize(
+    ("confidence", "error", "message"),
+    [
+        (
+            [0.5, np.nan],
+            ValueError,
+            r"a number between 0 and 1 in each row of column 'confidence', found nan in 1 of 2",
+        ),
+        ([0.5, None], ValueError, "found nan in 1 of 2 rows. Fill"),
+        (["high", "low"], TypeError, "found 'high' in 2 of 2 rows"),
+        ([0.5, -1.0], ValueError, "found -1.0 in 1 of 2 rows. Fill or scale it"),
+    ],
+)
+def test_confidences_of_a_table_are_numbers_between_0_and_1(model, confidence, error, message):
+    mdata = model[1].copy()
+    names = mdata.obs_names[:2]
+    table = pd.DataFrame({"rna": names, "ephys": names, "confidence": confidence})
+    with pytest.raises(error, match=message) as caught:
+        cvi.pp.link(mdata, modalities=BOTH, pairs=table)
+    assert "mdata.update" not in str(caught.value)
+    assert "correspondence" not in mdata.obsp
+
+
+def test_confidences_of_a_table_may_be_nullable_or_text_of_numbers(model):
+    mdata = model[1].copy()
+    names = mdata.obs_names[:2]
+    for confidence in (pd.array([0.5, 1.0], dtype="Float64"), ["0.5", "1"], [1, 0]):
+        table = pd.DataFrame({"rna": names, "ephys": names, "confidence": confidence})
+        cvi.pp.link(mdata, modalities=BOTH, pairs=table)
+        assert mdata.obsp["correspondence"].sum() == pd.to_numeric(pd.Series(confidence)).sum()
+
+
+def test_nan_in_a_matrix_of_pairs_is_told_as_such(model):
+    mdata = model[1].copy()
+    with pytest.raises(ValueError, match="confidences between 0 and 1 in `pairs`, found NaN in 1 entries") as caught:
+        cvi.pp.link(mdata, modalities=BOTH, pairs=sp.csr_matrix(([np.nan], ([0], [0])), shape=(60, 60)))
+    assert "mdata.update" not in str(caught.value)
