@@ -33,7 +33,7 @@ def placed():
     mdata = cvi.data.branching_manifold(n_obs=60, n_features={"rna": 30, "ephys": 8}, paired=0.5, seed=1)
     rng = np.random.default_rng(0)
     for i, m in enumerate(mdata.mod):
-        mdata[m].obsm["X_jamie_umap"] = rng.normal(3 * i, size=(mdata[m].n_obs, 2))
+        mdata[m].obsm["X_jamie_umap"] = rng.normal([3 * i, 10 * i], size=(mdata[m].n_obs, 2))
     mdata.uns["jamie"] = {"modalities": list(mdata.mod)}
     return mdata
 

@@ -23,9 +23,14 @@ def test_it_is_one_minus_the_distance(imputed, both):
     assert line.get_label() == f"A ({np.mean(expected):.2f})"
 
 
-def test_rare_types_are_left_out(imputed):
+def test_rare_types_are_left_out(imputed, both):
     with pytest.raises(ValueError, match="a type of at least 1000 cells"):
         cvi.pl.distribution_similarity(imputed, **SHOWN, min_cells=1000)
+    counts = imputed.obs.loc[both, "cell_type"].value_counts()
+    for min_cells in (counts.max(), counts.min()):
+        ax = cvi.pl.distribution_similarity(imputed, **SHOWN, min_cells=int(min_cells), show=False)
+        shown = {line.get_label().split()[0] for line in ax.lines}
+        assert shown == set(counts.index[counts >= min_cells])
 
 
 def test_no_imputation_is_refused(imputed):

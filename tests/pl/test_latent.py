@@ -18,6 +18,10 @@ def test_each_modality_and_both_are_shown_on_equal_axes(placed):
     assert len(offsets(axes[2])) == placed["rna"].n_obs + placed["ephys"].n_obs
     assert len({ax.get_xlim() for ax in axes}) == 1
     assert len({ax.get_ylim() for ax in axes}) == 1
+    for limits, coordinate in zip((axes[0].get_xlim(), axes[0].get_ylim()), offsets(axes[2]).T, strict=True):
+        margin = 0.1 * np.ptp(coordinate)
+        np.testing.assert_allclose(limits, (coordinate.min(), coordinate.max()), atol=margin)
+        assert limits[0] < coordinate.min() < coordinate.max() < limits[1]
 
 
 def test_a_category_has_one_colour_in_all_panels(placed):

@@ -27,6 +27,18 @@ def test_effective_matches_and_agreement_of_labels_are_shown(matched):
     assert len(np.atleast_1d(cvi.pl.match(matched, show=False))) == 1
 
 
+def test_rows_are_labels_that_send_and_columns_labels_that_receive(matched):
+    mdata = matched.copy()
+    first = np.flatnonzero(mdata.obs["cell_type"] == "B")[0]
+    f = np.zeros((60, 60), dtype=np.float32)
+    f[:, first] = np.linspace(0.1, 1, 60)  # every cell to one of type B, and counts once whatever its confidence
+    mdata.obsp["match"] = sp.csr_matrix(f)
+    axes = cvi.pl.match(mdata, labels="cell_type", show=False)
+    np.testing.assert_allclose(axes[1].images[0].get_array(), [[0, 1, 0]] * 3)
+    assert axes[1].get_ylabel() == "label in rna"
+    assert axes[1].get_title() == f"{(mdata.obs['cell_type'] == 'B').mean():.1%} within labels"
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [

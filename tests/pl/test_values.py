@@ -47,6 +47,12 @@ def test_features_are_those_that_all_imputations_know(planted):
         imputed_values(planted, "a", "b", ["one", "two"], layer=None, features=["y"])
 
 
+def test_a_feature_imputed_for_some_of_the_cells_is_left_out(planted):
+    planted["b"].layers["one_from_a"][2, 1] = np.nan
+    assert list(imputed_values(planted, "a", "b", ["one"], layer=None).features) == ["x", "z"]
+    assert list(imputed_values(planted, "a", "b", ["one"], layer=None, cells=["c0", "c3"]).features) == ["x", "y", "z"]
+
+
 def test_chosen_features_and_cells(planted):
     values = imputed_values(planted, "a", "b", ["one"], layer=None, features=["z", "x"], cells=["c3", "c0", "c1"])
     assert list(values.cells) == ["c0", "c3"]  # c1 has no imputed values
