@@ -1,5 +1,66 @@
+import mudata as md
 import numpy as np
 import pandas as pd
+import torch
+
+from couplevi.model.cplmixvae.inference import probabilities, profiles, states, votes
+from couplevi.registry import Registered
+
+
+def test_cells_with_none_of_the_modalities_have_no_probabilities(joint):
+    model, mdata = joint
+    other = mdata["b"][-4:].copy()
+    other.obs_names, other.var_names = [f"new{i}" for i in range(4)], [f"c{j}" for j in range(12)]
+    more = md.MuData({"a": mdata["a"][:6].copy(), "c": other})
+    found = model.predict_probabilities(more)
+    assert found.isna().all(axis=1).tolist() == more.obs_names.str.startswith("new").tolist()
+    assert model.predict(more).isna().sum() == 4
+
+
+def test_probabilities_of_a_cell_are_the_mean_over_its_modalities(joint):
+    model, mdata = joint
+    cells, (a, b) = model.predict_probabilities(), (model.predict_probabilities(mdata, modality=m) for m in "ab")
+    both = a.notna().all(axis=1) & b.notna().all(axis=1)
+    np.testing.assert_allclose(cells[both], (a[both] + b[both]) / 2, atol=1e-6)
+
+
+def test_probabilities_are_those_of_the_arms_and_categories_that_are_asked_for(joint):
+    model, mdata = joint
+    given = Registered(mdata, {m: model.reader(m) for m in "ab"}, {"correspondence": {}, "match": {}})
+    whole = probabilities(model.module, given, ["b"], [1], np.arange(3))
+    some = probabilities(model.module, given, ["b"], [1], np.array([2, 0]))
+    np.testing.assert_array_equal(some, whole[:, [2, 0]])
+    with torch.inference_mode():
+        for rows, x in profiles(model.module, given, "b"):
+            q = model.module.log_probabilities("b", 1, x).exp().numpy()
+            np.testing.assert_allclose(whole[given.rows("b")[rows]], q, atol=1e-6)
+
+
+def test_states_are_those_of_one_arm_given_the_category_of_each_cell(joint):
+    model, mdata = joint
+    given = Registered(mdata, {m: model.reader(m) for m in "ab"}, {"correspondence": {}, "match": {}})
+    category = np.arange(mdata.n_obs) % 3
+    found = states(model.module, given, "a", 1, category)
+    place = given.rows("a")
+    with torch.inference_mode():
+        for rows, x in profiles(model.module, given, "a"):
+            own = torch.from_numpy(category[place[rows]])
+            np.testing.assert_allclose(found[place[rows]], model.module.state("a", 1, x, own).loc, atol=1e-6)
+    assert np.isnan(np.delete(found, place, axis=0)).all()
+
+
+def test_votes_are_those_of_all_pairs_of_arms_or_of_two_modalities(joint):
+    model, mdata = joint
+    given = Registered(mdata, {m: model.reader(m) for m in "ab"}, {"correspondence": {}, "match": {}})
+    n = {m: mdata[m].n_obs for m in "ab"}
+    both = len(mdata["a"].obs_names.intersection(mdata["b"].obs_names))
+    assert [len(v.a) for v in votes(model.module, given, ["a", "b"], None)] == [n["a"], n["b"], *4 * [both]]
+    forward, backward = (votes(model.module, given, ["a", "b"], pair) for pair in ("ab", "ba"))
+    assert len(forward) == 4
+    label = model.module.n_categories * np.concatenate([v.a for v in forward]) + np.concatenate([v.b for v in forward])
+    other = model.module.n_categories * np.concatenate([v.b for v in backward])
+    other += np.concatenate([v.a for v in backward])
+    np.testing.assert_array_equal(np.bincount(label), np.bincount(other))
 
 
 def test_probabilities_are_the_mean_over_arms(pruned):

@@ -59,8 +59,8 @@ def test_new_cells_by_feature_name(pruned, adata):
     np.testing.assert_allclose(
         pruned.get_latent_representation(query), pruned.get_latent_representation()[::7], atol=1e-5
     )
-    with pytest.raises(ValueError, match=r"all 40 features .* 1 missing: \['gene3'\]"):
-        pruned.predict(adata[:, adata.var_names != "gene3"].copy())
+    with pytest.raises(ValueError, match=r"all 40 features .* 9 missing: \['gene3', "):
+        pruned.predict(adata[:, [*range(3), *range(12, 40)]].copy())
 
 
 def test_traversal_follows_the_planted_gradient(pruned, adata):
@@ -271,7 +271,7 @@ def test_bad_data_are_refused(adata):
         CplMixVAE.setup_anndata(double)
     nan = adata.copy()
     nan.X[0, 0] = np.nan
-    with pytest.raises(ValueError, match="finite values in modality 'adata'"):
+    with pytest.raises(ValueError, match="finite values in `X`"):
         CplMixVAE.setup_anndata(nan)
     with pytest.raises(ValueError, match=re.escape("Call `CplMixVAE.setup_anndata(adata, ...)`")):
         CplMixVAE(planted(10), 3)

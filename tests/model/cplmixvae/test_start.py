@@ -5,10 +5,124 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
+from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_rand_score
 from small import QUICK, planted, two_modalities
 
+from couplevi.dataloaders import CoupledDataset, Links
 from couplevi.model import CplMixVAE
+from couplevi.model.cplmixvae.start import batches, renumbered, start_arms, starting_partitions
+
+
+class Arms(torch.nn.Module):
+    """Notes where arms are put."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, n_categories=3, n_arms=2):
+        super().__init__()
+        self.n_categories, self.n_arms, self.started = n_categories, n_arms, {}
+
+    def prepare(self, modality, x):
+        return x
+
+    def start(self, modality, arm, x, labels):
+        self.started[modality, arm] = x.numpy(), labels.numpy()
+
+
+def coupled(n, pairs, names=("a", "b")):
+    """Cells of three types far apart, seen in two modalities whose centres have nothing in common."""
+    rng = np.random.default_rng(0)
+    kind = rng.integers(3, size=n)
+    centers = {"a": np.array([[0, 0], [20, 0], [0, 20]]), "b": np.array([[9, 9, 9], [-9, 9, 0], [0, -9, 9]])}
+    rows = {m: (centers[m][kind] + rng.normal(size=(n, centers[m].shape[1]))).astype(np.float32) for m in names}
+    ones = np.ones(len(pairs), dtype=np.float32)
+    links = Links(sp.csr_array((ones, (pairs, pairs)), shape=(n, n)))
+    return CoupledDataset(rows, {names: links}), kind
+
+
+def types_of(module, arm, rows, kind):
+    """Type that most profiles of each category have, by modality."""
+    found = {}
+    for m, values in rows.items():
+        x, labels = module.started[m, arm]
+        row = {value.tobytes(): i for i, value in enumerate(values)}
+        own = kind[[row[value.tobytes()] for value in x]]
+        found[m] = [np.bincount(own[labels == k], minlength=3).argmax() for k in range(3)]
+        assert (np.array(found[m])[labels] == own).mean() > 0.99
+    return found
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
+def test_modalities_start_with_the_same_numbers_if_only_links_tell(names):
+    """6 % of the cells are linked: too few to be partitioned by themselves."""
+    dataset, kind = coupled(200, np.arange(0, 180, 15), names)
+    module = Arms()
+    start_arms(module, dataset, np.arange(len(dataset)))
+    for arm in range(2):
+        found = types_of(module, arm, dataset.rows, kind)
+        assert found["a"] == found["b"]
+        assert sorted(found["a"]) == [0, 1, 2]
+    assert len(module.started["a", 0][0]) == 200
+
+
+def test_cells_measured_in_all_modalities_are_partitioned_by_both_of_them():
+    dataset, kind = coupled(200, np.arange(60))
+    module = Arms()
+    start_arms(module, dataset, np.arange(len(dataset)))
+    (x, a), (_, b) = module.started["a", 0], module.started["b", 0]
+    assert len(x) == 60  # the others are left out
+    np.testing.assert_array_equal(a, b)
+    assert adjusted_rand_score(a, module.started["a", 1][1]) > 0.99
+    np.testing.assert_array_equal(a, module.started["a", 1][1])  # numbered alike
+    types_of(module, 0, dataset.rows, kind)
+
+
+def test_only_cells_trained_on_start_the_arms():
+    dataset, _ = coupled(100, np.arange(100))
+    module = Arms()
+    start_arms(module, dataset, np.arange(0, 100, 2))
+    assert {row.tobytes() for row in module.started["a", 0][0]} == {row.tobytes() for row in dataset.rows["a"][::2]}
+
+
+def test_partitions_of_a_seed_are_numbered_alike_and_drawn_anew():
+    x = np.random.default_rng(0).normal(size=(300, 4))
+    torch.manual_seed(0)
+    partitions = starting_partitions(x, 6, 3)
+    assert partitions.shape == (3, 300)
+    assert partitions.dtype == np.int64
+    assert not (partitions[0] == partitions[1]).all()
+    for own in partitions[1:]:
+        shared = np.zeros((6, 6))
+        np.add.at(shared, (own, partitions[0]), 1)
+        row, column = linear_sum_assignment(shared, maximize=True)
+        assert shared.trace() == shared[row, column].sum()  # no other numbering shares more
+    torch.manual_seed(0)
+    np.testing.assert_array_equal(starting_partitions(x, 6, 3), partitions)
+
+
+def test_fewer_distinct_profiles_than_categories_are_no_reason_to_warn():
+    assert starting_partitions(np.ones((10, 2)), 4, 1).max() == 0
+
+
+def test_labels_are_renumbered_to_the_planted_ones():
+    reference = np.random.default_rng(0).integers(5, size=200)
+    order = np.array([3, 0, 4, 1, 2])
+    own = order[reference]
+    shared = np.zeros((5, 5))
+    np.add.at(shared, (own, reference), 1)
+    np.testing.assert_array_equal(renumbered(own, shared), reference)
+
+
+def test_profiles_are_read_in_parts_and_in_order(monkeypatch):
+    monkeypatch.setattr("couplevi.model.cplmixvae.start.CHUNK", 3)
+    rows, places, module = np.arange(20, dtype=np.float32)[:, None], np.array([7, 1, 4, 4, 9, 0, 2]), Arms().train()
+    parts = list(batches(module, rows, places))
+    assert [len(x) for _, x in parts] == [3, 3, 1]
+    assert torch.cat([x for _, x in parts])[:, 0].tolist() == places.tolist()
+    for part, x in parts:
+        assert x[:, 0].tolist() == places[part].tolist()
+    assert not module.training
 
 
 def test_more_categories_than_cells():

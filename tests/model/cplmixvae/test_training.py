@@ -1,4 +1,5 @@
 import warnings
+from contextlib import nullcontext
 
 import mudata as md
 import numpy as np
@@ -9,7 +10,96 @@ from lightning.pytorch.callbacks import Callback
 from small import FEW, QUICK, fit_mixture, planted, two_modalities
 
 import couplevi as cvi
-from couplevi.model import CplMixVAE
+from couplevi._arrays import dense
+from couplevi.model import CplMixVAE, MixtureSettings
+from couplevi.model.cplmixvae.selection import Round
+from couplevi.model.cplmixvae.training import (
+    epochs_of_rounds,
+    training_data,
+    values_of,
+    warn_about_batches,
+    warn_about_result,
+)
+from couplevi.preparation import fit_preparation
+from couplevi.registry import Registered
+
+
+def test_rounds_take_the_steps_of_the_settings_unless_epochs_are_given():
+    settings = MixtureSettings(n_categories=3, n_steps=800, n_steps_prune=400)
+    assert epochs_of_rounds(settings, None, None, 3, 2) == [267, 134, 134]
+    assert epochs_of_rounds(settings, 10, None, 3, 1) == [10, 134]
+    assert epochs_of_rounds(settings, None, 5, 800, 3) == [1, 5, 5, 5]
+    assert epochs_of_rounds(settings, 7, 5, 3, 0) == [7]
+
+
+def test_batches_of_five_cells_per_category_are_large_enough():
+    warn_about_batches(40, 8)
+    with pytest.warns(UserWarning, match="Batches of 39 cells are small for 8 categories"):
+        warn_about_batches(39, 8)
+
+
+def finished(n_categories, n_used=None, entropy=0.1, consensus=0.99):
+    return Round(
+        np.arange(n_categories), np.ones(n_categories), consensus, n_used or n_categories, entropy, np.zeros(2), {}
+    )
+
+
+@pytest.mark.parametrize(
+    ("rounds", "selected", "agreed", "options", "messages"),
+    [
+        ([finished(4), finished(3)], 1, True, {}, []),
+        ([finished(4), finished(3)], 0, True, {}, ["number of categories at the start, 4, is the one kept"]),
+        ([finished(4)], 0, True, {}, []),  # there was nothing to remove
+        ([finished(4), finished(3)], 0, True, {"pruned": False}, []),
+        ([finished(4), finished(3, consensus=0.7)], 1, False, {}, ["consensus of 0.9: the highest, 0.70, is kept"]),
+        ([finished(4, n_used=1)], 0, True, {}, ["categories have collapsed: 1 of 4 are used"]),
+        ([finished(4, entropy=0.91)], 0, True, {}, ["91% of the largest entropy"]),
+        ([finished(4, entropy=0.9)], 0, True, {}, []),
+        ([finished(4)], 0, True, {"failed": True}, ["The loss became NaN or infinite; the rounds before are kept"]),
+    ],
+)
+def test_the_user_is_told_what_the_numbers_mean_and_nothing_else(rounds, selected, agreed, options, messages):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_about_result(rounds, selected, agreed, 0.9, **{"failed": False, "pruned": True, **options})
+    assert len(caught) == len(messages)
+    for warning, message in zip(caught, messages, strict=True):
+        assert message in str(warning.message)
+
+
+def test_counts_are_trained_on_as_they_are_and_prepared_as_logarithms():
+    mdata = cvi.data.count_clusters(n_obs=80, n_features={"rna": 30, "atac": 20}, seed=0)
+    mdata = md.MuData({"rna": mdata["rna"].copy(), "atac": mdata["atac"].copy()})
+    layers = {"atac": "log1p"}
+    CplMixVAE.setup_mudata(mdata, modalities=("rna", "atac"), layers=layers)
+    model = CplMixVAE(mdata, 3, likelihood={"rna": "nb"}, feature_weights="equal")
+    given = Registered(mdata, {m: model.reader(m) for m in ("atac", "rna")}, {"correspondence": {}, "match": {}})
+    dataset, order = training_data(model.module, given, {"rna": None, "atac": None}, model.settings_)
+    counts = dense(mdata["rna"].X)
+    np.testing.assert_array_equal(dataset.rows["rna"][np.arange(80)], counts[order["rna"]])
+    log = np.log1p(counts * 1e4 / counts.sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(model.module.observation("rna").preparation.mean, log.mean(axis=0), rtol=1e-4)
+    values = dense(mdata["atac"].layers["log1p"])
+    np.testing.assert_allclose(model.module.observation("atac").preparation.mean, values.mean(axis=0), rtol=1e-4)
+    prepared = dataset.rows["atac"][np.arange(80)]
+    np.testing.assert_allclose(prepared.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(prepared, fit_preparation(values, None, "equal").transform(values[order["atac"]]))
+
+    mdata["atac"].layers["log1p"] = mdata["atac"].layers["log1p"] * 2
+    again, _ = training_data(model.module, given, None, model.settings_)  # the preparation is that of the first time
+    mean = again.rows["atac"][np.arange(80)].mean(axis=0)
+    scale = model.module.observation("atac").preparation.record()
+    np.testing.assert_allclose(mean, scale.transform(2 * values).mean(axis=0), atol=1e-4)
+    assert np.abs(mean).max() > 0.5
+
+
+def test_values_are_checked_to_be_counts_where_they_are_meant_to_be():
+    adata = planted(20, n_features=4)
+    CplMixVAE.setup_anndata(adata)
+    for likelihood, expected in (("gaussian", nullcontext()), ("zinb", pytest.raises(ValueError, match="counts in"))):
+        model = CplMixVAE(adata, 2, likelihood=likelihood)
+        with expected:
+            np.testing.assert_array_equal(values_of(model.module, model.reader("adata"), adata), adata.X)
 
 
 def test_small_batches_are_warned_about(adata):
@@ -60,7 +150,7 @@ def test_counts_must_be_counts(value):
     adata.X = np.abs(adata.X).round()
     adata.X[3, 4] = value
     CplMixVAE.setup_anndata(adata)
-    with pytest.raises(ValueError, match="Expected counts in `X` of modality 'adata'.*raw counts"):
+    with pytest.raises(ValueError, match="Expected counts in `X`, whole numbers .*raw counts"):
         CplMixVAE(adata, 3, likelihood="nb").train(**QUICK)
 
 
@@ -69,7 +159,7 @@ def test_raw_counts_are_noticed():
     adata = cvi.data.count_clusters(n_obs=60, seed=0)["rna"]
     adata.X[0, 0] = 100
     CplMixVAE.setup_anndata(adata)
-    with pytest.warns(UserWarning, match="`X` of modality 'adata' looks like raw counts, up to .*likelihood='nb'"):
+    with pytest.warns(UserWarning, match="`X` looks like raw counts, up to .*likelihood='nb'"):
         CplMixVAE(adata, 3, batch_size=48).train(**QUICK)
 
 
