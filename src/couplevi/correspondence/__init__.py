@@ -4,7 +4,7 @@ from couplevi._arrays import effective_matches
 from couplevi.correspondence._anchored import Anchored
 from couplevi.correspondence._gromov import GromovWasserstein
 from couplevi.correspondence._record import BlockReport, Correspondence, sharpen
-from couplevi.correspondence._solver import Solver
+from couplevi.correspondence._solver import Problem, Solution, Solver
 from couplevi.correspondence._unioncom import UnionCom
 
 __all__ = [
@@ -12,6 +12,8 @@ __all__ = [
     "BlockReport",
     "Correspondence",
     "GromovWasserstein",
+    "Problem",
+    "Solution",
     "Solver",
     "UnionCom",
     "effective_matches",

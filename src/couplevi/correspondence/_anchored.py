@@ -77,7 +77,8 @@ class Anchored(Solver):
             check_number(getattr(self, field), field)
         check_number(self.temperature, "temperature", 1e-6)
 
-    def _coordinates(self, problem: Problem) -> Coordinates:
+    def coordinates(self, problem: Problem) -> Coordinates:
+        """Canonical coordinates of all profiles, from the known links of all groups."""
         links = problem.known.tocoo()
         rows, columns = links.coords
         if len(rows) < FEWEST_LINKS:
@@ -93,11 +94,12 @@ class Anchored(Solver):
         distances = geodesic_distances(neighbor_graph(values, self.n_neighbors), anchors)
         return np.hstack([leading_coordinates(values, self.n_coordinates), geodesic_coordinates(distances, n)])
 
-    def _solve(self, problem: Problem, coordinates: Coordinates | None) -> Solution:
+    def solve_group(self, problem: Problem, coordinates: Coordinates | None) -> Solution:
+        """See :meth:`couplevi.correspondence.Solver.solve_group`."""
         assert coordinates is not None
         weights = kernel(*coordinates, self.temperature)
         plan = relaxed_plan(weights, *problem.targets(), self.give)
         a, b = coordinates
         rows, columns = problem.known.tocoo().coords
         error = float(np.square(a[rows] - b[columns]).sum(axis=1).mean()) if len(rows) else 0.0
-        return Solution(plan, error, True, (error,), (error,))
+        return Solution(plan.matches, error, plan.converged, (error,), (error,))

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
@@ -11,7 +13,7 @@ from sklearn.metrics import pairwise_distances
 
 from couplevi._validate import check_count, check_number, expected
 from couplevi.correspondence._graph import geodesic_coordinates, geodesic_distances, landmarks, neighbor_graph
-from couplevi.correspondence._plan import blur, canonical_maps, kernel, relaxed_plan
+from couplevi.correspondence._plan import SETTLED, blur, canonical_maps, kernel, relaxed_plan
 from couplevi.correspondence._solver import Coordinates, Problem, Solution, Solver, refuse
 
 if TYPE_CHECKING:
@@ -39,6 +41,10 @@ N_TRIALS = 40
 EVEN = 0.1
 """Share of the even plan in a start, so that nothing is excluded."""
 MAX_PROFILES = 200_000
+VANISHED = "There is NaN in coupling"
+"""What POT raises when all mass has vanished from an unbalanced plan."""
+INNER_WARNINGS = ("Sinkhorn did not converge", "(Warning: n|N)umerical errors at iteration", "Solver failed to produce")
+"""What POT warns of in its inner loops, and ``converged`` or an infinite distortion tells."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +144,8 @@ class GromovWasserstein(Solver):
         """How far the refinement may leave the masses, as far as the transport may."""
         return 0.0 if self.unbalanced is None else self.epsilon / self.unbalanced
 
-    def _solve(self, problem: Problem, coordinates: Coordinates | None) -> Solution:
+    def solve_group(self, problem: Problem, coordinates: Coordinates | None) -> Solution:
+        """See :meth:`couplevi.correspondence.Solver.solve_group`."""
         refuse(max(problem.known.shape), MAX_PROFILES, self.name, "Match within groups, `group_key=`.")
         links = problem.known.tocoo()
         anchors = np.random.default_rng(self.seed).permutation(links.nnz)[:MAX_ANCHORS]
@@ -148,7 +155,8 @@ class GromovWasserstein(Solver):
         )
         share_known = links.data.sum() / (links.data.sum() + min(problem.row_mass.sum(), problem.column_mass.sum()))
         transport = Transport(a, b, links.data[anchors], float(share_known), self.epsilon, self.unbalanced)
-        plan, history, restarts, converged = self._transport(transport)
+        found, history, restarts, converged = self._transport(transport)
+        plan = found.plan
         if not self.n_refinements:
             limit = self.max_exact
             refuse(max(problem.known.shape), limit, f"{self.name}, n_refinements=0", "Refine, or raise `max_exact`.")
@@ -163,10 +171,12 @@ class GromovWasserstein(Solver):
             maps = canonical_maps(x, y, *pairs, ridge=self.ridge, power=self.power)
             temperature = self.temperature * blur(maps.a[a.profiles], maps.b[b.profiles])
             weights = kernel(maps.a[a.profiles], maps.b[b.profiles], temperature)
-            plan = relaxed_plan(weights, a.mass, b.mass, self._give)
+            refined = relaxed_plan(weights, a.mass, b.mass, self._give)
+            plan = refined.matches
         weights = kernel(maps.a, maps.b, temperature)
         everything = relaxed_plan(weights, *problem.targets(), self._give)
-        return Solution(everything, history[-1], converged, history, restarts, (maps.a, maps.b))
+        converged &= refined.converged and everything.converged
+        return Solution(everything.matches, history[-1], converged, history, restarts, (maps.a, maps.b))
 
     def _side(self, values: FloatArray, mass: FloatArray, anchors: IntArray) -> Side:
         free = np.flatnonzero(mass > 0)
@@ -177,26 +187,26 @@ class GromovWasserstein(Solver):
         distances = geodesic_distances(neighbor_graph(values, self.n_neighbors), np.concatenate([index, anchors]))
         return Side(index, share, distances[: len(index)], np.sqrt(distances[len(index) :, index]))
 
-    def _transport(self, transport: Transport) -> tuple[FloatArray, tuple[float, ...], tuple[float, ...], bool]:
+    def _transport(self, transport: Transport) -> tuple[Run, tuple[float, ...], tuple[float, ...], bool]:
         """The plan of least distortion, its distortion by iterations, that of all starts, and whether it converged."""
         starts = transport.starts(self.n_starts, self.seed)
-        followed = sorted((transport.run(start) for start in starts), key=lambda result: result[1])
-        if not np.isfinite(followed[0][1]):
+        followed = sorted((transport.run(start) for start in starts), key=lambda run: run.distortion)
+        if not np.isfinite(followed[0].distortion):
             what = "`epsilon` and `unbalanced` that leave a plan"
             found = f"{self.epsilon:g} and {self.unbalanced}, with which all mass vanishes"
             raise ValueError(expected(what, found, "Choose a larger `epsilon`, or a larger `unbalanced`."))
-        restarts = tuple(loss for _, loss in followed)
-        plan, loss = followed[0]
-        history = [loss]
+        restarts = tuple(run.distortion for run in followed)
+        best = followed[0]
+        history = [best.distortion]
         for _ in range(self.max_iter // CHECK_EVERY):
-            new, loss = transport.run(plan)
-            if not np.isfinite(loss):
+            new = transport.run(best.plan)
+            if not np.isfinite(new.distortion):
                 break
-            plan = new
-            history.append(loss)
-            if abs(history[-2] - loss) <= RELATIVE_CHANGE * abs(loss):
-                return plan, tuple(history), restarts, True
-        return plan, tuple(history), restarts, False
+            best = new
+            history.append(best.distortion)
+            if abs(history[-2] - history[-1]) <= RELATIVE_CHANGE * abs(history[-1]):
+                return best, tuple(history), restarts, best.settled
+        return best, tuple(history), restarts, False
 
 
 class Side(NamedTuple):
@@ -215,6 +225,16 @@ class Side(NamedTuple):
     def cost(self) -> FloatArray:
         """Roots of the distances among the transported profiles."""
         return np.sqrt(self.distances[:, self.profiles])
+
+
+class Run(NamedTuple):
+    """Some iterations of the transport."""
+
+    plan: FloatArray
+    distortion: float
+    """Infinite if all mass has vanished."""
+    settled: bool
+    """Whether one more iteration of the inner loop would move at most a ten-thousandth of the mass."""
 
 
 class Transport:
@@ -237,35 +257,39 @@ class Transport:
             mean_a, mean_b = ((weight * np.square(to)).sum(axis=0) for to in (to_a, to_b))
             self.linear = mean_a[:, None] + mean_b - 2 * (weight * to_a).T @ to_b
 
-    def run(self, start: FloatArray) -> tuple[FloatArray, float]:
-        """Some iterations from a plan; the new plan and its distortion, infinite if the plan is no longer one."""
+    def run(self, start: FloatArray) -> Run:
+        """Some iterations from a plan."""
         try:
-            plan, loss = self._iterate(start)
-        except ValueError:  # POT's word for NaN in a plan
-            return start, np.inf
-        return plan, loss if np.isfinite(plan).all() and plan.sum() > LEAST_MASS else np.inf
+            with _silent_inner_loops():
+                run = self._iterate(start)
+        except ValueError as error:
+            if VANISHED not in str(error):
+                raise
+            return Run(start, np.inf, False)
+        return run if np.isfinite(run.plan).all() and run.plan.sum() > LEAST_MASS else run._replace(distortion=np.inf)
 
-    def _iterate(self, start: FloatArray) -> tuple[FloatArray, float]:
+    def _iterate(self, start: FloatArray) -> Run:
         masses = self.a.mass, self.b.mass
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that inner loops stop at their limit
-            if self.unbalanced is not None:
-                plan, _, log = ot.gromov.fused_unbalanced_gromov_wasserstein(
-                    *self.costs, *masses, reg_marginals=self.unbalanced, epsilon=self.epsilon, alpha=(1 - self.alpha) / self.alpha,
-                    M=self.linear, init_pi=start, max_iter=CHECK_EVERY, unbalanced_solver="sinkhorn", log=True,
-                )  # fmt: skip
-                return plan, float(log["fugw_cost"])
+        if self.unbalanced is None:
             return self._balanced(self.costs, masses, self.linear, start, CHECK_EVERY)
+        plan, _, log = ot.gromov.fused_unbalanced_gromov_wasserstein(
+            *self.costs, *masses, reg_marginals=self.unbalanced, epsilon=self.epsilon, alpha=(1 - self.alpha) / self.alpha,
+            M=self.linear, init_pi=start, max_iter=CHECK_EVERY, unbalanced_solver="sinkhorn", log=True,
+        )  # fmt: skip
+        # POT does not tell whether its inner loops stopped by themselves: they go on from where the last one ended, so
+        # that a loop that stops at its limit shows as a plan that still changes
+        return Run(plan, float(log["fugw_cost"]), bool(log["error"][-1] <= SETTLED * plan.sum()))
 
     def _balanced(
         self, costs: tuple[FloatArray, FloatArray], masses: tuple[FloatArray, FloatArray], linear: FloatArray,
         start: FloatArray, max_iter: int,
-    ) -> tuple[FloatArray, float]:  # fmt: skip
+    ) -> Run:  # fmt: skip
         plan, log = ot.gromov.entropic_fused_gromov_wasserstein(
             linear, *costs, *masses, epsilon=self.epsilon, alpha=self.alpha, G0=start, max_iter=max_iter, tol=0.0,
             symmetric=True, log=True, numItermax=100, stopThr=1e-7,
         )  # fmt: skip
-        return plan, float(log["fgw_dist"])
+        misplaced = max(np.abs(plan.sum(axis=axis) - mass).sum() for axis, mass in zip((1, 0), masses, strict=True))
+        return Run(plan, float(log["fgw_dist"]), bool(misplaced <= SETTLED))
 
     def starts(self, n: int, seed: int) -> list[FloatArray]:
         """Plans to start from: distances' distributions, then the best matches of regions."""
@@ -273,7 +297,7 @@ class Transport:
         described = [np.quantile(cost, np.linspace(0, 1, N_PROFILE), axis=1).T for cost in self.costs]
         difference = pairwise_distances(*described, "sqeuclidean") / N_PROFILE + self.linear
         weights = np.exp(-difference / (PROFILE_WIDTH * difference.mean() or 1.0))
-        plans = [relaxed_plan(weights, self.a.mass, self.b.mass, 0.0), *self._regional_starts(n - 1, seed)]
+        plans = [relaxed_plan(weights, self.a.mass, self.b.mass, 0.0).matches, *self._regional_starts(n - 1, seed)]
         return [(1 - EVEN) * plan + EVEN * even for plan in plans]
 
     def _regional_starts(self, n: int, seed: int) -> list[FloatArray]:
@@ -285,20 +309,29 @@ class Transport:
         mass_a, mass_b = ((s > 0).T @ side.mass for s, side in zip(regions, (self.a, self.b), strict=True))
         linear = regions[0].T @ self.linear @ regions[1]
         rng = np.random.default_rng(seed)
-        found: list[tuple[float, FloatArray]] = []
+        found: list[Run] = []
         for _ in range(N_TRIALS):
             rough = relaxed_plan(np.exp(RANDOM_SPREAD * rng.standard_normal(linear.shape)), mass_a, mass_b, 0.0)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                plan, loss = self._balanced((first, second), (mass_a, mass_b), linear, rough, TRIAL_ITERATIONS)
-            found.append((loss, plan))
+            with _silent_inner_loops():
+                run = self._balanced((first, second), (mass_a, mass_b), linear, rough.matches, TRIAL_ITERATIONS)
+            if np.isfinite(run.plan).all():
+                found.append(run)
         distinct: list[FloatArray] = []
-        for _, plan in sorted(found, key=lambda pair: pair[0]):
+        for plan, *_ in sorted(found, key=lambda run: run.distortion):
             if all(np.abs(plan - other).sum() > DISTINCT for other in distinct):
                 distinct.append(plan)
         within = [s * side.mass[:, None] for s, side in zip(regions, (self.a, self.b), strict=True)]
         within = [w / np.maximum(w.sum(axis=0), 1e-300) for w in within]
         return [within[0] @ plan @ within[1].T for plan in distinct[:n]]
+
+
+@contextmanager
+def _silent_inner_loops() -> Iterator[None]:
+    """Without what POT and numpy say of plans that vanish and of loops that stop at their limit."""
+    with warnings.catch_warnings(), np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        for message in INNER_WARNINGS:
+            warnings.filterwarnings("ignore", message, UserWarning)
+        yield
 
 
 def _regions(side: Side, cost: FloatArray, seed: int) -> FloatArray:

@@ -15,11 +15,23 @@ if TYPE_CHECKING:
 
 SCALINGS = 200
 TOLERANCE = 1e-10
+"""Change of the scalings, relative to the largest, at which they stop."""
+SETTLED = 1e-4
+"""Share of the mass that one more scaling may move in a plan that has converged."""
 MAX_DENSE = 4_000_000
 N_CANDIDATES = 50
 LEAST_BLUR = 1e-4
 REACH = 500.0
 """Largest exponent of a profile's nearest, far enough from underflow."""
+
+
+class Plan(NamedTuple):
+    """Soft matches of rows and columns."""
+
+    matches: FloatArray | sp.csr_array
+    """Mass per pair, shape ``(n_a, n_b)``."""
+    converged: bool
+    """Whether one more scaling would move at most a ten-thousandth of the mass."""
 
 
 class CanonicalMaps(NamedTuple):
@@ -123,10 +135,8 @@ def blur(a: FloatArray, b: FloatArray) -> float:
     return float(max(ratio**2, LEAST_BLUR))
 
 
-def relaxed_plan(
-    kernel: FloatArray | sp.csr_array, rows: FloatArray, columns: FloatArray, give: float
-) -> FloatArray | sp.csr_array:
-    """Scale rows and columns of a kernel towards given masses.
+def relaxed_plan(kernel: FloatArray | sp.csr_array, rows: FloatArray, columns: FloatArray, give: float) -> Plan:
+    """Scale rows and columns of a kernel towards given masses, at most 200 times.
 
     Unbalanced Sinkhorn scaling with exponent ``1 / (1 + give)``, relative to the product of the masses: 0 meets the
     masses exactly; a larger `give` lets profiles that resemble nothing keep less than theirs, and others more.
@@ -148,9 +158,13 @@ def relaxed_plan(
         if np.abs(u - before).max() <= TOLERANCE * u.max():
             break
     left, right = rows * u / norm, columns * v
+    # the rule that stops the scalings is relative to the largest, which an outlier can make too large to see the others
+    reached = kernel @ right
+    again = _ratio(np.full_like(u, norm), reached) ** exponent
+    converged = bool(rows @ (np.abs(again - u) * reached) <= SETTLED * (rows @ (u * reached)))
     if sp.issparse(kernel):
-        return sp.csr_array(sp.diags_array(left) @ kernel @ sp.diags_array(right))
-    return left[:, None] * kernel * right
+        return Plan(sp.csr_array(sp.diags_array(left) @ kernel @ sp.diags_array(right)), converged)
+    return Plan(left[:, None] * kernel * right, converged)
 
 
 def _ratio(mass: FloatArray, total: FloatArray) -> FloatArray:

@@ -34,7 +34,9 @@ class BlockReport:
     objective
         What the solver minimised, at the end.
     converged
-        Whether it stopped by itself.
+        Whether it stopped by itself, its inner loops included: the objective has settled, and one more scaling of rows
+        and columns would move at most a ten-thousandth of the mass. Turns of a refinement, whose number is a setting,
+        do not count; :class:`~couplevi.correspondence.UnionCom` has limits of its own.
     history
         Objective after each iteration.
     restarts

@@ -26,15 +26,24 @@ SMALLEST_SHAPE = 3
 
 
 class Problem(NamedTuple):
-    """Profiles of two modalities to match: all of them, or those of one group."""
+    """Profiles of two modalities to match: all of them, or those of one group.
+
+    Attributes
+    ----------
+    x, y
+        Profiles by coordinates, shapes ``(n_a, p)`` and ``(n_b, q)``, finite, the largest absolute value of each
+        modality being 1.
+    known
+        Known links, CSR of shape ``(n_a, n_b)``, with rows and columns that sum to at most 1.
+    row_mass, column_mass
+        What known links leave to be matched of each profile, in [0, 1], shapes ``(n_a,)`` and ``(n_b,)``.
+    """
 
     x: FloatArray
     y: FloatArray
     known: sp.csr_array
-    """Known links, shape ``(n_a, n_b)``, with rows and columns that sum to at most 1."""
     row_mass: FloatArray
     column_mass: FloatArray
-    """What known links leave to be matched of each profile, in [0, 1]."""
 
     def restricted(self, rows: IntArray, columns: IntArray) -> Problem:
         """Some rows and columns."""
@@ -52,10 +61,20 @@ class Problem(NamedTuple):
 
 
 class Solution(NamedTuple):
-    """What a solver finds for a problem."""
+    """What a solver finds for a problem.
+
+    Attributes
+    ----------
+    plan
+        Matches in addition to known ones, shape ``(n_a, n_b)``, at least 0. Rows and columns that exceed the masses of
+        the problem are lowered to them afterwards.
+    objective, converged, history, restarts
+        See :class:`~couplevi.correspondence.BlockReport`.
+    coordinates
+        Of both modalities in one space, shapes ``(n_a, d)`` and ``(n_b, d)``; None if the solver has none.
+    """
 
     plan: FloatArray | sp.csr_array
-    """Matches in addition to known ones, shape ``(n_a, n_b)``."""
     objective: float
     converged: bool
     history: tuple[float, ...]
@@ -67,6 +86,10 @@ class Solution(NamedTuple):
 class Solver(ABC):
     """What all solvers share: known links, groups, and the way from a plan to a sparse F.
 
+    A solver of your own is a frozen, keyword-only dataclass that subclasses this one, has a `name`, and implements
+    :meth:`solve_group`; one that brings both modalities into one space before groups are matched also overrides
+    :meth:`coordinates`. Everything else is taken care of in :meth:`solve`, which is called and not overridden.
+
     Attributes
     ----------
     name
@@ -77,6 +100,24 @@ class Solver(ABC):
         Mean number of effective matches that F is sharpened to; None leaves it as it is.
     seed
         Of all random draws.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> import numpy as np
+    >>> from sklearn.metrics import pairwise_distances
+    >>> from couplevi.correspondence import Solution, Solver
+    >>> @dataclass(frozen=True, kw_only=True)
+    ... class Nearest(Solver):
+    ...     name = "nearest"
+    ...
+    ...     def solve_group(self, problem, coordinates):
+    ...         distance = pairwise_distances(problem.x, problem.y)
+    ...         plan = np.eye(len(problem.y))[distance.argmin(axis=1)]
+    ...         return Solution(plan, float(distance.min(axis=1).mean()), True, (), ())
+    >>> x = np.array([[0.0], [1.0], [3.0]])
+    >>> Nearest().solve(x, x[::-1]).one_to_one()
+    array([2, 1, 0])
     """
 
     name: ClassVar[str]
@@ -126,13 +167,13 @@ class Solver(ABC):
         # Always solved in the same orientation, so that exchanging the modalities transposes the plan exactly.
         swapped = _order(problem.y) < _order(problem.x)
         oriented, sides = (problem.transposed(), labels[::-1]) if swapped else (problem, labels)
-        shared = self._coordinates(oriented)
+        shared = self.coordinates(oriented)
         inferred, reports = [problem.known.astype(np.float64)], []
         for group, rows, columns in _blocks(sides, oriented):
             part = oriented.restricted(rows, columns)
             within = None if shared is None else (shared[0][rows], shared[1][columns])
             free = min((part.row_mass > 0).sum(), (part.column_mass > 0).sum())
-            solution = _evenly(part) if free < SMALLEST_SHAPE else self._solve(part, within)
+            solution = _evenly(part) if free < SMALLEST_SHAPE else self.solve_group(part, within)
             reports.append(BlockReport(group, *solution[1:5]))
             if len(rows) == len(oriented.x) and len(columns) == len(oriented.y):
                 shared = solution.coordinates or shared
@@ -151,13 +192,35 @@ class Solver(ABC):
         shared = shared and (shared[::-1] if swapped else shared)
         return Correspondence(matrix, self.name, tuple(reports), shared)
 
-    def _coordinates(self, problem: Problem) -> Coordinates | None:
-        """Coordinates of both modalities in one space, if they can be had before groups are matched."""
+    def coordinates(self, problem: Problem) -> Coordinates | None:
+        """Place both modalities in one space, if that can be done before groups are matched.
+
+        Parameters
+        ----------
+        problem
+            All profiles and all known links.
+
+        Returns
+        -------
+        Coordinates of all profiles, shapes ``(n_a, d)`` and ``(n_b, d)``; None if there are none yet.
+        """
         return None
 
     @abstractmethod
-    def _solve(self, problem: Problem, coordinates: Coordinates | None) -> Solution:
-        """Match one group."""
+    def solve_group(self, problem: Problem, coordinates: Coordinates | None) -> Solution:
+        """Match the profiles of one group, or all if there are no groups.
+
+        Parameters
+        ----------
+        problem
+            The profiles and known links of the group; at least 3 profiles of each modality have mass left.
+        coordinates
+            Rows of what :meth:`coordinates` gave that belong to the group.
+
+        Returns
+        -------
+        The plan, and how it was found: `converged` is True only if every loop stopped by itself.
+        """
 
 
 def _without(plan: FloatArray | sp.csr_array, known: sp.csr_array) -> sp.csr_array:

@@ -16,7 +16,9 @@ MAX_PROFILES = 5_000
 BETA_1, BETA_2, DELTA = 0.9, 0.999, 1e-7
 REPORT_EVERY = 50
 FEASIBLE = 0.02
-"""Largest deviation of a row from its mass at which the solver counts as converged."""
+"""Largest deviation of a row from its mass, and excess of a column, at which the solver counts as converged."""
+STILL = 0.01
+"""Largest relative change of the objective since the report before, likewise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,9 @@ class UnionCom(Solver):
     being geodesic distances divided by the larger number of profiles and alpha a free scale. Its F is almost uniform;
     what it knows is in small differences, which the one-to-one match brings out. Kept for comparison:
     :class:`~couplevi.correspondence.GromovWasserstein` is faster and better on all data it was tried on.
+
+    It stops after `max_iter` iterations, and has converged if no row misses its mass and no column exceeds it by more
+    than 0.02, and the objective changed by at most 1 % over the last 50 iterations.
 
     Known links stay fixed; the others are optimised around them. Time is ``max_iter * n_a * n_b * (n_a + 4 n_b)`` and
     memory ``8 * (5 n_a n_b + n_a^2 + n_b^2)`` bytes, for up to 5,000 profiles per modality.
@@ -73,7 +78,8 @@ class UnionCom(Solver):
         check_number(self.step, "step", 1e-9, 1)
         check_number(self.damping, "damping")
 
-    def _solve(self, problem: Problem, coordinates: Coordinates | None) -> Solution:
+    def solve_group(self, problem: Problem, coordinates: Coordinates | None) -> Solution:
+        """See :meth:`couplevi.correspondence.Solver.solve_group`."""
         refuse(max(problem.known.shape), MAX_PROFILES, self.name, "Use `method='gw'` or match within groups.")
         kx, ky = (
             geodesic_distances(neighbor_graph(values, self.n_neighbors), np.arange(len(values)))
@@ -107,8 +113,9 @@ class UnionCom(Solver):
             alpha = float((kx * moved).sum() / max(np.square(kx).sum(), 1e-300))
             if t % REPORT_EVERY == 0 or t == self.max_iter:
                 history.append(float(np.square(alpha * kx - moved).sum()))
-        deviation = np.abs(f.sum(axis=1) - rows).max()
-        return Solution(f, history[-1], bool(deviation <= FEASIBLE), tuple(history), (history[-1],))
+        deviation = max(np.abs(f.sum(axis=1) - rows).max(), (f.sum(axis=0) - columns).max())
+        still = len(history) > 1 and abs(history[-1] - history[-2]) <= STILL * history[-1]
+        return Solution(f, history[-1], bool(deviation <= FEASIBLE and still), tuple(history), (history[-1],))
 
 
 def distortion_gradient(f: FloatArray, kx: FloatArray, ky: FloatArray, alpha: float) -> FloatArray:
