@@ -2,29 +2,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from couplevi._docs import fill_docs
 from couplevi._validate import check_count, find_names
 from couplevi.pl._figure import finish, make_axes
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-
-class HasStates(Protocol):
-    """A trained :class:`~couplevi.model.CplMixVAE`."""
-
-    def traverse_state(
-        self, category: str, *, dimension: int, n_steps: int, modality: str | None, arm: int
-    ) -> pd.DataFrame: ...
+    from couplevi._protocols import Classifies
 
 
 @fill_docs
 def state_traversal(
-    model: HasStates,
+    model: Classifies,
     category: str,
     *,
     dimension: int = 0,

@@ -54,7 +54,7 @@ def value_places(
             raise ValueError(expected(f"at least one feature in {where}", "none"))
         if not isinstance(values, StreamedMatrix):
             check_finite(values, where)
-            if values.shape[1] >= FEWEST_FEATURES:
+            if places[m][0] != "obsm" and values.shape[1] >= FEWEST_FEATURES:
                 warn_empty_rows(values, where)
     return places
 

@@ -177,7 +177,7 @@ class ModalityReader:
                 UserWarning,
                 stacklevel=3,
             )
-        if now.empty and not seen.empty:
+        if now.empty and not seen.empty and self.attribute != "obsm":
             warn_empty_rows(matrix, self.where)
 
 
