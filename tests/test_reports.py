@@ -282,9 +282,9 @@ def test_too_many_missing_features_are_refused(model):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_pickle_of_a_model_says_how_to_save_it(name):
+def test_a_pickle_of_a_model_says_how_to_save_it(name, tmp_path):
     fitted = fit(name, fresh(), epochs=1)
-    for save in (pickle.dumps, lambda m: torch.save(m, "nowhere")):
+    for save in (pickle.dumps, lambda m: torch.save(m, tmp_path / "m.pt")):
         with pytest.raises(TypeError, match=rf"Write `model.save\(folder\)`, and read `{name}.load\(folder\)`"):
             save(fitted)
     assert copy.copy(fitted).module is fitted.module
