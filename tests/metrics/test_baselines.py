@@ -1,7 +1,18 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from couplevi.metrics import knn_imputation, ridge_imputation
+
+few = settings(max_examples=40, deadline=None)
+seeds = st.integers(0, 10**6)
+cells = st.integers(1, 30)
+features = st.integers(1, 4)
+
+
+def continuous(seed, *shape):
+    return np.random.default_rng(seed).normal(size=shape)
 
 
 def test_nearest_neighbour_returns_its_partner():
@@ -39,3 +50,28 @@ def test_confidence_weights_the_cells():
 def test_ridge_needs_cells():
     with pytest.raises(ValueError, match="at least one cell to learn from"):
         ridge_imputation(np.zeros((0, 2)), np.zeros((0, 1)), np.zeros((1, 2)))
+
+
+@few
+@given(seed=seeds, n=st.integers(1, 20), n_query=cells, f=features, k=st.integers(1, 20))
+def test_imputation_by_neighbours_is_a_mean_of_targets_whatever_the_order_of_cells(seed, n, n_query, f, k):
+    x, query, k = continuous(seed, n, 3), continuous(seed + 1, n_query, 3), min(k, n)
+    target, confidence = continuous(seed + 2, n, f), np.random.default_rng(seed).uniform(0.1, 1, n)
+    imputed = knn_imputation(x, target, query, k, confidence)
+    for q, row in zip(query, imputed, strict=True):
+        near = np.square(x - q).sum(axis=1).argsort()[:k]
+        np.testing.assert_allclose(row, np.average(target[near], axis=0, weights=confidence[near]), atol=1e-9)
+    order = np.random.default_rng(seed).permutation(n)
+    np.testing.assert_allclose(
+        knn_imputation(x[order], target[order], query, k, 0.5 * confidence[order]), imputed, atol=1e-9
+    )
+
+
+@few
+@given(seed=seeds, n=st.integers(3, 20), f=features)
+def test_linear_imputation_sees_neither_the_order_of_cells_nor_shifts(seed, n, f):
+    x, target, query = continuous(seed, n, 3), continuous(seed + 1, n, f), continuous(seed + 2, 5, 3)
+    imputed = ridge_imputation(x, target, query)
+    order = np.random.default_rng(seed).permutation(n)
+    np.testing.assert_allclose(ridge_imputation(x[order], target[order], query), imputed, atol=1e-6)
+    np.testing.assert_allclose(ridge_imputation(x + 5, target - 3, query + 5), imputed - 3, atol=1e-6)

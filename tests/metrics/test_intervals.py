@@ -1,8 +1,19 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.stats import norm
 
 from couplevi.metrics import interval_coverage, interval_score
+
+few = settings(max_examples=40, deadline=None)
+seeds = st.integers(0, 10**6)
+cells = st.integers(1, 30)
+features = st.integers(1, 4)
+
+
+def continuous(seed, *shape):
+    return np.random.default_rng(seed).normal(size=shape)
 
 
 def test_gaussian_intervals_hold_their_share_and_have_the_expected_score():
@@ -35,3 +46,19 @@ def test_score_is_best_for_the_true_spread():
 def test_bad_intervals(function, arguments, message):
     with pytest.raises(ValueError, match=message):
         function(*arguments)
+
+
+@few
+@given(seed=seeds, n=cells, f=features, level=st.floats(0.05, 0.95), more=st.floats(0, 3))
+def test_intervals_grow_with_spread_and_level_and_their_score_has_the_units_of_the_values(seed, n, f, level, more):
+    y, mean, sd = continuous(seed, 3, n, f)
+    sd = np.abs(sd)
+    coverage, score = interval_coverage(y, mean, sd, level), interval_score(y, mean, sd, level)
+    assert ((coverage >= 0) & (coverage <= 1)).all()
+    assert (interval_coverage(y, mean, sd + more, level) >= coverage).all()
+    assert (interval_coverage(y, mean, sd, level + 0.04) >= coverage).all()
+    assert (score >= 0).all()
+    np.testing.assert_allclose(interval_score(4 * y + 1, 4 * mean + 1, 4 * sd, level), 4 * score)
+    np.testing.assert_allclose(interval_score(-y, -mean, sd, level), score)
+    wide = interval_score(y, mean, sd + 1e4, level)
+    np.testing.assert_allclose(wide, interval_score(mean, mean, sd + 1e4, level))  # the width alone

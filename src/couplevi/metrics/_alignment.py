@@ -8,6 +8,7 @@ from scipy.spatial.distance import cdist
 from sklearn.neighbors import KNeighborsClassifier
 
 from couplevi._validate import expected
+from couplevi.metrics._record import Metric
 
 if TYPE_CHECKING:
     from couplevi._types import FloatArray
@@ -63,6 +64,20 @@ def foscttm(a: ArrayLike, b: ArrayLike) -> float:
     return float(closer / (2 * n * n))
 
 
+FOSCTTM = Metric(
+    name="foscttm",
+    title="FOSCTTM",
+    function=foscttm,
+    meaning="mean share of the other modality's cells closer than the true match, both directions",
+    low=0,
+    high=1,
+    best=0,
+    uninformed=None,
+    needs="latents of the same cells in both modalities",
+    reference="Liu et al. 2019",
+)
+
+
 def label_transfer_accuracy(
     reference: ArrayLike,
     reference_labels: ArrayLike,
@@ -110,6 +125,20 @@ def label_transfer_accuracy(
     if not 1 <= n_neighbors <= len(x):
         raise ValueError(expected(f"`n_neighbors` between 1 and the {len(x)} reference cells", n_neighbors))
     return float(KNeighborsClassifier(n_neighbors).fit(x, labels_x).score(y, labels_y))
+
+
+LABEL_TRANSFER_ACCURACY = Metric(
+    name="lta",
+    title="LTA",
+    function=label_transfer_accuracy,
+    meaning="accuracy of a 5-nearest-neighbour classifier fitted on the target's latents and scored on the source's",
+    low=0,
+    high=1,
+    best=1,
+    uninformed=None,
+    needs="labels of the cells of both modalities",
+    reference="Cohen Kalafut, Huang and Wang 2023 (JAMIE)",
+)
 
 
 def _embedding(values: ArrayLike, name: str) -> FloatArray:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -8,6 +9,7 @@ from scipy.special import rel_entr
 from scipy.stats import binomtest, rankdata
 
 from couplevi._validate import check_count, expected
+from couplevi.metrics._record import Metric
 
 if TYPE_CHECKING:
     from couplevi._types import FloatArray
@@ -44,6 +46,20 @@ def pearson_per_feature(measured: ArrayLike, imputed: ArrayLike) -> FloatArray:
     return np.where(varies_x, np.clip(r, -1, 1), np.nan)
 
 
+PEARSON = Metric(
+    name="pearson",
+    title="Pearson",
+    function=pearson_per_feature,
+    meaning="correlation of measured and imputed values per feature over cells; NaN where measured values are constant",
+    low=-1,
+    high=1,
+    best=1,
+    uninformed=0,
+    needs="measured values of the imputed modality",
+    reference="Cohen Kalafut, Huang and Wang 2023 (JAMIE)",
+)
+
+
 def auroc_per_feature(measured: ArrayLike, imputed: ArrayLike) -> FloatArray:
     """Area under the ROC curve of telling, from imputed values, which measured values exceed their median.
 
@@ -75,6 +91,62 @@ def auroc_per_feature(measured: ArrayLike, imputed: ArrayLike) -> FloatArray:
     rank_sum = (rankdata(y, axis=0) * high).sum(axis=0)
     wins = rank_sum - n_high * (n_high + 1) / 2
     return np.divide(wins, n_pairs, out=np.full(x.shape[1], np.nan), where=n_pairs > 0)
+
+
+AUROC = Metric(
+    name="auroc",
+    title="AUROC",
+    function=auroc_per_feature,
+    meaning="of telling values above their median from imputed ones, per feature",
+    low=0,
+    high=1,
+    best=1,
+    uninformed=0.5,
+    needs="measured values of the imputed modality",
+    reference="Cohen Kalafut, Huang and Wang 2023 (JAMIE)",
+)
+
+
+def relative_rmse_per_feature(measured: ArrayLike, imputed: ArrayLike) -> FloatArray:
+    """Root mean square error of each feature, relative to that of predicting its mean. Smaller is better.
+
+    Parameters
+    ----------
+    measured, imputed
+        The same cells and features, shape ``(n_cells, n_features)``.
+
+    Returns
+    -------
+    Shape ``(n_features,)``, at least 0; 1 for the mean of these cells, NaN where the measured values are constant.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+
+    Examples
+    --------
+    >>> import couplevi as cvi
+    >>> cvi.metrics.relative_rmse_per_feature([[1.0, 0], [3, 0]], [[2.0, 1], [2, 1]])
+    array([ 1., nan])
+    """
+    x, y = _same_shape(measured, imputed)
+    error, spread = np.sqrt(np.square(x - y).mean(axis=0)), x.std(axis=0)
+    return np.divide(error, spread, out=np.full(x.shape[1], np.nan), where=spread > 0)
+
+
+RELATIVE_RMSE = Metric(
+    name="relative_rmse",
+    title="relative RMSE",
+    function=relative_rmse_per_feature,
+    meaning="root mean square error relative to predicting the feature's mean",
+    low=0,
+    high=math.inf,
+    best=0,
+    uninformed=1,
+    needs="measured values of the imputed modality",
+    reference="square root of 1 - R²",
+)
 
 
 def jensen_shannon_distance(
@@ -125,6 +197,20 @@ def jensen_shannon_distance(
     return np.sqrt(np.clip(divergence, 0, 1))
 
 
+JENSEN_SHANNON = Metric(
+    name="jensen_shannon",
+    title="Jensen-Shannon",
+    function=jensen_shannon_distance,
+    meaning="distance between distributions of measured and imputed values, per feature and type, base 2, 20 bins",
+    low=0,
+    high=1,
+    best=0,
+    uninformed=None,
+    needs="measured values of the imputed modality, labels",
+    reference="Lin 1991; Endres and Schindelin 2003",
+)
+
+
 class BinomialComparison(NamedTuple):
     """Features on which one imputation beats another, and the probability of that by chance."""
 
@@ -163,6 +249,20 @@ def binomial_comparison(score: ArrayLike, other: ArrayLike) -> BinomialCompariso
     wins, losses, ties = int((a > b).sum()), int((a < b).sum()), int((a == b).sum())
     p_value = float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
     return BinomialComparison(wins, losses, ties, p_value)
+
+
+BINOMIAL = Metric(
+    name="p_value",
+    title="binomial",
+    function=binomial_comparison,
+    meaning="two-tailed probability of winning so many features by chance",
+    low=0,
+    high=1,
+    best=None,
+    uninformed=1,
+    needs="scores per feature of two imputations",
+    reference="Cohen Kalafut, Huang and Wang 2023 (JAMIE)",
+)
 
 
 def _same_shape(measured: ArrayLike, imputed: ArrayLike) -> tuple[FloatArray, FloatArray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import norm
 
 from couplevi._validate import expected
+from couplevi.metrics._record import Metric
 
 if TYPE_CHECKING:
     from couplevi._types import FloatArray
@@ -44,6 +46,20 @@ def interval_coverage(measured: ArrayLike, imputed: ArrayLike, sd: ArrayLike, le
     return ((y >= low) & (y <= high)).mean(axis=0)
 
 
+COVERAGE = Metric(
+    name="coverage_90",
+    title="coverage",
+    function=interval_coverage,
+    meaning="share of measured values inside 90 % intervals, per feature",
+    low=0,
+    high=1,
+    best=0.9,
+    uninformed=None,
+    needs="measured values of the imputed modality, standard deviations",
+    reference="Gneiting and Raftery 2007",
+)
+
+
 def interval_score(measured: ArrayLike, imputed: ArrayLike, sd: ArrayLike, level: float = 0.9) -> FloatArray:
     """Mean interval score of each feature: width, plus a penalty for what lies outside. Smaller is better.
 
@@ -74,6 +90,21 @@ def interval_score(measured: ArrayLike, imputed: ArrayLike, sd: ArrayLike, level
     y, low, high = _interval(measured, imputed, sd, level)
     outside = np.maximum(low - y, 0) + np.maximum(y - high, 0)
     return (high - low + 2 / (1 - level) * outside).mean(axis=0)
+
+
+INTERVAL_SCORE = Metric(
+    name="interval_score_90",
+    title="interval score",
+    function=interval_score,
+    meaning="width of 90 % intervals plus 20 times what lies outside, in units of the feature (of its standard "
+    "deviation in `tl.evaluate`)",
+    low=0,
+    high=math.inf,
+    best=0,
+    uninformed=None,
+    needs="measured values of the imputed modality, standard deviations",
+    reference="Gneiting and Raftery 2007",
+)
 
 
 def _interval(
