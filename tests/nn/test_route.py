@@ -3,84 +3,76 @@ import pytest
 import torch
 from torch import nn
 
-import couplevi as cvi
-from couplevi._arrays import dense
+from couplevi.nn import Encoder, Mean, Route, frozen, linear
+from couplevi.preparation import fit_preparation
 
 
-@pytest.fixture(scope="module")
-def route_of(fitted):
-    model, mdata = fitted
-    x = dense(model.reader("rna").read(mdata))
-    return model, mdata, x
+@pytest.fixture
+def x():
+    rng = np.random.default_rng(0)
+    return (rng.normal(size=(30, 7)) @ rng.normal(size=(7, 7)) + 5).astype(np.float32)
 
 
-def test_a_route_predicts_what_the_model_imputes(route_of):
-    model, mdata, x = route_of
-    route = model.route("rna", "ephys")
-    imputed = model.impute(source="rna", target="ephys").X
-    np.testing.assert_allclose(route.predict(route.preparation.transform(x)), imputed, atol=1e-4)
-    np.testing.assert_allclose(route.from_features()(torch.from_numpy(x)).detach(), imputed, rtol=1e-3, atol=1e-3)
-    assert route.names == list(mdata["ephys"].var_names)
+def route_of(x, n_components, mix=True):
+    """A route through a random network to three outputs, or to the four that the network gives."""
+    preparation = fit_preparation(x, n_components)
+    network = nn.Sequential(nn.Linear(preparation.n_prepared, 6), nn.Tanh(), nn.Linear(6, 4)).requires_grad_(False)
+    rng = np.random.default_rng(1)
+    n = 3 if mix else 4
+    matrix = rng.normal(size=(4, 3)).astype(np.float32) if mix else None
+    return Route(preparation, network, matrix, rng.normal(size=n), list("abcd"[:n]), np.arange(n), n)
 
 
-def test_a_route_without_a_target_ends_at_the_latent(route_of):
-    model, mdata, x = route_of
-    route = model.route("rna")
-    z = model.get_latent_representation(modality="rna")
-    np.testing.assert_allclose(route.predict(route.preparation.transform(x)), z, atol=1e-5)
-    two = model.route("rna", features=["3", "0"])
-    np.testing.assert_allclose(two.predict(two.preparation.transform(x)), z[:, [3, 0]], atol=1e-5)
-    assert (two.names, two.n_possible) == (["3", "0"], model.settings_.n_latent)
-
-
-def test_a_route_to_some_features_is_a_part_of_that_to_all(route_of):
-    model, mdata, x = route_of
-    h = model.route("ephys", "rna").preparation.transform(dense(model.reader("ephys").read(mdata)))
-    names = list(mdata["rna"].var_names[[5, 2]])
-    some = model.route("ephys", "rna", features=names)
-    np.testing.assert_allclose(some.predict(h), model.route("ephys", "rna").predict(h)[:, [5, 2]], rtol=1e-4, atol=1e-4)
-    assert some.columns.tolist() == [5, 2]
-
-
-def test_a_readout_follows_a_route(route_of):
-    model, _, x = route_of
-    route = model.route("rna")
+@pytest.mark.parametrize("mix", [True, False])
+@pytest.mark.parametrize("n_components", [None, 3])
+def test_outputs_are_those_of_the_network_mixed_and_shifted(x, n_components, mix):
+    route = route_of(x, n_components, mix)
     h = route.preparation.transform(x)
-    readout = nn.Linear(model.settings_.n_latent, 3)
-    further = route.then(readout, ["a", "b", "c"], np.array([2, 0]))
-    with torch.no_grad():
-        expected = readout(torch.from_numpy(route.predict(h).astype(np.float32)))[:, [2, 0]]
-    np.testing.assert_allclose(further.predict(h), expected, atol=1e-5)
-    assert further.names == ["c", "a"]
+    inner = route.network(torch.from_numpy(h)).numpy()
+    expected = (inner @ route.mix if mix else inner) + route.offset
+    np.testing.assert_allclose(route.predict(h), expected, rtol=1e-5)
+    np.testing.assert_allclose(route.predict(h, np.array([2, 0])), expected[:, [2, 0]], rtol=1e-5)
+    np.testing.assert_allclose(route.outputs(inner) + route.offset, expected, rtol=1e-5)  # attributions have no offset
 
 
-def test_a_route_is_a_copy_that_takes_no_gradients(route_of):
-    model, _, x = route_of
-    route = model.route("rna", "ephys")
-    assert not any(p.requires_grad for p in route.network.parameters())
-    before = model.impute(source="rna", target="ephys").X
-    with torch.no_grad():
-        for p in route.network.parameters():
-            p.zero_()
-    np.testing.assert_array_equal(model.impute(source="rna", target="ephys").X, before)
+@pytest.mark.parametrize("mix", [True, False])
+@pytest.mark.parametrize("n_components", [None, 3])
+def test_the_whole_route_is_one_network(x, n_components, mix):
+    route = route_of(x, n_components, mix)
+    expected = route.predict(route.preparation.transform(x))
+    np.testing.assert_allclose(route.from_features()(torch.from_numpy(x)), expected, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        ({"source": "atac"}, ValueError, "`source` to be one of"),
-        ({"source": "rna", "target": "atac"}, ValueError, "`target` to be one of"),
-        ({"source": "rna", "target": "rna"}, ValueError, "`target` to differ from `source`"),
-        ({"source": "rna", "target": "ephys", "features": ["gene"]}, KeyError, "unknown ones"),
-        ({"source": "rna", "features": ["0", "0"]}, ValueError, "more than once"),
-    ],
-)
-def test_routes_that_do_not_exist(route_of, arguments, error, message):
-    with pytest.raises(error, match=message):
-        route_of[0].route(**arguments)
+def test_a_further_readout_chooses_among_its_outputs(x):
+    route = route_of(x, None, mix=False)
+    readout = nn.Linear(4, 3).requires_grad_(False)
+    further = route.then(readout, ["p", "q", "r"], np.array([2, 0]))
+    h = route.preparation.transform(x)
+    np.testing.assert_allclose(further.predict(h), readout(route.network(torch.from_numpy(h)))[:, [2, 0]], rtol=1e-4)
+    assert (further.names, further.columns.tolist(), further.n_possible) == (["r", "p"], [2, 0], 3)
+    assert not further.network.training
+    assert further.preparation is route.preparation
 
 
-def test_an_untrained_model_has_no_route(mdata):
-    cvi.model.JAMIE.setup_mudata(mdata, modalities=("rna", "ephys"))
-    with pytest.raises(RuntimeError, match="untrained"):
-        cvi.model.JAMIE(mdata).route("rna")
+def test_a_linear_layer_multiplies_from_the_right():
+    layer = linear(np.array([[1.0, 2.0], [0.0, 1.0], [5.0, 0.0]]), np.array([0.5, -1.0]))
+    assert layer(torch.tensor([[1.0, 2.0, 3.0]])).tolist() == [[16.5, 3.0]]
+    assert not any(p.requires_grad for p in layer.parameters())
+    assert linear(np.eye(2)).bias is None
+
+
+def test_a_frozen_copy_is_another_module():
+    module = nn.Linear(2, 2)
+    copy = frozen(module)
+    assert not any(p.requires_grad for p in copy.parameters())
+    assert all(p.requires_grad for p in module.parameters())
+    copy.weight.zero_()
+    assert module.weight.abs().min() > 0
+
+
+def test_the_mean_of_a_distribution_has_a_gradient():
+    encoder = Encoder(3, 2, [4], normalization="layer", activation="gelu", dropout_rate=0.0)
+    h = torch.randn(5, 3, requires_grad=True)
+    mean = Mean(encoder)(h)
+    torch.testing.assert_close(mean, encoder(h).loc)
+    assert torch.autograd.grad(mean.sum(), h)[0].abs().min() > 0

@@ -1,0 +1,200 @@
+import numpy as np
+import pytest
+import torch
+from small import make_jamie
+
+from couplevi.model import PRESETS, Settings
+from couplevi.model.jamie.training import PATIENCE, Length, training_data
+from couplevi.preparation import fit_preparation
+from couplevi.registry import Registered
+from couplevi.train import TrainingRun
+
+
+def test_default_schedule_is_counted_in_steps(mdata):
+    model = make_jamie(mdata)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainingRun, "fit", lambda self, *args, **kwargs: (_ for _ in ()).throw(Stop(kwargs)))
+        for batch_size, epochs in ((None, 1600), (25, 534)):
+            with pytest.raises(Stop) as stop:
+                model.train(batch_size=batch_size)
+            assert stop.value.args[0]["max_epochs"] == epochs
+
+
+class Stop(Exception):
+    pass
+
+
+def test_early_stopping_waits_for_the_annealing_and_restores_the_best(paired):
+    model = make_jamie(paired)
+    model.train(
+        max_epochs=40,
+        train_size=0.7,
+        enable_progress_bar=False,
+        early_stopping_patience=1,
+        plan_kwargs={"lr": 1.0, "lr_schedule": "constant", "kl_warmup": 0.3},  # such a rate does not improve for long
+    )
+    losses = model.history["validation_loss"]["validation_loss"]
+    assert 12 < len(losses) < 40
+    preparations = [p for p in model.module.state_dict() if p.startswith("observations")]
+    assert preparations
+
+
+def test_early_stopping_needs_validation_cells(paired):
+    with pytest.raises(ValueError, match="validation units for early stopping, found none"):
+        make_jamie(paired).train(max_epochs=2, early_stopping=True)
+
+
+def test_paper_preset_stops_on_the_training_loss(paired):
+    model = make_jamie(paired, preset="paper")
+    model.settings_ = type(model.settings_)(**{**vars(model.settings_), "patience": 2})
+    model.train(max_epochs=60, enable_progress_bar=False, plan_kwargs={"lr": 0.0})
+    assert 15 < len(model.history["train_loss"]) < 25
+
+
+def test_nan_stops_training_with_the_best_weights(mdata):
+    model = make_jamie(mdata)
+    original = type(model.module).loss
+    count = iter(range(1000))
+
+    def loss(self, *args, **kwargs):
+        output = original(self, *args, **kwargs)
+        if next(count) == 5:
+            output.loss = output.loss * float("nan")
+        return output
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(model.module), "loss", loss)
+        with pytest.warns(
+            UserWarning, match="The loss or a weight became NaN or infinite. Training stopped; .* best weights"
+        ):
+            model.train(max_epochs=20, enable_progress_bar=False)
+    assert model.is_trained
+    assert len(model.history["train_loss"]) < 20
+    assert np.isfinite(model.get_latent_representation()).all()
+
+
+def test_nan_from_the_start_is_an_error(mdata):
+    model = make_jamie(mdata)
+    with torch.no_grad():
+        model.module.log_aggregation_weights.fill_(float("nan"))
+    with pytest.raises(RuntimeError, match="a finite loss, found NaN or infinity in the first epoch"):
+        model.train(max_epochs=3, enable_progress_bar=False)
+    assert not model.is_trained
+
+
+@pytest.mark.parametrize("step", [5, 7])
+def test_nan_in_a_gradient_stops_training_with_finite_weights(mdata, step):
+    """The loss of that step, and of the epoch if it is the last, is finite."""
+    model = make_jamie(mdata)
+    count = iter(range(1000))
+    model.module.encoders[0].mean.weight.register_hook(lambda g: g * float("nan") if next(count) == step else g)
+    with pytest.warns(UserWarning, match="a weight became NaN"):
+        model.train(max_epochs=8, enable_progress_bar=False)
+    assert np.isfinite(model.get_latent_representation()).all()
+
+
+def test_failed_second_training_leaves_the_first(mdata, quick):
+    model = make_jamie(mdata)
+    model.train(**quick)
+    before = model.get_latent_representation()
+    hook = model.module.encoders[0].mean.weight.register_hook(lambda g: g * float("nan"))
+    with pytest.raises(RuntimeError, match="a finite loss"):
+        model.train(**quick)
+    hook.remove()
+    assert model.is_trained
+    np.testing.assert_array_equal(model.get_latent_representation(), before)
+
+
+def test_training_without_validation_units_has_no_validation(paired, quick):
+    model = make_jamie(paired)
+    model.train(**quick, train_size=0.99)
+    assert len(model.validation_indices) == 0
+    assert "validation_loss" not in model.history
+
+
+def test_training_goes_on_where_it_ended(mdata, quick):
+    model = make_jamie(mdata)
+    model.train(**quick)
+    before = {k: v.clone() for k, v in model.module.state_dict().items()}
+    model.train(**quick)
+    after = model.module.state_dict()
+    assert all(after[k].equal(v) for k, v in before.items() if k.startswith("observations"))
+    assert any(not after[k].equal(v) for k, v in before.items())
+    assert model.history["train_loss"].index.tolist() == list(range(6))
+
+
+def length(n_units=100, settings=None, **options):
+    given = dict.fromkeys(("max_epochs", "batch_size", "train_size", "validation_size", "early_stopping"))
+    return Length.of(settings or Settings(), n_units, **{**given, "train_size": 1.0, **options})
+
+
+@pytest.mark.parametrize(
+    ("n_units", "batch_size", "train_size", "epochs"),
+    [(100, 100, 1.0, 800), (101, 100, 1.0, 400), (100, 30, 1.0, 200), (100, 30, 0.6, 400)],
+)
+def test_passes_are_counted_so_that_the_steps_are_those_of_the_settings(n_units, batch_size, train_size, epochs):
+    found = length(n_units, Settings(n_steps=800), batch_size=batch_size, train_size=train_size)
+    assert found.max_epochs == epochs
+
+
+def test_what_is_given_replaces_what_the_settings_say():
+    assert length(settings=PRESETS["paper"]).max_epochs == PRESETS["paper"].max_epochs
+    found = length(settings=Settings(batch_size=7), max_epochs=5, batch_size=3)
+    assert (found.max_epochs, found.batch_size) == (5, 3)
+    assert length(settings=Settings(batch_size=7)).batch_size == 7
+    with pytest.raises(ValueError, match="`batch_size` to be a whole number of at least 1"):
+        length(batch_size=0)
+
+
+def test_a_training_without_validation_units_goes_to_its_end():
+    found = length(max_epochs=11)
+    assert (found.stops_early, found.patience, found.n_validation) == (False, None, 0)
+    assert found.trainer_arguments() == {"check_val_every_n_epoch": None, "limit_val_batches": 0}
+    best = found.best_weights()
+    assert (best.monitor, best.restore) == ("train_loss", False)
+
+
+def test_a_training_with_validation_units_stops_early_after_warm_up_and_release():
+    found = length(settings=Settings(kl_warmup=0.3), max_epochs=11, train_size=0.8)
+    assert (found.stops_early, found.patience, found.n_validation) == (True, PATIENCE, 20)
+    assert (found.release_epoch, found.warmup) == (5, 5)  # of 5.5 and 3.3 epochs
+    assert found.trainer_arguments() == {
+        "check_val_every_n_epoch": 1,
+        "limit_val_batches": None,
+        "early_stopping": True,
+        "early_stopping_monitor": "validation_loss",
+        "early_stopping_patience": PATIENCE,
+        "early_stopping_warmup_epochs": 5,
+    }
+    best = found.best_weights()
+    assert (best.monitor, best.warmup_epochs, best.restore) == ("validation_loss", 5, True)
+    assert length(settings=Settings(kl_warmup=0.6), max_epochs=11, train_size=0.8).warmup == 7
+
+
+def test_early_stopping_can_be_switched_off_though_there_are_validation_units():
+    found = length(max_epochs=10, train_size=0.8, early_stopping=False)
+    assert (found.stops_early, found.patience, found.n_validation) == (False, None, 20)
+    assert found.trainer_arguments() == {"check_val_every_n_epoch": 1, "limit_val_batches": None}
+
+
+def test_the_patience_of_the_settings_is_for_the_training_loss():
+    found = length(settings=PRESETS["paper"], max_epochs=100)
+    assert (found.monitor, found.patience, found.warmup) == ("train_loss", 500, 25)
+    assert found.trainer_arguments()["early_stopping_monitor"] == "train_loss"
+    assert length(settings=PRESETS["paper"], max_epochs=100, train_size=0.9).patience == PATIENCE
+
+
+def test_training_data_are_prepared_once_and_in_an_order_of_their_own(mdata):
+    model = make_jamie(mdata, layers={"rna": "log1p"}, n_pcs={"rna": 5})
+    given = Registered(mdata, {m: model.reader(m) for m in model.modalities_}, {"correspondence": {}, "match": {}})
+    dataset, order = training_data(model.module, given, model.n_components_, model.settings_)
+    values = mdata["rna"].layers["log1p"]
+    expected = fit_preparation(values, 5, model.settings_.feature_weights)
+    np.testing.assert_allclose(
+        dataset.rows["rna"][np.arange(45)], expected.transform(values[order["rna"]]), rtol=1e-3, atol=1e-4
+    )
+    assert model.module.observation("ephys").preparation.record().components is None
+    mdata["rna"].layers["log1p"] = values + 1
+    again, _ = training_data(model.module, given, None, model.settings_)
+    mean = again.rows["rna"][np.arange(45)].mean(axis=0)
+    np.testing.assert_allclose(mean, expected.transform(values + 1).mean(axis=0), rtol=1e-3, atol=1e-4)
