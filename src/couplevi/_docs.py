@@ -25,7 +25,8 @@ ax
 show
     Whether to show the figure; None shows it unless it is saved or returned.
 save
-    Path to write the figure to; None writes nothing.
+    Path to write the figure to; True takes the place that scanpy would, such as ``figures/latent.pdf``; None or False
+    write nothing.
 return_fig
     Whether to return the figure in place of its axes.""",
     "drawn": """\

@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import scanpy as sc
 
 import couplevi as cvi
 from couplevi._docs import TEXTS
@@ -63,18 +64,47 @@ def test_a_figure_is_shown_unless_saved_or_returned(monkeypatch, tmp_path, show,
     monkeypatch.setattr(mpl, "get_backend", lambda: "QtAgg")
     figure, ax = plt.subplots()
     path = tmp_path / "x.png" if save else None
-    result = finish([ax], show, path, return_fig)
+    result = finish([ax], show, path, return_fig, "x")
     assert result is {"nothing": None, "axes": ax, "figure": figure}[given]
     assert bool(shown) == is_shown
     assert (tmp_path / "x.png").exists() == save
+
+
+@pytest.fixture
+def figures(tmp_path):
+    """Folder where scanpy is told to write figures, as SVG."""
+    before = sc.settings.figdir, sc.settings.file_format_figs
+    sc.settings.figdir, sc.settings.file_format_figs = tmp_path / "new" / "figures", "svg"
+    yield sc.settings.figdir
+    sc.settings.figdir, sc.settings.file_format_figs = before
+
+
+def test_what_is_only_said_to_be_saved_goes_where_scanpy_puts_it(figures, placed, caplog):
+    cvi.pl.latent(placed, save=True)
+    frame = pd.DataFrame({"method": ["a"], "foscttm": [0.1], "lta": [0.9]})
+    cvi.pl.accuracy(frame, save=True)
+    written = sorted(figures.iterdir())
+    assert [path.name for path in written] == ["accuracy.svg", "latent.svg"]
+    assert all(path.read_text().startswith("<?xml") for path in written)
+    assert caplog.messages == [f"Figure written to {path}." for path in written[::-1]]
+
+
+def test_save_false_writes_nothing(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    shown = []
+    monkeypatch.setattr(plt, "show", lambda: shown.append(True))
+    monkeypatch.setattr(mpl, "get_backend", lambda: "QtAgg")
+    assert finish([plt.subplots()[1]], None, False, False, "x") is None
+    assert shown == [True]
+    assert not list(tmp_path.iterdir())
 
 
 def test_several_axes_are_given_as_a_list_and_belong_to_the_whole_figure():
     figure = plt.figure()
     part, _ = figure.subfigures(1, 2)
     axes = part.subplots(1, 2)
-    assert finish(axes, False, None, False) == list(axes)
-    assert finish(axes, None, None, True) is figure
+    assert finish(axes, False, None, False, "x") == list(axes)
+    assert finish(axes, None, None, True, "x") is figure
 
 
 def test_axes_come_in_rows_of_at_most_four():
@@ -85,6 +115,7 @@ def test_axes_come_in_rows_of_at_most_four():
     np.testing.assert_allclose(figure.get_size_inches(), (4, 4))
     assert [ax.axison for ax in figure.axes] == [True] * 6 + [False] * 2
     assert make_axes(3, None)[0].get_gridspec().get_geometry() == (1, 3)
+    assert make_axes(6, None, n_columns=3)[0].get_gridspec().get_geometry() == (2, 3)
 
 
 def test_given_axes_are_taken_in_their_order():

@@ -27,7 +27,7 @@ def ablation(
     n_groups: int = 20,
     ax: Axes | None = None,
     show: bool | None = None,
-    save: str | os.PathLike[str] | None = None,
+    save: str | os.PathLike[str] | bool | None = None,
     return_fig: bool = False,
 ) -> Figure | Axes | list[Axes] | None:
     """How much a prediction loses without features.
@@ -82,7 +82,7 @@ def ablation(
         _boxes(axes[0], frame, groups)
     else:
         _bars(axes[0], frame, n_groups)
-    return finish(axes, show, save, return_fig)
+    return finish(axes, show, save, return_fig, "ablation")
 
 
 def _boxes(ax: Axes, frame: pd.DataFrame, groups: list[str]) -> None:

@@ -22,7 +22,7 @@ def accuracy(
     *,
     ax: Axes | None = None,
     show: bool | None = None,
-    save: str | os.PathLike[str] | None = None,
+    save: str | os.PathLike[str] | bool | None = None,
     return_fig: bool = False,
 ) -> Figure | Axes | list[Axes] | None:
     """Methods compared by alignment: FOSCTTM against label transfer accuracy. Up and to the left is better.
@@ -69,4 +69,4 @@ def accuracy(
         axes[0].scatter(mean["foscttm"], mean["lta"], s=60, color=colors[method], label=method)
     axes[0].set(xlabel="FOSCTTM (smaller is better)", ylabel="label transfer accuracy (larger is better)")
     legend_beside(axes[0])
-    return finish(axes, show, save, return_fig)
+    return finish(axes, show, save, return_fig, "accuracy")

@@ -24,7 +24,7 @@ def consensus(
     key: str = "cplmixvae",
     ax: Axes | None = None,
     show: bool | None = None,
-    save: str | os.PathLike[str] | None = None,
+    save: str | os.PathLike[str] | bool | None = None,
     return_fig: bool = False,
 ) -> Figure | Axes | list[Axes] | None:
     """How far the arms of a mixture agree on which cells are of which category.
@@ -62,4 +62,4 @@ def consensus(
     axes.set_yticks(range(0, len(shares), step), names)
     axes.set(xlabel="category by one arm", ylabel="category by another arm")
     axes.set_title(f"mean consensus {np.nanmean(shares.diagonal()):.3f}")
-    return finish([axes], show, save, return_fig)
+    return finish([axes], show, save, return_fig, "consensus")

@@ -31,7 +31,7 @@ def distribution_similarity(
     min_cells: int = 10,
     ax: Sequence[Axes] | Axes | None = None,
     show: bool | None = None,
-    save: str | os.PathLike[str] | None = None,
+    save: str | os.PathLike[str] | bool | None = None,
     return_fig: bool = False,
 ) -> Figure | Axes | list[Axes] | None:
     """Do imputed values of a cell type have the distribution of the measured ones? A curve per type, a panel per method.
@@ -100,4 +100,4 @@ def distribution_similarity(
         ax_key.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="1 - Jensen-Shannon distance", ylabel="share of features")
         ax_key.set_title(f"{key}, mean {similarity.mean():.2f}")
         legend_beside(ax_key)
-    return finish(axes, show, save, return_fig)
+    return finish(axes, show, save, return_fig, "distribution_similarity")

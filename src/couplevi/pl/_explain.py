@@ -31,7 +31,7 @@ def explain(
     key: str = "jamie",
     ax: Axes | None = None,
     show: bool | None = None,
-    save: str | os.PathLike[str] | None = None,
+    save: str | os.PathLike[str] | bool | None = None,
     return_fig: bool = False,
 ) -> Figure | Axes | list[Axes] | None:
     """Which source features drive which targets: mean absolute Shapley values, targets by features.
@@ -95,7 +95,7 @@ def explain(
     axes[0].set_xticks(range(len(shown)), columns[shown][across], rotation=90, fontsize="small")
     axes[0].set(xlabel=f"feature of {source}", ylabel=target, title=f"What predicts {target} from {source}")
     axes[0].figure.colorbar(image, ax=axes[0], label="mean |SHAP| / row maximum", fraction=0.03)
-    return finish(axes, show, save, return_fig)
+    return finish(axes, show, save, return_fig, "explain")
 
 
 def _table(mdata: MuData, source: str, target: str, key: str) -> tuple[FloatArray, np.ndarray, np.ndarray]:

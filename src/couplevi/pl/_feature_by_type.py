@@ -32,7 +32,7 @@ def feature_by_type(
     key: str = "jamie",
     ax: Sequence[Axes] | Axes | None = None,
     show: bool | None = None,
-    save: str | os.PathLike[str] | None = None,
+    save: str | os.PathLike[str] | bool | None = None,
     return_fig: bool = False,
 ) -> Figure | Axes | list[Axes] | None:
     """Measured beside imputed values of a feature in each cell type, as box plots.
@@ -104,4 +104,4 @@ def feature_by_type(
         axes_i.set_title(f"{values.features[i]}\nr = {r[i]:.2f}", fontsize="medium")
         axes_i.set_ylabel("value")
     legend_beside(axes[-1])
-    return finish(axes, show, save, return_fig)
+    return finish(axes, show, save, return_fig, "feature_by_type")

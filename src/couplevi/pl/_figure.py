@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import matplotlib as mpl
@@ -14,9 +16,13 @@ from couplevi._validate import expected
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+logger = logging.getLogger(__name__)
 
-def make_axes(n: int, ax: Axes | Sequence[Axes] | None, *, width: float = 4.0, height: float = 3.6) -> list[Axes]:
-    """`n` axes: the given ones, or new ones in rows of at most four."""
+
+def make_axes(
+    n: int, ax: Axes | Sequence[Axes] | None, *, width: float = 4.0, height: float = 3.6, n_columns: int = 4
+) -> list[Axes]:
+    """`n` axes: the given ones, or new ones in rows of at most `n_columns`."""
     if n == 0:
         raise ValueError(expected("something to show", "an empty list"))
     if ax is not None:
@@ -24,7 +30,7 @@ def make_axes(n: int, ax: Axes | Sequence[Axes] | None, *, width: float = 4.0, h
         if len(given) != n:
             raise ValueError(expected(f"{n} axes in `ax`", len(given)))
         return given
-    n_columns = min(n, 4)
+    n_columns = min(n, n_columns)
     n_rows = -(-n // n_columns)
     size = (width * n_columns, height * n_rows)
     _, grid = plt.subplots(n_rows, n_columns, figsize=size, squeeze=False, layout="constrained")
@@ -34,24 +40,36 @@ def make_axes(n: int, ax: Axes | Sequence[Axes] | None, *, width: float = 4.0, h
 
 
 def finish(
-    axes: Sequence[Axes], show: bool | None, save: str | os.PathLike[str] | None, return_fig: bool
+    axes: Sequence[Axes], show: bool | None, save: str | os.PathLike[str] | bool | None, return_fig: bool, name: str
 ) -> Figure | Axes | list[Axes] | None:
-    """Save, show or return a figure as scanpy does.
+    """Save, show or return the figure called `name` as scanpy does.
 
     `show=None` shows unless `save` or `return_fig` is given; a backend without windows shows nothing.
     """
     figure = cast("Figure", axes[0].get_figure(root=True))
-    if save is not None:
-        figure.savefig(save, dpi=150, bbox_inches="tight")
+    path = _scanpys_path(name) if save is True else save
+    if path is not None and path is not False:
+        figure.savefig(path, dpi=150, bbox_inches="tight")
     if return_fig:
         return figure
     if show is None:
-        show = save is None
+        show = save is None or save is False
     if not show:
         return axes[0] if len(axes) == 1 else list(axes)
     if mpl.get_backend().lower() not in {"agg", "cairo", "pdf", "pgf", "ps", "svg", "template"}:
         plt.show()
     return None
+
+
+def _scanpys_path(name: str) -> Path:
+    """Where scanpy writes a figure that is only said to be saved; the folder is made."""
+    import scanpy as sc  # takes seconds, and nothing else here needs it
+
+    settings = sc.settings
+    path = Path(settings.figdir) / f"{name}{settings.plot_suffix}.{settings.file_format_figs}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    logger.warning("Figure written to %s.", path)
+    return path
 
 
 def legend_beside(ax: Axes, n_columns: int = 1) -> None:

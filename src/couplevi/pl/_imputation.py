@@ -31,7 +31,7 @@ def imputation(
     size: float | None = None,
     ax: Sequence[Axes] | Axes | None = None,
     show: bool | None = None,
-    save: str | os.PathLike[str] | None = None,
+    save: str | os.PathLike[str] | bool | None = None,
     return_fig: bool = False,
 ) -> Figure | Axes | list[Axes] | None:
     """Measured against imputed values, one panel per feature, with their correlation.
@@ -89,4 +89,4 @@ def imputation(
         axes_i.plot(ends, ends, color="grey", linewidth=0.8, linestyle="--", zorder=0)
         axes_i.set_title(f"{values.features[i]}\nr = {r[i]:.2f}", fontsize="medium")
         axes_i.set(xlabel="measured", ylabel=f"imputed from {source}")
-    return finish(axes, show, save, return_fig)
+    return finish(axes, show, save, return_fig, "imputation")

@@ -30,7 +30,7 @@ def imputation_comparison(
     key: str = "jamie",
     ax: Axes | None = None,
     show: bool | None = None,
-    save: str | os.PathLike[str] | None = None,
+    save: str | os.PathLike[str] | bool | None = None,
     return_fig: bool = False,
 ) -> Figure | Axes | list[Axes] | None:
     """Two imputations, feature by feature: the correlation of each with the measured values.
@@ -99,4 +99,4 @@ def imputation_comparison(
         fontsize="medium",
     )
     axes[0].set_aspect("equal")
-    return finish(axes, show, save, return_fig)
+    return finish(axes, show, save, return_fig, "imputation_comparison")

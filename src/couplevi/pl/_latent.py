@@ -31,7 +31,7 @@ def latent(
     size: float | None = None,
     ax: Sequence[Axes] | Axes | None = None,
     show: bool | None = None,
-    save: str | os.PathLike[str] | None = None,
+    save: str | os.PathLike[str] | bool | None = None,
     return_fig: bool = False,
 ) -> Figure | Axes | list[Axes] | None:
     """Modalities in their shared UMAP, a panel each, and on top of each other in a last one.
@@ -105,7 +105,7 @@ def latent(
     for axes_m in axes[: len(modalities) - 1]:  # one legend serves all modalities
         if (legend := axes_m.get_legend()) is not None:
             legend.remove()
-    return finish(axes, show, save, return_fig)
+    return finish(axes, show, save, return_fig, "latent")
 
 
 def _scatter(ax: Axes, positions: np.ndarray, values: pd.Series | None, reference: pd.Series, area: float) -> None:

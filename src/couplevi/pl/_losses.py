@@ -30,7 +30,7 @@ def losses(
     terms: Sequence[str] | str | None = None,
     ax: Sequence[Axes] | Axes | None = None,
     show: bool | None = None,
-    save: str | os.PathLike[str] | None = None,
+    save: str | os.PathLike[str] | bool | None = None,
     return_fig: bool = False,
 ) -> Figure | Axes | list[Axes] | None:
     """Terms of the objective during training, one panel each, with their validation values if there are any.
@@ -83,7 +83,7 @@ def losses(
         axes_t.set(title=term, xlabel="epoch")
         if curves[VALIDATION] is not None:
             axes_t.legend(frameon=False)
-    return finish(axes, show, save, return_fig)
+    return finish(axes, show, save, return_fig, "losses")
 
 
 def _curve(history: Mapping[str, pd.DataFrame], term: str, mode: str) -> pd.Series | None:

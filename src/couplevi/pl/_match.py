@@ -29,7 +29,7 @@ def match(
     key: str = MATCH,
     ax: Sequence[Axes] | Axes | None = None,
     show: bool | None = None,
-    save: str | os.PathLike[str] | None = None,
+    save: str | os.PathLike[str] | bool | None = None,
     return_fig: bool = False,
 ) -> Figure | Axes | list[Axes] | None:
     """How sharp an inferred correspondence is, and whether it keeps to labels.
@@ -78,7 +78,7 @@ def match(
     _sharpness(axes[0], f, str(rows), str(columns))
     if labels is not None:
         _agreement(axes[1], f, mdata.obs[labels].astype(str).to_numpy(), str(rows), str(columns))
-    return finish(axes, show, save, return_fig)
+    return finish(axes, show, save, return_fig, "match")
 
 
 def _sharpness(ax: Axes, f: sp.coo_array, rows: str, columns: str) -> None:

@@ -26,7 +26,7 @@ def pruning(
     key: str = "cplmixvae",
     ax: Sequence[Axes] | Axes | None = None,
     show: bool | None = None,
-    save: str | os.PathLike[str] | None = None,
+    save: str | os.PathLike[str] | bool | None = None,
     return_fig: bool = False,
 ) -> Figure | Axes | list[Axes] | None:
     """Consensus and likelihood against the number of categories, and which number was kept.
@@ -73,4 +73,4 @@ def pruning(
         panel.invert_xaxis()
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].set_title(f"{kept} categories kept")
-    return finish(axes, show, save, return_fig)
+    return finish(axes, show, save, return_fig, "pruning")

@@ -28,7 +28,7 @@ def state_traversal(
     n_steps: int = 15,
     ax: Axes | None = None,
     show: bool | None = None,
-    save: str | os.PathLike[str] | None = None,
+    save: str | os.PathLike[str] | bool | None = None,
     return_fig: bool = False,
 ) -> Figure | Axes | list[Axes] | None:
     """How features change along a continuous state within a category.
@@ -83,4 +83,4 @@ def state_traversal(
     axes.figure.colorbar(image, ax=axes, label="change from the middle")
     axes.set_yticks(range(len(chosen)), list(change.columns))
     axes.set(xlabel=f"state {dimension}", title=f"category {category}")
-    return finish([axes], show, save, return_fig)
+    return finish([axes], show, save, return_fig, "state_traversal")
