@@ -10,7 +10,7 @@ import torch
 
 from couplevi.model._dataset import chunks
 from couplevi.model.cplmixvae.judge import votes_between, votes_within
-from couplevi.model.cplmixvae.training import values_of
+from couplevi.model.cplmixvae.training import counts_of
 from couplevi.registry import links_between
 
 if TYPE_CHECKING:
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 def profiles(module: CplMixVAEModule, registered: Registered, modality: str) -> Iterator[tuple[slice, torch.Tensor]]:
     """Rows of one modality and what the module reads of them."""
-    matrix = values_of(module, registered.readers[modality], registered.data)
-    preparation = None if module.reads_features(modality) else module.observation(modality).preparation.record()
+    matrix, observation = registered.values(modality), module.observation(modality)
+    if observation.is_count:
+        matrix = counts_of(matrix, registered.readers[modality])
+    preparation = None if module.reads_features(modality) else observation.preparation.record()
     module.eval()
     for rows, x in chunks(matrix, preparation):
         yield rows, torch.from_numpy(x).to(module.device)

@@ -5,21 +5,17 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from couplevi._streamed import StreamedMatrix, loaded
-from couplevi._validate import check_count, check_counts, expected, stored_values, warn_counts
+from couplevi._validate import check_counts, stored_values, warn_counts
 from couplevi.model._dataset import coupled_dataset, fit_modality
 from couplevi.model.cplmixvae.settings import MixtureSettings
 from couplevi.preparation import FeatureRows, log_normalised, prepared_rows
 
 if TYPE_CHECKING:
-    from anndata import AnnData
-    from mudata import MuData
-
     from couplevi._streamed import Matrix
-    from couplevi._types import IntArray
+    from couplevi._types import IntArray, MemoryMatrix
     from couplevi.dataloaders import CoupledDataset, Rows
     from couplevi.model.cplmixvae.module import CplMixVAEModule
     from couplevi.model.cplmixvae.selection import Round
@@ -37,44 +33,39 @@ def training_data(
     settings: MixtureSettings,
 ) -> tuple[CoupledDataset, dict[str, IntArray]]:
     """Profiles and links, and their rows in the data; with `n_components` the preparation is fitted first."""
-    for m, reader in registered.readers.items():
-        matrix = values_of(module, reader, registered.data)
-        observation = module.observation(m)
-        if not observation.is_count:
-            if not isinstance(matrix, StreamedMatrix):
-                remedy = "Name a layer of logarithmic values, or pass `likelihood='nb'`."
-                warn_counts(stored_values(matrix), reader.where, remedy)
-        if n_components is not None:
-            transformed = log_normalised(loaded(matrix)) if observation.is_count else matrix
-            observation.preparation.fill(fit_modality(transformed, reader, n_components[m], settings.feature_weights))
 
     def rows_of(m: str, matrix: Matrix, order: IntArray) -> Rows:
+        reader, observation = registered.readers[m], module.observation(m)
+        if observation.is_count:
+            matrix = counts_of(matrix, reader)
+        elif not isinstance(matrix, StreamedMatrix):
+            remedy = "Name a layer of logarithmic values, or pass `likelihood='nb'`."
+            warn_counts(stored_values(matrix), reader.where, remedy)
+        if n_components is not None:
+            fitted_on = log_normalised(loaded(matrix)) if observation.is_count else matrix
+            record = fit_modality(fitted_on, reader, n_components[m], settings.feature_weights)
+            observation.preparation.fill(record)
         if module.reads_features(m):
             return FeatureRows(matrix, order)
-        return prepared_rows(matrix, module.observation(m).preparation.record(), order)
+        return prepared_rows(matrix, observation.preparation.record(), order)
 
     return coupled_dataset(registered, rows_of)
 
 
-def values_of(module: CplMixVAEModule, reader: ModalityReader, data: AnnData | MuData) -> Matrix:
-    """Values of a modality; of counts, checked to be counts."""
-    matrix = reader.read(data)
-    if module.observation(reader.modality).is_count:
-        matrix = loaded(matrix)
-        check_counts(matrix, reader.where)
-    return matrix
+def counts_of(matrix: Matrix, reader: ModalityReader) -> MemoryMatrix:
+    """Values in memory, checked to be counts."""
+    counts = loaded(matrix)
+    check_counts(counts, reader.where)
+    return counts
 
 
 def epochs_of_rounds(
     settings: MixtureSettings, first: int | None, later: int | None, steps_per_epoch: int, n_removed: int
 ) -> list[int]:
     """Number of epochs of the first round, and of those after each removal of a category."""
-    for name, epochs in (("max_epochs", first), ("max_epochs_prune", later)):
-        if epochs is not None:
-            check_count(epochs, name)
     first = math.ceil(settings.n_steps / steps_per_epoch) if first is None else first
     later = math.ceil(settings.n_steps_prune / steps_per_epoch) if later is None else later
-    return [first] + n_removed * [later]
+    return [int(first)] + n_removed * [int(later)]
 
 
 def warn_about_batches(batch_size: int, n_categories: int) -> None:
@@ -117,14 +108,3 @@ def warn_about_result(
         )
     for text in advice:
         warnings.warn(text, UserWarning, stacklevel=3)
-
-
-def check_trainer_arguments(given: Mapping[str, Any]) -> None:
-    """Raise for what other models take in ``train`` and this one does not."""
-    for name in ("checkpoint", "early_stopping"):
-        if given.get(name):
-            raise NotImplementedError(f"`{name}`: CplMixVAE does not support it. Leave it out; pruning ends by itself.")
-    for name in given:
-        if name in {field.name for field in fields(MixtureSettings)}:
-            remedy = f"Build the model with it: `CplMixVAE(adata, n_categories=..., {name}=...)`."
-            raise TypeError(expected("an argument of training", f"`{name}`", remedy))

@@ -14,8 +14,9 @@ from couplevi.preparation import prepared_rows
 from couplevi.train import BestWeights
 
 if TYPE_CHECKING:
+    from couplevi._streamed import Matrix
     from couplevi._types import IntArray
-    from couplevi.dataloaders import CoupledDataset
+    from couplevi.dataloaders import CoupledDataset, Rows
     from couplevi.model.jamie.module import JAMIEModule
     from couplevi.model.jamie.settings import Settings
     from couplevi.registry import Registered
@@ -33,12 +34,15 @@ def training_data(
     module: JAMIEModule, registered: Registered, n_components: Mapping[str, int | None] | None, settings: Settings
 ) -> tuple[CoupledDataset, dict[str, IntArray]]:
     """Profiles and links, prepared, and their rows in the data; with `n_components` the preparation is fitted first."""
-    if n_components is not None:
-        for m, reader in registered.readers.items():
-            record = fit_modality(reader.read(registered.data), reader, n_components[m], settings.feature_weights)
-            module.observation(m).preparation.fill(record)
-    preparations = {m: module.observation(m).preparation.record() for m in registered.readers}
-    return coupled_dataset(registered, lambda m, matrix, order: prepared_rows(matrix, preparations[m], order))
+
+    def rows_of(m: str, matrix: Matrix, order: IntArray) -> Rows:
+        preparation = module.observation(m).preparation
+        if n_components is not None:
+            reader = registered.readers[m]
+            preparation.fill(fit_modality(matrix, reader, n_components[m], settings.feature_weights))
+        return prepared_rows(matrix, preparation.record(), order)
+
+    return coupled_dataset(registered, rows_of)
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ class Length:
         release = math.floor(CALIBRATION_END * max_epochs) if stops_early else 0
         warmup = max(math.ceil(settings.kl_warmup * max_epochs), release)
         patience = PATIENCE if stops_early else settings.patience
-        return cls(max_epochs, batch_size, n_validation, patience, stops_early, warmup)
+        return cls(int(max_epochs), int(batch_size), n_validation, patience, stops_early, warmup)
 
     @property
     def release_epoch(self) -> int:
