@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from couplevi.losses import alignment, combination, contrastive_alignment, weighted_mean
+from couplevi.losses import alignment, combination, contrastive_alignment
 
 ALL_KNOWN = torch.ones(5, dtype=torch.bool)
 
@@ -77,12 +77,3 @@ def test_contrastive_falls_when_partners_come_closer():
     bad = contrastive_alignment(far, scattered, torch.eye(4), temperature, known, 1.0)
     assert (good < math.log(4)).all()
     assert (bad > good).all()
-
-
-def test_weighted_mean_of_nothing_is_zero_with_a_gradient():
-    values = torch.ones(3, requires_grad=True)
-    mean = weighted_mean(values, torch.zeros(3))
-    mean.backward()
-    assert mean == 0
-    assert values.grad.eq(0).all()
-    torch.testing.assert_close(weighted_mean(torch.tensor([1.0, 4.0]), torch.tensor([3.0, 1.0])), torch.tensor(1.75))

@@ -1,5 +1,6 @@
 import pickle
 
+import anndata as ad
 import mudata as md
 import numpy as np
 import pandas as pd
@@ -8,102 +9,26 @@ import torch
 
 import couplevi as cvi
 from couplevi.model import JAMIE
-from couplevi.model._files import from_plain, to_plain
-
-
-def outputs(model, mdata):
-    return [
-        model.get_latent_representation(mdata["rna"], modality="rna"),
-        model.get_latent_representation(mdata["ephys"], modality="ephys"),
-        model.impute(source="rna", target="ephys", adata=mdata["rna"]).X,
-        model.impute(source="ephys", target="rna", adata=mdata["ephys"]).X,
-    ]
-
-
-def assert_same(model, other, mdata):
-    for x, y in zip(outputs(model, mdata), outputs(other, mdata), strict=True):
-        np.testing.assert_array_equal(x, y)
-
-
-def test_loaded_with_data_is_the_same_bit_for_bit(fitted, tmp_path):
-    model, mdata = fitted
-    model.save(tmp_path / "m")
-    loaded = cvi.model.JAMIE.load(tmp_path / "m", adata=mdata.copy())
-    assert_same(model, loaded, mdata)
-    np.testing.assert_array_equal(model.get_latent_representation(), loaded.get_latent_representation())
-    assert loaded.is_trained
-    assert loaded.settings_ == model.settings_
-    np.testing.assert_array_equal(loaded.train_indices, model.train_indices)
-    for name, frame in model.history.items():
-        pd.testing.assert_frame_equal(loaded.history[name], frame)
-    assert repr(loaded) == repr(model)
-    loaded.view_anndata_setup()
-
-
-def test_loaded_without_data_imputes_new_cells(fitted, tmp_path):
-    model, mdata = fitted
-    model.save(tmp_path / "m")
-    loaded = cvi.model.JAMIE.load(tmp_path / "m", adata=False)
-    assert loaded.adata is None
-    assert_same(model, loaded, mdata)
-    np.testing.assert_array_equal(model.get_latent_representation(), loaded.get_latent_representation(mdata))
-    with pytest.raises(ValueError, match="found a model without data. Pass `adata=`"):
-        loaded.get_latent_representation()
-    with pytest.raises(ValueError, match="found a model without data"):
-        loaded.train()
-
-
-def test_data_are_saved_beside_the_model(fitted, tmp_path):
-    model, mdata = fitted
-    model.save(tmp_path / "m", prefix="p_", save_anndata=True)
-    assert (tmp_path / "m" / "p_mdata.h5mu").is_file()
-    loaded = cvi.model.JAMIE.load(tmp_path / "m", prefix="p_")
-    assert loaded.adata.n_obs == mdata.n_obs
-    assert_same(model, loaded, mdata)
+from couplevi.model._files import (
+    ATTRIBUTES,
+    FORMAT,
+    VAR_NAMES,
+    WEIGHTS,
+    data_paths,
+    from_plain,
+    model_path,
+    read_model_file,
+    read_saved_data,
+    replace_file,
+    to_plain,
+    write_model_file,
+)
 
 
 def test_missing_data_are_warned_about(fitted, tmp_path):
     fitted[0].save(tmp_path / "m")
     with pytest.warns(UserWarning, match="the model is loaded without data. Pass `adata=False`"):
         cvi.model.JAMIE.load(tmp_path / "m")
-
-
-def test_loaded_for_fewer_cells_keeps_its_sizes(fitted, tmp_path):
-    model, mdata = fitted
-    model.save(tmp_path / "m")
-    few = mdata[mdata.obs_names[:20]].copy()
-    loaded = cvi.model.JAMIE.load(tmp_path / "m", adata=few)
-    assert_same(model, loaded, mdata)
-
-
-def test_loaded_model_can_be_trained_on(fitted, tmp_path, quick):
-    model, mdata = fitted
-    model.save(tmp_path / "m")
-    loaded = cvi.model.JAMIE.load(tmp_path / "m", adata=mdata.copy())
-    preparation = loaded.module.observation("rna").preparation.record()
-    loaded.train(**quick)
-    assert len(loaded.history["train_loss"]) == 6
-    np.testing.assert_array_equal(loaded.module.observation("rna").preparation.record().mean, preparation.mean)
-
-
-def test_overwriting_must_be_asked_for_and_is_atomic(fitted, tmp_path, monkeypatch):
-    model, mdata = fitted
-    model.save(tmp_path / "m")
-    with pytest.raises(ValueError, match="which exists. Pass `overwrite=True`"):
-        model.save(tmp_path / "m")
-    before = (tmp_path / "m" / "model.pt").read_bytes()
-
-    def full_disk(state, path):
-        path.write_bytes(b"half a mod")
-        raise OSError("No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(torch, "save", full_disk)
-        with pytest.raises(OSError, match="No space left"):
-            model.save(tmp_path / "m", overwrite=True)
-    assert (tmp_path / "m" / "model.pt").read_bytes() == before
-    assert [p.name for p in (tmp_path / "m").iterdir()] == ["model.pt"]
-    model.save(tmp_path / "m", overwrite=True)
 
 
 class Bomb:
@@ -140,32 +65,6 @@ def test_no_file_at_all(tmp_path):
         cvi.model.JAMIE.load(tmp_path)
 
 
-def test_model_of_another_class_is_refused(fitted, tmp_path):
-    fitted[0].save(tmp_path / "m")
-
-    class Other(cvi.model.JAMIE):
-        pass
-
-    with pytest.raises(ValueError, match="a Other model, found a JAMIE model"):
-        Other.load(tmp_path / "m", adata=False)
-
-
-def test_data_that_lack_many_features_are_refused(fitted, tmp_path):
-    model, mdata = fitted
-    model.save(tmp_path / "m")
-    fewer = md.MuData({"rna": mdata["rna"][:, :20].copy(), "ephys": mdata["ephys"].copy()})
-    with pytest.raises(ValueError, match="all 30 features .* found 10 missing"):
-        cvi.model.JAMIE.load(tmp_path / "m", adata=fewer)
-
-
-def test_registry_is_read_safely(fitted, tmp_path, capsys):
-    fitted[0].save(tmp_path / "m")
-    registry = cvi.model.JAMIE.load_registry(tmp_path / "m")
-    assert registry["setup_args"]["layers"] == {"rna": "log1p"}
-    cvi.model.JAMIE.view_setup_args(tmp_path / "m")
-    assert "log1p" in capsys.readouterr().out
-
-
 def test_plain_values_return():
     value = {
         "array": np.arange(3),
@@ -182,14 +81,6 @@ def test_plain_values_return():
     assert again["scalar"] == 1.5
 
 
-def test_data_of_another_model_do_not_stay_behind(fitted, tmp_path):
-    model, mdata = fitted
-    model.save(tmp_path / "m", save_anndata=True)
-    model.save(tmp_path / "m", overwrite=True)
-    with pytest.warns(UserWarning, match="No data were saved"):
-        assert JAMIE.load(tmp_path / "m").adata is None
-
-
 def test_damaged_files_are_refused(fitted, tmp_path):
     model, _ = fitted
     model.save(tmp_path / "m")
@@ -199,3 +90,75 @@ def test_damaged_files_are_refused(fitted, tmp_path):
         path.write_bytes(content[:length])
         with pytest.raises(ValueError, match="a model saved by couplevi, found a damaged file"):
             JAMIE.load(tmp_path / "m", adata=False)
+
+
+def old_state(**setup):
+    """What a file of format 0 held, as far as it has another form today."""
+    names = ("correspondence_rna_ephys", "match_rna_ephys", "X_rna")
+    fields = {name: {"state_registry": {"n_links": 3}, "data_registry": {}} for name in names}
+    registry = {"setup_args": {"modalities": ["rna", "ephys"], **setup}, "field_registries": fields}
+    weights = {
+        "preparations.1.mean": torch.zeros(1),
+        "decoders.0.head.mean.weight": torch.ones(1),
+        "arms.12.head.zero_logits": torch.ones(2),
+        "arms.0.head.variance": torch.ones(3),
+        "encoders.0.mean.weight": torch.ones(4),
+    }
+    return {ATTRIBUTES: {"registry_": registry, "var_names_": {}}, WEIGHTS: weights}
+
+
+@pytest.mark.parametrize("key", ["links", {("rna", "ephys"): "links"}])
+def test_an_old_file_gets_the_names_of_today(tmp_path, key):
+    torch.save(old_state(correspondence_key=key), tmp_path / "model.pt")
+    state = read_model_file(tmp_path)
+    assert list(state[WEIGHTS]) == [
+        "observations.1.preparation.mean",
+        "decoders.0.output.weight",
+        "arms.12.zero_logits",
+        "arms.0.head.variance",
+        "encoders.0.mean.weight",
+    ]
+    assert [len(value) for value in state[WEIGHTS].values()] == [1, 1, 2, 3, 4]
+    fields = state[ATTRIBUTES]["registry_"]["field_registries"]
+    expected = {"n_links": 3, "kind": "correspondence", "modalities": ("rna", "ephys")}
+    assert fields["correspondence_rna_ephys"]["state_registry"] == expected
+    assert fields["match_rna_ephys"]["state_registry"] == {"n_links": 3}  # was not registered
+
+
+def test_a_file_of_today_is_left_as_it_is(tmp_path):
+    attributes = {"registry_": {}, "var_names_": {"rna": np.array(["a", "b"])}, "x_": np.arange(3)}
+    write_model_file(tmp_path / "model.pt", {"preparations.1.mean": torch.zeros(1)}, attributes)
+    state = read_model_file(tmp_path)
+    assert state["format"] == FORMAT
+    assert list(state[WEIGHTS]) == ["preparations.1.mean"]
+    assert from_plain(state[ATTRIBUTES])["x_"].tolist() == [0, 1, 2]
+    assert state[VAR_NAMES] == {"rna": ["a", "b"]}
+
+
+def test_names_of_files_have_the_prefix(tmp_path):
+    assert model_path(tmp_path, "p_") == tmp_path / "p_model.pt"
+    assert model_path(tmp_path, None) == tmp_path / "model.pt"
+    assert data_paths(tmp_path, "p_") == {md.MuData: tmp_path / "p_mdata.h5mu", ad.AnnData: tmp_path / "p_adata.h5ad"}
+
+
+def test_a_file_is_replaced_once_the_new_one_is_complete(tmp_path):
+    path = tmp_path / "x"
+    path.write_text("old")
+
+    def fails(temporary):
+        temporary.write_text("half")
+        raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        replace_file(path, fails)
+    assert path.read_text() == "old"
+    replace_file(path, lambda temporary: temporary.write_text("new"))
+    assert path.read_text() == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+def test_saved_data_are_those_of_the_kind_that_is_there(tmp_path, mdata):
+    mdata["rna"].write(tmp_path / "p_adata.h5ad")
+    assert read_saved_data(tmp_path, "p_").n_obs == mdata["rna"].n_obs
+    mdata.write(tmp_path / "p_mdata.h5mu")
+    assert set(read_saved_data(tmp_path, "p_").mod) == {"rna", "ephys"}

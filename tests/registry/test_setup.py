@@ -7,7 +7,6 @@ import pytest
 import scipy.sparse as sp
 
 import couplevi as cvi
-from couplevi.model import Settings
 
 BOTH = ("rna", "ephys")
 
@@ -176,35 +175,6 @@ def test_model_needs_data_that_are_set_up(mdata):
         cvi.model.JAMIE(mdata)
     with pytest.raises(TypeError, match="a MuData"):
         cvi.model.JAMIE()
-
-
-def test_components_above_what_the_data_allow(mdata):
-    setup(mdata)
-    with pytest.raises(
-        ValueError, match=r"`n_pcs` of at most 8 for modality 'ephys' \(45 cells x 8 features\), found 9"
-    ):
-        cvi.model.JAMIE(mdata, n_pcs=9)
-    assert cvi.model.JAMIE(mdata, n_pcs={"rna": 9}).n_components_ == {"rna": 9, "ephys": None}
-    assert cvi.model.JAMIE(mdata, n_pcs=None).n_components_ == {"rna": None, "ephys": None}
-
-
-def test_components_of_a_preset_are_lowered_and_that_is_logged(caplog):
-    mdata = cvi.data.branching_manifold(n_obs=60, n_features={"rna": 101, "ephys": 100})
-    few = md.MuData({"rna": mdata["rna"][:12].copy(), "ephys": mdata["ephys"].copy()})
-    setup(few)
-    settings = Settings(n_pcs=20)
-    with caplog.at_level("INFO", logger="couplevi"):
-        model = cvi.model.JAMIE(few, settings)
-    assert model.n_components_ == {"rna": 11, "ephys": None}
-    assert "n_pcs of modality 'rna' lowered from 20 to 11" in caplog.text
-    given = cvi.model.JAMIE(few, n_pcs={"ephys": 20})  # what is asked for is done, also for a panel
-    assert given.n_components_ == {"rna": 11, "ephys": 20}
-
-
-def test_components_of_an_unknown_modality(mdata):
-    setup(mdata)
-    with pytest.raises(ValueError, match="`n_pcs` to be one of"):
-        cvi.model.JAMIE(mdata, n_pcs={"atac": 5})
 
 
 def test_data_that_scvi_tools_cannot_register(mdata):

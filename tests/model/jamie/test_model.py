@@ -133,17 +133,6 @@ def test_presets_train(mdata, quick, preset):
     assert np.isfinite(model.get_latent_representation()).all()
 
 
-def test_constant_features_are_kept_and_named(mdata, quick):
-    mdata["rna"].X[:, 3] = 0
-    mdata["rna"].X[:, 4] = 7
-    model = make_jamie(mdata)
-    with pytest.warns(UserWarning, match=r"2 features of `X` of modality 'rna' are constant .*\['rna3', 'rna4'\]"):
-        model.train(**quick)
-    imputed = model.impute(source="ephys", target="rna").X
-    np.testing.assert_allclose(imputed[:, 3:5], [[0, 7]] * len(imputed), atol=1e-5)
-    assert np.isfinite(imputed).all()
-
-
 def test_one_profile_of_a_modality_in_a_batch(quick):
     """So few cells of one modality that most batches hold one or none of them."""
     mdata = cvi.data.branching_manifold(60, n_features={"rna": 10, "ephys": 4}, seed=0)

@@ -12,7 +12,7 @@ import zarr
 
 import couplevi as cvi
 from couplevi._arrays import dense
-from couplevi._streamed import StreamedMatrix
+from couplevi._streamed import StreamedMatrix, in_memory, loaded
 
 MODALITIES = ("rna", "ephys")
 
@@ -145,7 +145,7 @@ def test_memory_does_not_hold_the_matrix(quick, tmp_path, monkeypatch):
     mdata.write(tmp_path / "x.h5mu")
     backed = md.read_h5mu(tmp_path / "x.h5mu", backed="r")
     monkeypatch.setattr("couplevi.preparation._rows.CHUNK_VALUES", 150 * 16)
-    monkeypatch.setattr("couplevi.model._dataset.CHUNK", 16)
+    monkeypatch.setattr("couplevi.model.jamie.inference.CHUNK", 16)
     largest = []
     read = StreamedMatrix._read
 
@@ -160,28 +160,31 @@ def test_memory_does_not_hold_the_matrix(quick, tmp_path, monkeypatch):
     assert max(largest) == 16
 
 
-@pytest.mark.parametrize("return_sd", [False, True])
-def test_a_store_holds_what_impute_returns(quick, tmp_path, return_sd):
-    mdata = cvi.data.branching_manifold(n_obs=120, n_features={"rna": 30, "ephys": 8}, paired=0.9, seed=1)
-    model = fit(mdata, quick)
-    options = {"source": "rna", "target": "ephys", "return_sd": return_sd}
-    model.impute_to_store(tmp_path / "x.zarr", **options, batch_size=50)
-    expected, stored = model.impute(**options), ad.read_zarr(tmp_path / "x.zarr")
-    np.testing.assert_array_equal(stored.X, expected.X)
-    assert stored.obs_names.equals(expected.obs_names)
-    assert stored.var_names.equals(expected.var_names)
-    assert list(stored.layers) == list(expected.layers)
-    for layer in expected.layers:
-        np.testing.assert_array_equal(stored.layers[layer], expected.layers[layer])
-    assert [p.name for p in tmp_path.iterdir()] == ["x.zarr"]
-    with pytest.raises(FileExistsError, match="nothing at .*x.zarr', found a file or folder"):
-        model.impute_to_store(tmp_path / "x.zarr", **options)
+def test_a_stream_is_a_matrix_of_its_shape_and_columns():
+    x = np.arange(12.0).reshape(4, 3)
+    stream = StreamedMatrix(da.from_array(x, chunks=(2, -1)), "x")
+    assert (stream.shape, stream.ndim, len(stream)) == ((4, 3), 2, 4)
+    some = stream.of_columns(np.array([2, 0]))
+    assert some.shape == (4, 2)
+    np.testing.assert_array_equal(some[1:3], x[1:3][:, [2, 0]])
+    np.testing.assert_array_equal(np.asarray(some, dtype=np.float32), x[:, [2, 0]])
 
 
-def test_no_store_is_left_by_a_failure(quick, tmp_path):
-    mdata = cvi.data.branching_manifold(n_obs=60, n_features={"rna": 30, "ephys": 8}, seed=1)
-    model = fit(mdata, quick)
-    mdata["rna"].X[40, 3] = np.nan
-    with pytest.raises(ValueError, match="finite values"):
-        model.impute_to_store(tmp_path / "x.zarr", source="rna", target="ephys", batch_size=10)
-    assert list(tmp_path.iterdir()) == []
+def test_only_rows_that_are_read_are_checked():
+    x = np.ones((4, 2))
+    x[3, 1] = np.inf
+    stream = StreamedMatrix(da.from_array(x), "`X`")
+    np.testing.assert_array_equal(stream[np.array([2, 0, 2])], 1)
+    assert stream.of_columns(np.array([0]))[:].sum() == 4
+    with pytest.raises(ValueError, match="finite values in `X`, found 1 that are NaN or infinite"):
+        stream[np.array([3])]
+
+
+def test_what_is_in_memory_is_not_read_again():
+    x = sp.csr_matrix(np.eye(3))
+    assert loaded(x) is x
+    assert in_memory(x)
+    assert in_memory(np.eye(3))
+    lazy = da.from_array(np.eye(3))
+    assert not in_memory(lazy)
+    np.testing.assert_array_equal(loaded(StreamedMatrix(lazy, "x")), np.eye(3))
