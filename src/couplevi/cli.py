@@ -106,8 +106,7 @@ def _match(arguments: argparse.Namespace) -> None:
         group_key=arguments.group,
         seed=arguments.seed,
     )
-    mdata.write(arguments.out)
-    sys.stderr.write(f"couplevi: wrote {arguments.out}\n")
+    _write(mdata, arguments.out)
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -137,8 +136,7 @@ def _run(arguments: argparse.Namespace) -> None:
         tl.umap(mdata, seed=arguments.seed)
     if arguments.model is not None:
         model.save(arguments.model, overwrite=True)
-    mdata.write(arguments.out)
-    sys.stderr.write(f"couplevi: wrote {arguments.out}\n")
+    _write(mdata, arguments.out)
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -175,6 +173,14 @@ def _read(path: Path) -> MuData:
         raise ValueError(
             f"Expected {str(path)!r} to be a MuData (.h5mu), found a file that is not: {reason}"
         ) from error
+
+
+def _write(mdata: MuData, path: Path) -> None:
+    from couplevi._mudata import without_pulling
+
+    with without_pulling():
+        mdata.write(path)
+    sys.stderr.write(f"couplevi: wrote {path}\n")
 
 
 def _check_folder(path: Path) -> None:

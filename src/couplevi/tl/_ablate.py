@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from tqdm.auto import tqdm
 
 from couplevi import metrics
 from couplevi._arrays import dense
 from couplevi._labels import labels_of
+from couplevi._progress import progress
 from couplevi._streamed import loaded
 from couplevi._validate import (
     check_cells,
@@ -174,7 +174,7 @@ def ablate(
     intact = route.predict(ablated.prepared)
     score_intact = score(intact, np.arange(len(shown)))
     rows = []
-    for group in tqdm(todo, desc="Ablating", disable=not progress_bar):
+    for group in progress(todo, "ablated group", shown=progress_bar):
         read = slice(None) if metric == "lta" else group.targets
         outputs = route.predict(ablated.without(group.features), read)
         squares = np.square(outputs - intact[:, read]).mean(axis=0)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 import shap
-from tqdm.auto import tqdm
 
 from couplevi._arrays import dense
 from couplevi._constants import Key
+from couplevi._progress import progress
 from couplevi._validate import check_cells, check_count, check_modality, check_option, check_slot, expected, find_names
 from couplevi.tl._attribution import deep, expected_gradients, permutation
 from couplevi.tl._route import find_route
@@ -154,8 +154,8 @@ def explain(
         "deep": lambda: deep(route, reference),
         "permutation": lambda: permutation(route, reference, seed),
     }[method]()
-    progress = tqdm(rows, desc="Explaining cells", disable=not progress_bar)
-    parts = (attribute(_float32(x, np.array([row]))[0]) for row in progress)
+    shown = progress(rows, "explained cell", shown=progress_bar)
+    parts = (attribute(_float32(x, np.array([row]))[0]) for row in shown)
     features = list(model.var_names_[source])
     if aggregate == "mean_abs":
         table = _mean_abs(parts, shape)

@@ -1,5 +1,6 @@
-"""Training from start to end: plan, runner, callbacks and logger."""
+"""Training from start to end: checks of arguments, plan, runner, callbacks and logger."""
 
+from couplevi.train._arguments import check_arguments
 from couplevi.train._callbacks import BestWeights, Checkpoint
 from couplevi.train._logger import HistoryLogger
 from couplevi.train._plan import CoupledTrainingPlan
@@ -13,4 +14,5 @@ __all__ = [
     "CoupledTrainingPlan",
     "HistoryLogger",
     "TrainingRun",
+    "check_arguments",
 ]

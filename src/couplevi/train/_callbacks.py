@@ -4,21 +4,19 @@ import copy
 import math
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.callbacks import Checkpoint as LightningCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
 
-from couplevi.train._logger import HistoryLogger
+from couplevi._progress import Progress
+from couplevi.train._logger import history_logger
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
-
-    from couplevi._types import IntArray
 
 
 class BestWeights(Callback):
@@ -105,8 +103,9 @@ class Checkpoint(LightningCheckpoint):  # of that class, so that it is called wh
         self._random, self._history = state_dict["random"], state_dict["history"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        if self._history and isinstance(trainer.logger, HistoryLogger):
-            trainer.logger.resume(self._history)
+        logger = history_logger(trainer)
+        if self._history and logger is not None:
+            logger.resume(self._history)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         if self._random is not None:
@@ -119,9 +118,10 @@ class Checkpoint(LightningCheckpoint):  # of that class, so that it is called wh
         is_last = trainer.current_epoch + 1 == trainer.max_epochs
         if is_last or time.monotonic() - self._written < self.interval:
             return
-        if isinstance(trainer.logger, HistoryLogger):
+        logger = history_logger(trainer)
+        if logger is not None:
             # Lightning logs this epoch after all hooks at its end
-            self._history = trainer.logger.state(trainer.current_epoch, trainer.callback_metrics)
+            self._history = logger.state(trainer.current_epoch, trainer.callback_metrics)
         unfinished = self.path.with_name(self.path.name + ".part")
         trainer.save_checkpoint(unfinished)
         if trainer.is_global_zero:
@@ -133,20 +133,63 @@ class Checkpoint(LightningCheckpoint):  # of that class, so that it is called wh
             self.path.unlink(missing_ok=True)
 
 
-class Calibration(Callback):
-    """Measures, on units that were held back so far, how far predictions are off; they are trained on from then on.
+class EarlyStopping(LightningEarlyStopping):
+    """Stops when a metric has not improved for some epochs; those of the warm-up do not count.
+
+    That of scvi-tools counts checks in place of epochs, forgets them when training is resumed, and prints to stdout.
 
     Parameters
     ----------
-    measure
-        Called once with these units and those trained on so far, rows of ``dataset.units``.
+    warmup_epochs
+        Epochs, from the start, that are not judged.
+    **kwargs
+        Arguments of :class:`lightning.pytorch.callbacks.EarlyStopping`.
     """
 
-    def __init__(self, measure: Callable[[IntArray, IntArray], None]) -> None:
-        self.measure = measure
+    def __init__(self, *, warmup_epochs: int = 0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.warmup_epochs = warmup_epochs
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        if trainer.current_epoch >= self.warmup_epochs:
+            super().on_train_epoch_end(trainer, pl_module)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        if trainer.current_epoch >= self.warmup_epochs:
+            super().on_validation_end(trainer, pl_module)
+
+
+class EpochProgress(ProgressBar):  # of that class, so that Lightning adds no bar of its own
+    """Shows the epoch, and the losses of the last one, as :class:`~couplevi._progress.Progress` does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._progress: Progress | None = None
+
+    def disable(self) -> None:
+        """Show nothing, as Lightning wants of all processes but the first."""
+        self._progress = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        if trainer.is_global_zero:
+            self._progress = Progress(trainer.max_epochs or 1, "epoch", trainer.current_epoch)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        if trainer.current_epoch == data.release_epoch and len(data.calibration_idx):
-            self.measure(data.calibration_idx, np.setdiff1d(data.train_idx, data.calibration_idx))
-            pl_module.train()
+        # the metrics of an epoch are complete only here
+        if self._progress is not None:
+            self._progress.reach(trainer.current_epoch, self._losses(trainer))
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self.on_train_epoch_start(trainer, pl_module)
+        self._close(trainer)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
+        self._close(trainer)
+
+    def _close(self, trainer: pl.Trainer) -> None:
+        if self._progress is not None:
+            self._progress.close(self._losses(trainer))
+            self._progress = None
+
+    def _losses(self, trainer: pl.Trainer) -> dict[str, float]:
+        return {name: float(value) for name, value in trainer.progress_bar_metrics.items()}

@@ -3,11 +3,14 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
+
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
 
 
 class HistoryLogger(Logger):
@@ -51,3 +54,8 @@ class HistoryLogger(Logger):
             name: pd.DataFrame({name: values}, index=pd.Index(self._epochs[name], name="epoch"))
             for name, values in self._values.items()
         }
+
+
+def history_logger(trainer: pl.Trainer) -> HistoryLogger | None:
+    """Logger of a trainer that keeps the history, beside others."""
+    return next((logger for logger in trainer.loggers if isinstance(logger, HistoryLogger)), None)

@@ -3,11 +3,9 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from couplevi._validate import expected
-from couplevi.train._logger import HistoryLogger
+from couplevi.train._arguments import checkpoint_path
 from couplevi.train._runner import CoupledTrainRunner
 
 if TYPE_CHECKING:
@@ -94,29 +92,19 @@ class TrainingRun:
         checkpoint
             File of the state of training, see :class:`~couplevi.train.Checkpoint`; resumed from if it is there.
         **trainer
-            Arguments of :class:`scvi.train.Trainer`.
+            Arguments of :class:`~couplevi.train.CoupledTrainRunner`.
 
         Raises
         ------
         FileNotFoundError, ValueError
-            If the checkpoint cannot be written to.
+            If the checkpoint cannot be written to, or is that of another model.
         """
         self.model.module.train()
-        arguments = {"logger": HistoryLogger(), "log_every_n_steps": 1, "early_stopping": False, **trainer}
         CoupledTrainRunner(
             self.model,
             training_plan=plan,
             data_splitter=data,
             max_epochs=max_epochs,
-            checkpoint=None if checkpoint is None else _checkpoint_path(checkpoint),
-            **arguments,
+            checkpoint=None if checkpoint is None else checkpoint_path(checkpoint),
+            **{"log_every_n_steps": 1, **trainer},
         )()
-
-
-def _checkpoint_path(checkpoint: str | os.PathLike[str]) -> Path:
-    path = Path(checkpoint)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(expected(f"a folder {str(path.parent)!r} to write to", "none", "Create it first."))
-    if path.is_dir():
-        raise ValueError(expected("`checkpoint` to be a file", f"a folder {str(path)!r}"))
-    return path

@@ -23,7 +23,6 @@ from couplevi.model.cplmixvae.selection import Round, consensus, has_failed, his
 from couplevi.model.cplmixvae.settings import MixtureSettings, make_mixture_settings
 from couplevi.model.cplmixvae.start import start_arms
 from couplevi.model.cplmixvae.training import (
-    check_trainer_arguments,
     epochs_of_rounds,
     training_data,
     warn_about_batches,
@@ -31,7 +30,7 @@ from couplevi.model.cplmixvae.training import (
 )
 from couplevi.preparation import COUNTS_PER_CELL
 from couplevi.registry import coupled_manager, single_manager
-from couplevi.train import BestWeights, TrainingRun
+from couplevi.train import BestWeights, TrainingRun, check_arguments
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -301,12 +300,12 @@ class CplMixVAE(Model):
         Raises
         ------
         ValueError
-            If the model has no data, a number is out of range, counts are not counts, or there are fewer cells than
-            categories or none to validate on.
+            If the model has no data, a number is out of range, counts are not counts, there are fewer cells than
+            categories or none to validate on, or this machine lacks the hardware.
         RuntimeError
             If the loss or a weight is not finite before the end of the first round.
         TypeError
-            For a setting of the model among the arguments.
+            If an argument is of another kind, unknown, or a setting of the model.
         NotImplementedError
             For `checkpoint` and `early_stopping`.
 
@@ -317,10 +316,27 @@ class CplMixVAE(Model):
         if min_consensus is None:
             min_consensus = MIN_CONSENSUS if len(self.modalities_) == 1 else MIN_CONSENSUS_BETWEEN
         check_number(min_consensus, "min_consensus", 0, 1)
-        check_number(train_size, "train_size", 0, 1)
-        batch_size = settings.batch_size if batch_size is None else batch_size
-        check_count(batch_size, "batch_size")
-        check_trainer_arguments(trainer_kwargs)
+        for name in ("checkpoint", "early_stopping"):
+            if trainer_kwargs.get(name):
+                remedy = "Leave it out; pruning ends by itself."
+                raise NotImplementedError(f"`{name}`: CplMixVAE does not support it. {remedy}")
+        check_arguments(
+            self,
+            {
+                "max_epochs": max_epochs,
+                "max_epochs_prune": max_epochs_prune,
+                "train_size": train_size,
+                "batch_size": batch_size,
+                "accelerator": accelerator,
+                "devices": devices,
+            },
+            splitter=datasplitter_kwargs,
+            splitter_takes=("validation_size", "shuffle_set_split", "n_partners", "mixup_alpha"),
+            plan=plan_kwargs,
+            plan_takes=("lr", "weight_decay", "temperature"),
+            trainer=trainer_kwargs,
+        )
+        batch_size = int(settings.batch_size if batch_size is None else batch_size)
         with TrainingRun(self) as run:
             registered = self._registered()
             to_fit = None if self.is_trained_ else self.n_components_
@@ -357,7 +373,7 @@ class CplMixVAE(Model):
                 "check_val_every_n_epoch": None,
                 "limit_val_batches": 0,
                 **trainer_kwargs,
-                "callbacks": [*trainer_kwargs.pop("callbacks", []), best, Rounds(rounds, begin, conclude)],
+                "callbacks": [*(trainer_kwargs.pop("callbacks", None) or []), best, Rounds(rounds, begin, conclude)],
             }
             plan = RoundsTrainingPlan(self.module, **scheduled, rounds=rounds)
             run.fit(splitter, plan, max_epochs=sum(rounds), accelerator=accelerator, devices=devices, **arguments)

@@ -39,7 +39,7 @@ from couplevi.model.jamie.settings import Settings, make_settings
 from couplevi.model.jamie.training import REMEDY, Length, training_data
 from couplevi.model.jamie.uncertainty import Calibration, Uncertainty, n_calibration
 from couplevi.registry import coupled_manager, registered_readers
-from couplevi.train import CoupledTrainingPlan, TrainingRun
+from couplevi.train import CoupledTrainingPlan, TrainingRun, check_arguments
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -277,12 +277,36 @@ class JAMIE(Model):
         Raises
         ------
         ValueError
-            If the model has no data, a share is out of range, or early stopping lacks validation units.
+            If the model has no data, a number is out of range, early stopping lacks validation units, this machine
+            lacks the hardware, or the checkpoint is that of another model.
+        TypeError
+            If an argument is of another kind, or unknown.
+        FileNotFoundError
+            If the folder of the checkpoint does not exist.
         RuntimeError
             If the loss or a weight is not finite from the first epoch on; the weights are then those from before. If
             that happens later, training stops with a warning and the best weights so far.
         """
         settings = self.settings_
+        check_arguments(
+            self,
+            {
+                "max_epochs": max_epochs,
+                "accelerator": accelerator,
+                "devices": devices,
+                "train_size": train_size,
+                "validation_size": validation_size,
+                "shuffle_set_split": shuffle_set_split,
+                "batch_size": batch_size,
+                "early_stopping": early_stopping,
+                "checkpoint": checkpoint,
+            },
+            splitter=datasplitter_kwargs,
+            splitter_takes=SPLITTER_SETTINGS,
+            plan=plan_kwargs,
+            plan_takes=(*PLAN_SETTINGS, "compile", "compile_kwargs"),
+            trainer=trainer_kwargs,
+        )
         with TrainingRun(self) as run:
             registered = self._registered()
             to_fit = None if self.is_trained_ else self.n_components_
@@ -312,7 +336,7 @@ class JAMIE(Model):
             plan = CoupledTrainingPlan(self.module, **scheduled | (plan_kwargs or {}))
             best = length.best_weights()
             calibration = Calibration(partial(Uncertainty(self.module).measure, registered, dataset, order))
-            callbacks = [*trainer_kwargs.pop("callbacks", []), best, calibration]
+            callbacks = [*(trainer_kwargs.pop("callbacks", None) or []), best, calibration]
             run.fit(
                 splitter,
                 plan,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
 from torch import nn
+from torch.distributions import Normal
 
 from couplevi.losses import (
     alignment,
@@ -20,7 +21,7 @@ from couplevi.losses import (
 from couplevi.nn import Decoder, Encoder, Observation, UnitGaussianHead
 
 if TYPE_CHECKING:
-    from torch.distributions import Distribution, Normal
+    from torch.distributions import Distribution
 
     from couplevi._types import Batch, FloatArray, LinkBatch, ModalityPair, ProfileBatch
 
@@ -136,8 +137,9 @@ class JAMIEModule(BaseModuleClass):
 
     @auto_move_data
     def encode(self, modality: str, h: torch.Tensor) -> Normal:
-        """Posterior of the latent given prepared features, shape ``(n, n_prepared)``."""
-        return self.encoder(modality)(h)
+        """Posterior of the latent given prepared features, shape ``(n, n_prepared)``, in single precision."""
+        q = self.encoder(modality)(h)
+        return Normal(q.loc.float(), q.scale.float(), validate_args=False)
 
     @auto_move_data
     def decode(self, modality: str, z: torch.Tensor) -> Distribution:
@@ -240,10 +242,13 @@ class JAMIEModule(BaseModuleClass):
     ) -> LossOutput:
         """Weighted sum of all terms; `kl_weight` anneals that of the divergence."""
         kl, reconstruction_loss = self._profile_terms(tensors, inference_outputs, generative_outputs)
+        # mixed precision would round the products of matrices that small distances are made of
+        with torch.autocast(self.log_aggregation_weights.device.type, enabled=False):
+            link_terms = self._link_terms(tensors, inference_outputs, generative_outputs)
         terms = {
             "kl": torch.stack([_mean(values) for values in kl.values()]).sum(),
             "reconstruction": torch.stack([_mean(values) for values in reconstruction_loss.values()]).sum(),
-            **self._link_terms(tensors, inference_outputs, generative_outputs),
+            **link_terms,
         }
         weights = {**self.weights, "kl": self.weights["kl"] * kl_weight}
         loss = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
