@@ -1,4 +1,4 @@
-"""Writes the tables of the guide that are made of the source: slots, of `couplevi._constants`, and metrics.
+"""Writes the tables of the guide that are made of the source: slots and metrics.
 
     python docs/tables.py
 
@@ -103,7 +103,12 @@ def _table(columns: list[str], rows: Iterable[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-TABLES = {"data_layout.md": slot_table}
+def metric_table() -> str:
+    rows = [{"name": f"`{name}`", **record.row()} for name, record in cvi.metrics.METRICS.items()]
+    return _table(list(rows[0]), [list(row.values()) for row in rows])
+
+
+TABLES = {"data_layout.md": slot_table, "metrics.md": metric_table}
 
 
 def with_table(page: str) -> str:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from test_architecture import ALLOWED
 
 import couplevi as cvi
 from couplevi._constants import Key
@@ -73,14 +74,23 @@ def test_every_slot_of_the_source_is_in_the_guide(tables):
                 assert any(f'["{value}"]' in slot for slot in names), f"{place}.{name}"
 
 
-@pytest.mark.parametrize("page", ["data_layout.md"])
+@pytest.mark.parametrize("page", ["data_layout.md", "metrics.md"])
 def test_tables_of_the_guide_are_what_the_source_says(page, tables):
     assert (ROOT / "docs" / "guide" / page).read_text() == tables.with_table(page), "run `python docs/tables.py`"
     assert page in tables.TABLES
 
 
+def test_rooms_of_the_documentation_are_those_that_are_enforced():
+    text = (ROOT / "docs" / "contributing.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \|.*\|(.*)\|$", text.split("## Add a model")[0], re.MULTILINE)
+    assert {room: set(re.findall(r"`(\w+)`", allowed)) for room, allowed in rows} == {
+        r: ALLOWED[r] for r in ALLOWED if r
+    }
+
+
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_to_files_resolve(path):
     folder = ROOT / "docs" / "tutorials" if path.suffix == ".ipynb" else path.parent
-    links = re.findall(r"\]\(([^)\s#]+)(?:#[^)]*)?\)", path.read_text())
+    text = re.sub(r"```\w+\n.*?```", "", path.read_text(), flags=re.DOTALL)  # code has brackets of its own
+    links = re.findall(r"\]\(([^)\s#]+)(?:#[^)]*)?\)", text)
     assert [link for link in links if "://" not in link and not Path(os.path.normpath(folder / link)).exists()] == []

@@ -90,13 +90,10 @@ def _alignment(task: Task, result: Result) -> dict[str, float]:
 def _imputation(task: Task, target: str, imputed: np.ndarray, others: dict[str, np.ndarray]) -> dict[str, float]:
     measured = task.target("test", target)
     r = cvi.metrics.pearson_per_feature(measured, imputed)
-    spread = measured.std(axis=0)
-    varies = spread > 0
-    error = np.sqrt(np.square(measured - imputed).mean(axis=0))
     scores = {
         "r": np.nanmean(r),
         "r_median": np.nanmedian(r),
-        "relative_rmse": np.mean(error[varies] / spread[varies]),
+        "relative_rmse": np.nanmean(cvi.metrics.relative_rmse_per_feature(measured, imputed)),
         "auroc": np.nanmean(cvi.metrics.auroc_per_feature(measured, imputed)),
         "jensen_shannon": cvi.metrics.jensen_shannon_distance(measured, imputed, task.labels("test")).mean(),
     }

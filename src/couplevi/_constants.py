@@ -135,9 +135,18 @@ class Key:
         def label_confidence(key: str, labels: str) -> str:
             """Probability of the predicted label.
 
-            mdata | probability of the category | in [0, 1] | tl.predict_labels |
+            mdata | probability of the predicted label | in [0, 1] | tl.predict_labels |
             """
             return f"{key}_{labels}_confidence"
+
+        @staticmethod
+        def fitted(key: str, source: str) -> str:
+            """Whether an imputed cell was learned from.
+
+            mdata[t] | whether the model was trained on the cell's pair with s | bool | tl.impute | pl.imputation, pl.imputation_comparison, pl.distribution_similarity, pl.feature_by_type
+            mdata[t] | the same of a simple method, `knn` or `ridge` | bool | tl.impute_baseline | the same figures
+            """
+            return f"{key}_from_{source}_fitted"
 
     class layers:
         @staticmethod
