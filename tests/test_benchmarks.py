@@ -69,7 +69,7 @@ def test_runs_say_how_they_are_called(name, monkeypatch, capsys):
 def test_commands_in_the_documentation_are_the_runs():
     texts = [*(ROOT / "docs").glob("**/*.md"), *(ROOT / "benchmarks").glob("*.md"), ROOT / "README.md"]
     named = {name for path in texts for name in re.findall(r"-m benchmarks([.\w]*)", path.read_text())}
-    assert named == {f".runs.{name}" for name in RUNS}
+    assert named - {".runs.NAME"} == {f".runs.{name}" for name in RUNS}
 
 
 def test_held_out_cells_are_the_same_for_every_seed_and_share():
