@@ -41,6 +41,10 @@ mdata
     "imputed_from_to": """\
 source, target
     Modality that was imputed from, and the one imputed.""",
+    "imputed_cells": """\
+cells
+    Cells to show. None takes those whose pairs the model was not trained on, or all that were measured and imputed if
+    fewer than 3 are held out; the title says which.""",
     "imputed_layer": """\
 layer
     Layer of the target that was registered; None is ``X``.""",

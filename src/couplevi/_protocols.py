@@ -33,7 +33,13 @@ class Embeds(Reads, Protocol):
     ) -> FloatArray: ...
 
 
-class Imputes(Reads, Protocol):
+class KnowsItsPairs(Reads, Protocol):
+    """Remembers of which cells it was trained on the pair of profiles."""
+
+    def is_fitted(self, obs_names: pd.Index, a: str, b: str) -> BoolArray: ...
+
+
+class Imputes(KnowsItsPairs, Protocol):
     """Predicts one modality from another."""
 
     def impute(
@@ -49,14 +55,12 @@ class Routes(Reads, Protocol):
     def route(self, source: str, target: str | None = None, *, features: Sequence[str] | None = None) -> Route: ...
 
 
-class KnowsItsLinks(Reads, Protocol):
+class KnowsItsLinks(KnowsItsPairs, Protocol):
     """Remembers which links it was trained on."""
 
     adata: Any
 
     def fitted_links(self, a: str, b: str) -> sp.csr_array: ...
-
-    def is_fitted(self, obs_names: pd.Index, a: str, b: str) -> BoolArray: ...
 
     def get_setup_arg(self, setup_arg: str) -> Any: ...
 

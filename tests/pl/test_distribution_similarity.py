@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from scipy.spatial.distance import jensenshannon
 
 import couplevi as cvi
@@ -31,6 +32,24 @@ def test_rare_types_are_left_out(imputed, both):
         ax = cvi.pl.distribution_similarity(imputed, **SHOWN, min_cells=int(min_cells), show=False)
         shown = {line.get_label().split()[0] for line in ax.lines}
         assert shown == set(counts.index[counts >= min_cells])
+
+
+def test_types_have_the_order_and_the_colours_of_the_column(imputed):
+    mdata = imputed.copy()
+    mdata.obs["cell_type"] = mdata.obs["cell_type"].cat.set_categories(["C", "A", "B"])
+    mdata.uns["cell_type_colors"] = ["#000000", "#ff0000", "#00ff00"]
+    ax = cvi.pl.distribution_similarity(mdata, **SHOWN, min_cells=1, show=False)
+    shown = {line.get_label().split()[0]: to_hex(line.get_color()) for line in ax.lines}
+    assert list(shown.items()) == [("C", "#000000"), ("A", "#ff0000"), ("B", "#00ff00")]
+
+
+def test_cells_of_the_types_that_are_shown_are_counted(imputed, both):
+    mdata = imputed.copy()
+    mdata["ephys"].obs["jamie_from_rna_fitted"] = mdata["ephys"].obs_names.isin(both[:3])
+    counts = mdata.obs.loc[both[3:], "cell_type"].value_counts()
+    ax = cvi.pl.distribution_similarity(mdata, **SHOWN, min_cells=int(counts.max()), show=False)
+    n = counts[counts == counts.max()].sum()
+    assert ax.get_title().endswith(f"\n{n} cells, held out")
 
 
 def test_no_imputation_is_refused(imputed):

@@ -21,6 +21,16 @@ def test_the_quartiles_are_drawn(imputed, both):
     assert [t.get_text() for t in axes[1].get_legend().get_texts()] == ["measured", "imputed"]
 
 
+def test_types_come_in_their_order_and_cells_are_told(imputed, both):
+    mdata = imputed.copy()
+    mdata.obs["cell_type"] = mdata.obs["cell_type"].cat.set_categories(["C", "absent", "A", "B"])
+    ephys = mdata["ephys"]
+    ephys.obs["jamie_from_rna_fitted"] = ephys.obs_names.isin(both[:9])
+    ax = cvi.pl.feature_by_type(mdata, **ROUTE, **TYPES, features="ephys0", show=False)
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["C", "A", "B"]
+    assert ax.get_title().endswith("\n21 cells, held out")
+
+
 def test_titles_of_few_types_do_not_overlap(imputed, overlapping):
     mdata = imputed.copy()
     mdata.obs["one"] = "A"

@@ -13,15 +13,67 @@ def test_measured_values_are_drawn_against_imputed_ones(imputed, both):
     [points] = axes[0].collections
     np.testing.assert_allclose(points.get_offsets(), expected, rtol=1e-6)
     r = np.corrcoef(expected.T)[0, 1]
-    assert axes[0].get_title() == f"ephys2\nr = {r:.2f}"
+    assert axes[0].get_title() == f"ephys2\nr = {r:.2f}\n30 cells, trained on"
     assert len(cvi.pl.imputation(imputed, **ROUTE, n_features=3, show=False)) == 3
 
 
-def test_the_best_correlated_features_come_first(imputed, both):
+@pytest.mark.parametrize(
+    ("n_features", "ranks"), [(1, [5]), (2, [3, 7]), (3, [2, 5, 7]), (20, [1, 2, 3, 4, 5, 6, 7, 8])]
+)
+def test_features_are_of_the_whole_ranking_and_say_of_where(imputed, both, n_features, ranks):
     ephys = imputed["ephys"][both]
     r = cvi.metrics.pearson_per_feature(ephys.X, ephys.layers["jamie_from_rna"])
-    axes = cvi.pl.imputation(imputed, **ROUTE, n_features=3, show=False)
-    assert [ax.get_title().split("\n")[0] for ax in axes] == [f"ephys{j}" for j in np.argsort(-r)[:3]]
+    order = np.argsort(-r)
+    axes = np.atleast_1d(cvi.pl.imputation(imputed, **ROUTE, n_features=n_features, show=False))
+    titles = [ax.get_title().split("\n")[:2] for ax in axes]
+    assert titles == [[f"ephys{j}", f"r = {r[j]:.2f}, rank {rank} of 8"] for rank in ranks for j in [order[rank - 1]]]
+
+
+@pytest.fixture
+def half_fitted(imputed, both):
+    """Of the 30 pairs, the last 12 were not trained on; ephys7 is 0 but in two cells, where it is imputed well."""
+    mdata = imputed.copy()
+    ephys = mdata["ephys"]
+    ephys.obs["jamie_from_rna_fitted"] = ephys.obs_names.isin(both[:18])
+    for x in (ephys.X, ephys.layers["jamie_from_rna"]):
+        x[:, 7] = 0
+        x[ephys.obs_names.get_indexer(both[-2:]), 7] = 1
+    return mdata
+
+
+def test_held_out_cells_are_shown_if_there_are_some(half_fitted, both):
+    ax = cvi.pl.imputation(half_fitted, **ROUTE, features="ephys2", show=False)
+    held_out = half_fitted["ephys"][both[18:], "ephys2"]
+    expected = np.column_stack([held_out.X, held_out.layers["jamie_from_rna"]])
+    np.testing.assert_allclose(ax.collections[0].get_offsets(), expected, rtol=1e-6)
+    assert ax.get_title() == f"ephys2\nr = {np.corrcoef(expected.T)[0, 1]:.2f}\n12 cells, held out"
+    some = cvi.pl.imputation(half_fitted, **ROUTE, features="ephys2", cells=both[10:20], show=False)
+    assert some.get_title().endswith("10 cells, 8 trained on")
+    assert len(some.collections[0].get_offsets()) == 10
+
+
+def test_a_feature_that_differs_in_two_cells_is_not_chosen(half_fitted, both):
+    axes = cvi.pl.imputation(half_fitted, **ROUTE, n_features=20, show=False)
+    assert "ephys7" not in {ax.get_title().split("\n")[0] for ax in axes}
+    assert len(axes) == 7
+    asked = cvi.pl.imputation(half_fitted, **ROUTE, features="ephys7", show=False)
+    assert asked.get_title().startswith("ephys7\nr = 1.00\n")
+    with pytest.raises(
+        ValueError, match="a feature that differs from its median in 3 cells, found none over the 2 cells"
+    ):
+        cvi.pl.imputation(half_fitted, **ROUTE, cells=both[:2])
+
+
+def test_what_was_trained_on_is_said_to_be_unknown_if_it_is(imputed):
+    mdata = imputed.copy()
+    del mdata["ephys"].obs["jamie_from_rna_fitted"]
+    ax = cvi.pl.imputation(mdata, **ROUTE, features="ephys1", show=False)
+    assert ax.get_title().endswith("\n30 cells, perhaps trained on")
+
+
+def test_titles_do_not_overlap(half_fitted, both, overlapping):
+    axes = cvi.pl.imputation(half_fitted, **ROUTE, n_features=6, cells=both, show=False)
+    assert not overlapping(*(ax.title for ax in axes))
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,22 @@ def test_features_are_counted(imputed, both):
     np.testing.assert_allclose(points, np.column_stack([r["knn"], r["jamie"]]), rtol=1e-5)
     wins = int((r["jamie"] > r["knn"]).sum())
     assert f"jamie better: {wins}, worse: {8 - wins}" in ax.get_title()
-    assert "30 cells" in ax.get_title()
+    assert "30 cells, trained on" in ax.get_title()
     some = cvi.pl.imputation_comparison(imputed, **ROUTE, cells=ephys.obs_names[:12], show=False)
     assert "12 cells" in some.get_title()
+
+
+def test_held_out_cells_of_both_are_shown(imputed, both):
+    mdata = imputed.copy()
+    names = mdata["ephys"].obs_names
+    mdata["ephys"].obs["jamie_from_rna_fitted"] = names.isin(both[:18])
+    mdata["ephys"].obs["knn_from_rna_fitted"] = names.isin(both[5:20])
+    ax = cvi.pl.imputation_comparison(mdata, **ROUTE, show=False)
+    assert ax.get_title().startswith("ephys from rna, 10 cells, held out\n")
+    held_out = mdata["ephys"][both[20:]]
+    r = {k: cvi.metrics.pearson_per_feature(held_out.X, held_out.layers[f"{k}_from_rna"]) for k in ("knn", "jamie")}
+    points = np.asarray(ax.collections[0].get_offsets())
+    np.testing.assert_allclose(points, np.column_stack([r["knn"], r["jamie"]]), rtol=1e-5)
 
 
 @pytest.mark.parametrize(

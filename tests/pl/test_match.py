@@ -39,6 +39,24 @@ def test_rows_are_labels_that_send_and_columns_labels_that_receive(matched):
     assert axes[1].get_title() == f"{(mdata.obs['cell_type'] == 'B').mean():.1%} within labels"
 
 
+def test_labels_of_disjoint_cells_are_those_of_their_modalities():
+    mdata = cvi.data.branching_manifold(n_obs=60, n_features={"rna": 30, "ephys": 8}, paired=0, seed=1)
+    types = mdata.obs.pop("cell_type")
+    for m in ("rna", "ephys"):
+        mdata[m].obs["cell_type"] = types.reindex(mdata[m].obs_names).cat.set_categories(["C", "A", "B"])
+    f = np.zeros((60, 60), dtype=np.float32)
+    rna, ephys = (mdata.obs_names.get_indexer(mdata[m].obs_names) for m in ("rna", "ephys"))
+    for i in rna:
+        same = ephys[(types.iloc[ephys] == types.iloc[i]).to_numpy()]
+        f[i, same] = 1 / len(same)
+    mdata.obsp["match"] = sp.csr_matrix(f)
+    mdata.uns["match"] = {"modalities": ["rna", "ephys"], "n_known": 7}
+    axes = cvi.pl.match(mdata, labels="cell_type", show=False)
+    assert axes[1].get_title() == "100.0% within labels, 7 links known"
+    np.testing.assert_allclose(axes[1].images[0].get_array(), np.eye(3))
+    assert [t.get_text() for t in axes[1].get_yticklabels()] == ["C", "A", "B"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [

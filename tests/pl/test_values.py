@@ -79,6 +79,30 @@ def test_what_cannot_be_read_is_named(planted, route, keys, options, error, mess
         imputed_values(planted, *route, keys, **{"layer": None, **options})
 
 
+def test_cells_that_no_model_was_trained_on_come_first(planted):
+    assert imputed_values(planted, "a", "b", ["one"], layer=None).told == "3 cells, perhaps trained on"
+    planted["b"].obs["one_from_a_fitted"] = [True, False, False, False]
+    planted["b"].obs["two_from_a_fitted"] = [False, False, False, False]
+    values = imputed_values(planted, "a", "b", ["one"], layer=None)
+    assert list(values.cells) == ["c0", "c2", "c3"]  # two are too few for a correlation
+    assert values.fitted.tolist() == [True, False, False]
+    assert values.told == "3 cells, 1 trained on"
+    part = values.of(np.array([False, True, True]))
+    assert (list(part.cells), part.told) == (["c2", "c3"], "2 cells, held out")
+    np.testing.assert_array_equal(part.measured, [[6, 7, 8], [9, 10, 11]])
+    np.testing.assert_array_equal(part.imputed["one"], part.measured + 100)
+    assert imputed_values(planted, "a", "b", ["two"], layer=None).told == "3 cells, held out"
+    assert imputed_values(planted, "a", "b", ["one", "two"], layer=None).told == "3 cells, 1 trained on"
+    del planted["b"].obs["two_from_a_fitted"]
+    assert imputed_values(planted, "a", "b", ["one", "two"], layer=None).told == "3 cells, perhaps trained on"
+
+
+def test_a_modality_changed_after_the_mudata_was_made_is_refused(planted):
+    planted.mod["a"] = AnnData(np.zeros((1, 2)), obs=pd.DataFrame(index=["new"]))
+    with pytest.raises(ValueError, match="call `mdata.update\\(\\)` first"):
+        imputed_values(planted, "a", "b", ["one"], layer=None)
+
+
 def test_labels_of_cells_with_missing_ones_as_nan(planted):
     labels = shown_labels(planted, "type", pd.Index(["c2", "c1", "c0"]))
     assert labels.tolist()[::2] == ["B", "T"]

@@ -9,7 +9,8 @@ import numpy as np
 from couplevi._docs import fill_docs
 from couplevi._validate import expected
 from couplevi.metrics import jensen_shannon_distance
-from couplevi.pl._figure import finish, legend_beside, make_axes, palette
+from couplevi.pl._colors import category_colors
+from couplevi.pl._figure import finish, legend_beside, make_axes
 from couplevi.pl._values import imputed_values, shown_labels
 
 if TYPE_CHECKING:
@@ -48,8 +49,7 @@ def distribution_similarity(
     keys
         The `key_added` of the imputations to show.
     %(imputed_layer)s
-    cells
-        Cells to compare; None takes all that were measured and imputed.
+    %(imputed_cells)s
     min_cells
         Types with fewer cells are left out: few values fill few bins.
     %(panels)s
@@ -84,20 +84,26 @@ def distribution_similarity(
     keys = [keys] if isinstance(keys, str) else list(keys)
     values = imputed_values(mdata, source, target, keys, layer=layer, cells=cells)
     types = shown_labels(mdata, labels, values.cells)
-    shown = sorted(types.value_counts().loc[lambda n: n >= min_cells].index)
+    n = types.value_counts()
+    shown = [label for label in types.cat.categories if n[label] >= min_cells]
     if not shown:
-        raise ValueError(expected(f"a type of at least {min_cells} cells in `mdata.obs[{labels!r}]`", "none"))
+        remedy = "Pass more `cells`, or a lower `min_cells`."
+        what = f"a type of at least {min_cells} cells in `mdata.obs[{labels!r}]`"
+        raise ValueError(expected(what, f"none among {len(types)} cells", remedy))
+    colors = category_colors(mdata, labels, list(types.cat.categories))
     known = types.isin(shown).to_numpy()
-    y = types[known].to_numpy()
-    colors = palette(sorted(types.dropna().unique()))
+    values, types = values.of(known), types[known]
     axes = make_axes(len(keys), ax, width=4.6, height=3.4)
     for ax_key, key in zip(axes, keys, strict=True):
-        similarity = 1 - jensen_shannon_distance(values.measured[known], values.imputed[key][known], y)
-        share = 1 - np.arange(similarity.shape[1]) / similarity.shape[1]
-        for label, row in zip(shown, similarity, strict=True):
+        similarity = []
+        for label in shown:
+            of_type = values.of((types == label).to_numpy())
+            row = 1 - jensen_shannon_distance(of_type.measured, of_type.imputed[key])
+            similarity.append(row)
+            share = 1 - np.arange(len(row)) / len(row)
             name = f"{label} ({row.mean():.2f})"
             ax_key.step(np.sort(row), share, where="pre", color=colors[label], linewidth=1.2, label=name)
         ax_key.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="1 - Jensen-Shannon distance", ylabel="share of features")
-        ax_key.set_title(f"{key}, mean {similarity.mean():.2f}")
+        ax_key.set_title(f"{key}, mean {np.mean(similarity):.2f}\n{values.told}", fontsize="medium")
         legend_beside(ax_key)
     return finish(axes, show, save, return_fig, "distribution_similarity")

@@ -47,8 +47,7 @@ def feature_by_type(
         Features of the target, one panel each.
     %(cell_types)s
     %(imputed_layer)s
-    cells
-        Cells to show; None takes all that were measured and imputed.
+    %(imputed_cells)s
     %(imputed_key)s
     %(panels)s
     %(show)s
@@ -83,7 +82,7 @@ def feature_by_type(
     """
     values = imputed_values(mdata, source, target, [key], layer=layer, features=features, cells=cells)
     types = shown_labels(mdata, labels, values.cells)
-    shown = sorted(types.dropna().unique())
+    shown = list(types.cat.categories)
     r = pearson_per_feature(values.measured, values.imputed[key])
     axes = make_axes(len(values.features), ax, width=max(2.8, 1.5 + 0.45 * len(shown)), height=3.4)
     for i, axes_i in enumerate(axes):
@@ -101,7 +100,7 @@ def feature_by_type(
             )
             boxes["boxes"][0].set_label(name)
         axes_i.set_xticks(range(len(shown)), shown, rotation=90)
-        axes_i.set_title(f"{values.features[i]}\nr = {r[i]:.2f}", fontsize="medium")
+        axes_i.set_title(f"{values.features[i]}\nr = {r[i]:.2f}\n{values.told}", fontsize="medium")
         axes_i.set_ylabel("value")
     legend_beside(axes[-1])
     return finish(axes, show, save, return_fig, "feature_by_type")

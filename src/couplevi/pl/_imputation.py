@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from couplevi._docs import fill_docs
-from couplevi._validate import check_count
+from couplevi._validate import check_count, expected
 from couplevi.metrics import pearson_per_feature
 from couplevi.pl._figure import finish, make_axes
 from couplevi.pl._values import imputed_values
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from mudata import MuData
+
+    from couplevi._types import FloatArray, IntArray
 
 
 @fill_docs
@@ -26,6 +28,7 @@ def imputation(
     target: str,
     features: Sequence[str] | str | None = None,
     layer: str | None = None,
+    cells: Sequence[str] | None = None,
     n_features: int = 8,
     key: str = "jamie",
     size: float | None = None,
@@ -36,16 +39,20 @@ def imputation(
 ) -> Figure | Axes | list[Axes] | None:
     """Measured against imputed values, one panel per feature, with their correlation.
 
-    Whether this flatters depends on the cells: keep some pairs from the model, as with ``cvi.pp.link(hide=0.2)``, and
-    show only these: ``mdata[cells].copy()``.
+    How good an imputation is shows on cells whose pairs the model was not trained on: keep some from it, as with
+    ``cvi.pp.link(hide=0.2)`` or ``train_size``, or show new cells. Titles say how many cells there are, and whether
+    they are held out or trained on.
 
     Parameters
     ----------
     %(imputed)s
     %(imputed_from_to)s
     features
-        Features to show; None takes the `n_features` with the best correlation.
+        Features to show. None ranks them by correlation and takes the middle one of each of `n_features` equal parts,
+        from the best to the worst; titles have the ranks. Features take part whose measured value differs from its
+        median in a tenth of the cells (10 suffice, 3 are needed).
     %(imputed_layer)s
+    %(imputed_cells)s
     n_features
         Number of panels if `features` is None, at least 1.
     %(imputed_key)s
@@ -60,9 +67,9 @@ def imputation(
     Raises
     ------
     KeyError
-        If imputed values or features are missing.
+        If imputed values, features or cells are missing.
     ValueError
-        If no cell has both values.
+        If no cell has both values, or no feature varies over them.
 
     Examples
     --------
@@ -76,17 +83,35 @@ def imputation(
     2
     """
     check_count(n_features, "n_features")
-    values = imputed_values(mdata, source, target, [key], layer=layer, features=features)
+    values = imputed_values(mdata, source, target, [key], layer=layer, features=features, cells=cells)
     measured, imputed = values.measured, values.imputed[key]
     r = pearson_per_feature(measured, imputed)
-    chosen = np.arange(len(r)) if features is not None else np.argsort(-np.nan_to_num(r))[:n_features]
+    if features is None:
+        ranked = _ranked(measured, r)
+        ranks = np.unique(((np.arange(n_features) + 0.5) * len(ranked) / n_features).astype(int))
+        chosen, of_all = ranked[ranks], [f", rank {rank + 1} of {len(ranked)}" for rank in ranks]
+    else:
+        chosen, of_all = np.arange(len(r)), [""] * len(r)
     axes = make_axes(len(chosen), ax, width=2.8, height=2.8)
     area = size or 10_000 / max(500, len(values.cells))
-    for i, axes_i in zip(chosen, axes, strict=True):
+    for i, rank, axes_i in zip(chosen, of_all, axes, strict=True):
         x, y = measured[:, i], imputed[:, i]
         axes_i.scatter(x, y, s=area, linewidths=0, alpha=0.6, rasterized=True)
         ends = [min(x.min(), y.min()), max(x.max(), y.max())]
         axes_i.plot(ends, ends, color="grey", linewidth=0.8, linestyle="--", zorder=0)
-        axes_i.set_title(f"{values.features[i]}\nr = {r[i]:.2f}", fontsize="medium")
+        axes_i.set_title(f"{values.features[i]}\nr = {r[i]:.2f}{rank}\n{values.told}", fontsize="medium")
         axes_i.set(xlabel="measured", ylabel=f"imputed from {source}")
     return finish(axes, show, save, return_fig, "imputation")
+
+
+def _ranked(measured: FloatArray, r: FloatArray) -> IntArray:
+    """Features that vary in more than a few cells, from the best correlation to the worst."""
+    n_cells = len(measured)
+    fewest = min(max(n_cells // 10, 3), 10)
+    varies = (measured != np.median(measured, axis=0)).sum(axis=0) >= fewest
+    if not varies.any():
+        remedy = "Pass more `cells`, or name `features`."
+        found = f"none over the {n_cells} cells"
+        raise ValueError(expected(f"a feature that differs from its median in {fewest} cells", found, remedy))
+    ranked = np.argsort(-r, kind="stable")
+    return ranked[varies[ranked]]

@@ -46,9 +46,7 @@ def imputation_comparison(
     baseline
         The `key_added` of the imputation on the horizontal axis.
     %(imputed_layer)s
-    cells
-        Cells to score on: those that the model was not trained on, for a fair comparison. None takes all that were
-        measured and imputed.
+    %(imputed_cells)s
     key
         The `key_added` of the imputation on the vertical axis.
     %(ax)s
@@ -94,7 +92,7 @@ def imputation_comparison(
     axes[0].plot([low, high], [low, high], color="grey", linewidth=0.8, linestyle="--", zorder=0)
     axes[0].set(xlim=(low, high), ylim=(low, high), xlabel=f"{baseline}, correlation", ylabel=f"{key}, correlation")
     axes[0].set_title(
-        f"{target} from {source}, {len(values.cells)} cells\n"
+        f"{target} from {source}, {values.told}\n"
         f"{key} better: {result.wins}, worse: {result.losses}, p = {result.p_value:.1g}",
         fontsize="medium",
     )

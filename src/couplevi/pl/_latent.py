@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,8 @@ import pandas as pd
 
 from couplevi._constants import Key
 from couplevi._docs import fill_docs
-from couplevi._validate import check_modality, check_mudata, expected
+from couplevi._validate import check_cells, check_modality, check_mudata, expected
+from couplevi.pl._colors import Colored, colored_by
 from couplevi.pl._figure import finish, legend_beside, make_axes, palette
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ MISSING_COLOR = "lightgrey"
 def latent(
     mdata: MuData,
     *,
-    color: str | None = None,
+    color: Sequence[str] | str | None = None,
+    layers: Mapping[str, str | None] | None = None,
     modalities: Sequence[str] | None = None,
     key: str = "jamie",
     size: float | None = None,
@@ -43,8 +45,12 @@ def latent(
     mdata
         MuData with positions, as written by :func:`couplevi.tl.umap`.
     color
-        Column of ``mdata.obs`` to colour the modalities' panels by: categories or numbers. Cells without a value are
-        grey.
+        What to colour the modalities' panels by; of several, each gets a row of panels. A column of ``mdata.obs`` or
+        of the modalities, categories or numbers, or a feature of any modality, for all cells in which it was measured;
+        ``"rna:Gad1"`` is that of one modality. Cells without a value are grey. Categories come in their order, and
+        in the colours of ``uns["{color}_colors"]`` where scanpy or you put them.
+    layers
+        Layer of each modality to read features from; ``X`` for those left out.
     modalities
         Modalities to show; None takes those of the model.
     key
@@ -60,9 +66,9 @@ def latent(
     Raises
     ------
     KeyError
-        If positions or the column are missing.
+        If positions, the column or feature, or its layer are missing.
     ValueError
-        If the number of axes is wrong.
+        If `ax` has another number of axes, or several modalities have the feature.
 
     Examples
     --------
@@ -75,56 +81,66 @@ def latent(
     >>> [a.get_title() for a in axes]
     ['rna', 'ephys', 'both']
     """
-    check_mudata(mdata)
     slot = Key.obsm.umap(key)
+    check_cells(mdata, list(check_mudata(mdata).mod))
     if modalities is None:
         modalities = list(mdata.uns.get(key, {}).get(Key.uns.MODALITIES, []))
     for m in modalities:
         check_modality(mdata, m, "modalities")
     if not modalities or any(slot not in mdata[m].obsm for m in modalities):
         raise KeyError(expected(f"positions in `.obsm[{slot!r}]`", "none", "Run `cvi.tl.umap(mdata)` first."))
-    if color is not None and color not in mdata.obs:
-        raise KeyError(expected(f"`mdata.obs[{color!r}]`", f"columns {list(mdata.obs.columns)}"))
-    axes = make_axes(len(modalities) + 1, ax)
+    names = [color] if color is None or isinstance(color, str) else list(color)
+    found = [None if name is None else colored_by(mdata, name, modalities, layers or {}) for name in names]
     positions = {m: np.asarray(mdata[m].obsm[slot]) for m in modalities}
     area = size or 15_000 / max(500, max(map(len, positions.values())))
-    reference = pd.Series() if color is None else mdata.obs[color]
-    for m, axes_m in zip(modalities, axes, strict=False):
-        values = None if color is None else reference.reindex(mdata[m].obs_names)
-        _scatter(axes_m, positions[m], values, reference, area)
-        axes_m.set_title(m)
-    together = np.concatenate(list(positions.values()))
-    origin = pd.Series(np.repeat(list(modalities), [len(p) for p in positions.values()]))
-    shuffled = np.random.default_rng(0).permutation(len(together))  # so that no modality lies on top
-    _scatter(axes[-1], together[shuffled], origin.iloc[shuffled], origin, area)
-    axes[-1].set_title("both" if len(modalities) == 2 else "all")
-    for axes_m in axes:
-        axes_m.set(xlabel="UMAP 1", ylabel="UMAP 2", xticks=[], yticks=[])
-        axes_m.set_xlim(axes[-1].get_xlim())
-        axes_m.set_ylim(axes[-1].get_ylim())
-    for axes_m in axes[: len(modalities) - 1]:  # one legend serves all modalities
-        if (legend := axes_m.get_legend()) is not None:
-            legend.remove()
+    n_panels = len(modalities) + 1
+    axes = make_axes(n_panels * len(names), ax, n_columns=n_panels if len(names) > 1 else 4)
+    for i, (name, colored) in enumerate(zip(names, found, strict=True)):
+        row = axes[i * n_panels : (i + 1) * n_panels]
+        for m, axes_m in zip(modalities, row, strict=False):
+            values = None if colored is None else colored.values.reindex(mdata[m].obs_names)
+            explained = name if m == modalities[-1] else None  # one legend or colour bar serves all modalities
+            _scatter(axes_m, positions[m], values, colored, area, explained)
+            axes_m.set_title(m if len(names) == 1 else f"{m}, {name}")
+        _together(row[-1], positions, area)
+        for axes_m in row:
+            axes_m.set(xlabel="UMAP 1", ylabel="UMAP 2", xticks=[], yticks=[])
+            axes_m.set_xlim(row[-1].get_xlim())
+            axes_m.set_ylim(row[-1].get_ylim())
     return finish(axes, show, save, return_fig, "latent")
 
 
-def _scatter(ax: Axes, positions: np.ndarray, values: pd.Series | None, reference: pd.Series, area: float) -> None:
-    """Points coloured by category with a legend, or by number with a colour bar, on the scale of `reference`."""
+def _together(ax: Axes, positions: Mapping[str, np.ndarray], area: float) -> None:
+    """All modalities on top of each other, coloured by modality."""
+    origin = pd.Series(np.repeat(list(positions), [len(p) for p in positions.values()]))
+    together = np.concatenate(list(positions.values()))
+    shuffled = np.random.default_rng(0).permutation(len(together))  # so that no modality lies on top
+    values = origin.iloc[shuffled]
+    _scatter(ax, together[shuffled], values, Colored(origin, palette(list(positions))), area, "modality")
+    ax.set_title("both" if len(positions) == 2 else "all")
+
+
+def _scatter(
+    ax: Axes, positions: np.ndarray, values: pd.Series | None, colored: Colored | None, area: float, name: str | None
+) -> None:
+    """Points coloured by category or by number, on the scale of all cells; explained beside if there is a name."""
     points = partial(ax.scatter, s=area, linewidths=0, rasterized=True)
-    if values is None:
+    if values is None or colored is None:
         points(*positions.T, color="tab:blue")
         return
     missing = values.isna().to_numpy()
     points(*positions[missing].T, color=MISSING_COLOR)
-    if pd.api.types.is_numeric_dtype(reference) and not pd.api.types.is_bool_dtype(reference):
-        limits = {"vmin": reference.min(), "vmax": reference.max()}
-        shown = points(*positions[~missing].T, c=values[~missing], cmap="viridis", **limits)
-        ax.figure.colorbar(shown, ax=ax, label=str(reference.name))
+    x, y = positions[~missing].T
+    known = values[~missing].to_numpy()
+    if colored.colors is not None:
+        points(x, y, c=[colored.colors[category] for category in known])
+        if name is not None and colored.colors:
+            for category, c in colored.colors.items():
+                ax.scatter([], [], color=c, label=category)
+            legend_beside(ax, 1 + len(colored.colors) // 18)
         return
-    colors = palette(sorted(reference.dropna().astype(str).unique()))
-    names = values.astype(str).to_numpy()
-    points(*positions[~missing].T, c=[colors[name] for name in names[~missing]])
-    for name, c in colors.items():
-        ax.scatter([], [], color=c, label=name)
-    if colors:
-        legend_beside(ax, 1 + len(colors) // 18)
+    order = np.argsort(known, kind="stable")  # the largest on top
+    limits = {"vmin": colored.values.min(), "vmax": colored.values.max()}
+    shown = points(x[order], y[order], c=known[order], cmap="viridis", **limits)
+    if name is not None and colored.values.notna().any():
+        ax.figure.colorbar(shown, ax=ax, label=name)

@@ -8,12 +8,14 @@ import numpy as np
 import scipy.sparse as sp
 
 from couplevi._arrays import effective_matches
-from couplevi._constants import MATCH, NO_LABEL, Key
+from couplevi._constants import MATCH, Key
 from couplevi._docs import fill_docs
 from couplevi._validate import check_mudata, expected
+from couplevi.pl._colors import ordered_labels
 from couplevi.pl._figure import finish, make_axes
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from mudata import MuData
@@ -39,8 +41,9 @@ def match(
     mdata
         MuData with ``obsp[key]``, written by :func:`couplevi.tl.match`.
     labels
-        Column of ``mdata.obs``. Adds a panel with the share of each label's matches (rows) that goes to each label
-        (columns); cells without a label are left out.
+        Column of ``mdata.obs``, or of the ``obs`` of the modalities. Adds a panel with the share of each label's matches
+        (rows) that goes to each label (columns); cells without a label are left out. Links that were known to
+        :func:`couplevi.tl.match` take part, and the title counts them.
     key
         Of the correspondence.
     %(panels)s
@@ -68,16 +71,18 @@ def match(
     if key not in mdata.obsp:
         remedy = f"Run `cvi.tl.match(mdata, modalities=..., key_added={key!r})`."
         raise KeyError(expected(f"`mdata.obsp[{key!r}]`", f"keys {list(mdata.obsp)}", remedy))
-    if labels is not None and labels not in mdata.obs:
-        raise KeyError(expected(f"column {labels!r} in `mdata.obs`", f"columns {list(mdata.obs.columns)}"))
+    types = None if labels is None else ordered_labels(mdata, labels, mdata.obs_names)
     f = sp.coo_array(mdata.obsp[key])
     if f.nnz == 0:
         raise ValueError(expected(f"matches in `mdata.obsp[{key!r}]`", "none"))
-    rows, columns = mdata.uns.get(key, {}).get(Key.uns.MODALITIES, ("rows", "columns"))
-    axes = make_axes(1 if labels is None else 2, ax, width=4.6)
+    record = mdata.uns.get(key, {})
+    rows, columns = record.get(Key.uns.MODALITIES, ("rows", "columns"))
+    axes = make_axes(1 if types is None else 2, ax, width=4.6)
     _sharpness(axes[0], f, str(rows), str(columns))
-    if labels is not None:
-        _agreement(axes[1], f, mdata.obs[labels].astype(str).to_numpy(), str(rows), str(columns))
+    if types is not None:
+        agreement = _agreement(axes[1], f, types, str(rows), str(columns))
+        known = f", {n} links known" if (n := record.get("n_known")) else ""
+        axes[1].set_title(f"{agreement:.1%} within labels{known}")
     return finish(axes, show, save, return_fig, "match")
 
 
@@ -91,15 +96,13 @@ def _sharpness(ax: Axes, f: sp.coo_array, rows: str, columns: str) -> None:
     ax.set_title(f"median {np.median(matches):.3g} of {len(np.unique(f.coords[1]))}")
 
 
-def _agreement(ax: Axes, f: sp.coo_array, labels: np.ndarray, rows: str, columns: str) -> None:
+def _agreement(ax: Axes, f: sp.coo_array, labels: pd.Series, rows: str, columns: str) -> float:
+    """Draw which labels go to which; the share that stays within a label."""
     row, column = f.coords
-    named = ~np.isin(labels, list(NO_LABEL))
-    keep = named[row] & named[column]
+    place, names = labels.cat.codes.to_numpy(), list(labels.cat.categories)
+    keep = (place[row] >= 0) & (place[column] >= 0)
     if not keep.any():
         raise ValueError(expected("matches between labelled cells", "none"))
-    names, code = np.unique(labels[named], return_inverse=True)
-    place = np.full(len(labels), -1)
-    place[named] = code
     total = np.bincount(row, f.data, f.shape[0])
     share = np.zeros((len(names), len(names)))
     np.add.at(share, (place[row[keep]], place[column[keep]]), (f.data / total[row])[keep])
@@ -110,4 +113,4 @@ def _agreement(ax: Axes, f: sp.coo_array, labels: np.ndarray, rows: str, columns
     ax.set_xticks(range(len(names)), names, rotation=90)
     ax.set_yticks(range(len(names)), names)
     ax.set(xlabel=f"label in {columns}", ylabel=f"label in {rows}")
-    ax.set_title(f"{agreement:.1%} within labels")
+    return float(agreement)

@@ -8,23 +8,52 @@ import pandas as pd
 
 from couplevi._arrays import dense
 from couplevi._constants import Key
-from couplevi._labels import labels_of
-from couplevi._validate import check_modality, check_mudata, expected, find_names, named
+from couplevi._validate import check_cells, check_modality, expected, find_names, named
+from couplevi.pl._colors import ordered_labels
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from mudata import MuData
 
-    from couplevi._types import FloatArray
+    from couplevi._types import BoolArray, FloatArray
+
+FEWEST_CELLS = 3
+"""Cells from which a correlation says anything."""
 
 
 class ImputedValues(NamedTuple):
-    """Measured and imputed values of the cells that have both, shapes ``(n_cells, n_features)``."""
+    """Measured and imputed values of the cells that have both, shapes ``(n_cells, n_features)``.
+
+    Attributes
+    ----------
+    fitted
+        Which cells have a pair that the model was trained on, shape ``(n_cells,)``; None if that is not known.
+    """
 
     cells: pd.Index
     features: pd.Index
     measured: FloatArray
     imputed: dict[str, FloatArray]
+    fitted: BoolArray | None
+
+    def of(self, rows: BoolArray) -> ImputedValues:
+        """Those of some cells."""
+        return self._replace(
+            cells=self.cells[rows],
+            measured=self.measured[rows],
+            imputed={key: x[rows] for key, x in self.imputed.items()},
+            fitted=None if self.fitted is None else self.fitted[rows],
+        )
+
+    @property
+    def told(self) -> str:
+        """How many cells there are, and whether the model was trained on their pairs."""
+        n = f"{len(self.cells)} cells"
+        if self.fitted is None:
+            return f"{n}, perhaps trained on"
+        n_fitted = int(self.fitted.sum())
+        some = f"{n_fitted} trained on"
+        return f"{n}, " + {0: "held out", len(self.cells): "trained on"}.get(n_fitted, some)
 
 
 def imputed_values(
@@ -48,7 +77,8 @@ def imputed_values(
     features
         Features to read; None takes those that all imputations know.
     cells
-        Cells to read; None takes all that have both values.
+        Cells to read; None takes those that have both values and whose pairs no model was trained on, or all that have
+        both if fewer than 3 are held out.
 
     Raises
     ------
@@ -57,7 +87,7 @@ def imputed_values(
     ValueError
         If no cell has both values, or a feature was not imputed.
     """
-    check_modality(check_mudata(mdata), target, "target")
+    check_modality(check_cells(mdata, [source, target]), target, "target")
     check_modality(mdata, source, "source")
     if not keys:
         raise ValueError(expected("at least one imputation in `keys`", "none"))
@@ -79,8 +109,11 @@ def imputed_values(
     imputed = {key: np.asarray(profiles.layers[slot]) for key, slot in slots.items()}
     finite = np.logical_and.reduce([np.isfinite(x) for x in imputed.values()])
     rows = np.flatnonzero(finite.any(axis=1))
+    fitted = _fitted(profiles, [Key.obs.fitted(key, source) for key in keys])
     if cells is not None:
         rows = np.intersect1d(rows, find_names(profiles.obs_names, cells, f"cells of {target!r}"))
+    elif fitted is not None and (~fitted[rows]).sum() >= FEWEST_CELLS:
+        rows = rows[~fitted[rows]]
     if not len(rows):
         raise ValueError(expected(f"cells measured in {source!r} and {target!r}", "none"))
     columns = np.flatnonzero(finite[rows].all(axis=0))
@@ -94,12 +127,28 @@ def imputed_values(
         profiles.var_names[columns],
         np.asarray(measured, dtype=float),
         {key: x[np.ix_(rows, columns)] for key, x in imputed.items()},
+        None if fitted is None else fitted[rows],
     )
 
 
+def _fitted(profiles: AnnData, columns: Sequence[str]) -> BoolArray | None:
+    """Which cells have a pair that one of some models was trained on; None unless that is known of all models."""
+    if not all(column in profiles.obs for column in columns):
+        return None
+    return np.logical_or.reduce([profiles.obs[column].to_numpy(dtype=bool) for column in columns])
+
+
 def shown_labels(mdata: MuData, labels: str, cells: pd.Index) -> pd.Series:
-    """Labels of cells as strings, NaN where missing; raise KeyError without the column, ValueError without a label."""
-    found = labels_of(mdata, labels, cells)
+    """Labels of cells as categories in their order, NaN where missing.
+
+    Raises
+    ------
+    KeyError
+        Without the column.
+    ValueError
+        Without a label.
+    """
+    found = ordered_labels(mdata, labels, cells)
     if found.isna().all():
         raise ValueError(expected(f"cells with a label in `mdata.obs[{labels!r}]`", "none"))
     return found

@@ -9,6 +9,7 @@ from couplevi.tl._impute_baseline import impute_baseline
 from couplevi.tl._jamie import jamie
 from couplevi.tl._match import match
 from couplevi.tl._predict_labels import predict_labels
+from couplevi.tl._summary import summary
 from couplevi.tl._umap import umap
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "jamie",
     "match",
     "predict_labels",
+    "summary",
     "umap",
 ]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from couplevi import metrics
 from couplevi._arrays import dense
-from couplevi._labels import check_labels, labels_of
+from couplevi._labels import column_of, labels_of
 from couplevi._validate import check_cells, check_count, check_option, expected
 from couplevi.tl._baselines import BASELINES, baseline_imputation
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-HELD_OUT = "held_out"
+HELD_OUT, IN_SAMPLE, UNPAIRED = "held_out", "in_sample", "unpaired"
 COLUMNS = ("metric", "source", "target", "method", "split", "n", "value")
 
 
@@ -48,11 +48,13 @@ def evaluate(
     in_sample: bool = False,
     n_neighbors: int = 5,
 ) -> pd.DataFrame:
-    """Score alignment and imputation on cells measured in two modalities.
+    """Score alignment and imputation; :func:`couplevi.tl.summary` makes a small table of the frame.
 
-    The model knows which pairs it was trained on. Alignment is scored separately on those (split ``"in_sample"``) and
-    on the others (``"held_out"``: new cells, hidden pairs, validation cells). Imputation and baselines are scored on
-    the others alone unless `in_sample` asks for more.
+    Most scores need cells measured in two modalities, and the model knows which pairs it was trained on. Alignment is
+    scored separately on those (split ``"in_sample"``) and on the others (``"held_out"``: new cells, hidden pairs,
+    validation cells). Imputation and baselines are scored on the others alone unless `in_sample` asks for more. Label
+    transfer needs no pairs, and is also scored between the cells measured in one of two modalities alone and those
+    measured in the other (``"unpaired"``).
 
     Parameters
     ----------
@@ -61,8 +63,9 @@ def evaluate(
     model
         Fitted model.
     labels
-        Column of ``mdata.obs`` with cell types. Cells without one (missing, ``"unknown"``, ``"nan"``, ``"Mis"``) are
-        left out where labels are needed, and counted in rows ``"cells_without_label"``.
+        Column of ``mdata.obs``, or of the ``obs`` of the modalities, with cell types. Cells without one (missing,
+        ``"unknown"``, ``"nan"``, ``"Mis"``) are left out where labels are needed, and counted in rows
+        ``"cells_without_label"``.
     baselines
         Of ``"knn"`` and ``"ridge"``: fitted on exactly the links that the model was trained on, weighted by
         confidence, on standardised features. Needs the model to have its data. Above 2,000 source features they read
@@ -74,7 +77,9 @@ def evaluate(
 
     Returns
     -------
-    Tidy frame with columns ``metric, source, target, method, split, n, value``; ``n`` counts cells. Metrics are
+    Tidy frame with columns ``metric, source, target, method, split, n, value``; ``n`` counts the cells that are
+    scored. It is empty if nothing can be scored, and a warning says why. Metrics, whose directions and ranges
+    ``cvi.metrics.METRICS`` has, are
 
     - ``"foscttm"`` (smaller is better) and, with labels, ``"lta"``: labels transferred from target to source;
     - ``"pearson"`` and ``"auroc"`` (means over features, larger is better), ``"pearson_median"``,
@@ -115,22 +120,32 @@ def evaluate(
     for baseline in baselines:
         check_option(baseline, list(BASELINES), "baselines")
     if labels is not None:
-        check_labels(mdata, labels)
+        column_of(mdata, labels)
     if baselines and model.adata is None:
         raise ValueError(
             expected("a model with its training data to fit baselines", "one without", "Load it with `adata=mdata`.")
         )
     present = [m for m in model.get_setup_arg("modalities") if m in mdata.mod]
     rows: list[tuple] = []
-    scored = False
+    scored = twice = False
     for a, b in combinations(present, 2):
         for cells in _splits(mdata, model, a, b, labels):
+            twice = True
             rows += _alignment(mdata, model, a, b, cells, n_neighbors)
             if cells.split == HELD_OUT or in_sample:
                 scored = True
                 for source, target in ((a, b), (b, a)):
                     rows += _imputation(mdata, model, source, target, cells, baselines, n_neighbors)
-    if not scored:
+        if labels is not None:
+            rows += _unpaired(mdata, model, a, b, labels, n_neighbors)
+    if not twice:
+        logger.warning(
+            "%s was scored: no cell was measured in two modalities of the model, which imputation and FOSCTTM need. "
+            "Label transfer needs `labels` of at least %d cells of each modality.",
+            "Label transfer alone" if rows else "Nothing",
+            n_neighbors,
+        )
+    elif not scored:
         logger.warning(
             "Imputation was not scored: the model was trained on the pairs of all cells measured twice. Hide some "
             "with `cvi.pp.link(..., hide=0.2)`, keep cells back, or pass `in_sample=True`."
@@ -141,7 +156,7 @@ def evaluate(
 def _splits(mdata: MuData, model: Scored, a: str, b: str, labels: str | None) -> Iterator[_Cells]:
     names = mdata[a].obs_names.intersection(mdata[b].obs_names)
     fitted = model.is_fitted(names, a, b)
-    for split, chosen in (("in_sample", names[fitted]), (HELD_OUT, names[~fitted])):
+    for split, chosen in ((IN_SAMPLE, names[fitted]), (HELD_OUT, names[~fitted])):
         if len(chosen):
             yield _Cells(split, chosen, None if labels is None else labels_of(mdata, labels, chosen))
 
@@ -158,6 +173,23 @@ def _alignment(mdata: MuData, model: Scored, a: str, b: str, cells: _Cells, n_ne
     for source, target in ((a, b), (b, a)) if known.sum() >= n_neighbors else ():
         accuracy = metrics.label_transfer_accuracy(z[target][known], y, z[source][known], y, n_neighbors)
         rows.append(("lta", source, target, method, cells.split, int(known.sum()), accuracy))
+    return rows
+
+
+def _unpaired(mdata: MuData, model: Scored, a: str, b: str, labels: str, n_neighbors: int) -> list[tuple]:
+    """Label transfer between the cells measured in `a` and not in `b`, and those measured in `b` and not in `a`."""
+    alone = {m: mdata[m].obs_names.difference(mdata[other].obs_names, sort=False) for m, other in ((a, b), (b, a))}
+    y = {m: labels_of(mdata, labels, names) for m, names in alone.items()}
+    known = {m: column.dropna() for m, column in y.items()}
+    if min(map(len, known.values())) < n_neighbors:
+        return []
+    z = {m: model.get_latent_representation(mdata[m][column.index], modality=m) for m, column in known.items()}
+    method, n = type(model).__name__, sum(map(len, y.values()))
+    missing = float(n - sum(map(len, known.values())))
+    rows = [("cells_without_label", a, b, method, UNPAIRED, n, missing)]
+    for source, target in ((a, b), (b, a)):
+        accuracy = metrics.label_transfer_accuracy(z[target], known[target], z[source], known[source], n_neighbors)
+        rows.append(("lta", source, target, method, UNPAIRED, len(known[source]), accuracy))
     return rows
 
 
@@ -185,7 +217,7 @@ def _imputation(
             "pearson": _over_features(np.mean, correlation[method]),
             "pearson_median": _over_features(np.median, correlation[method]),
             "auroc": _over_features(np.mean, metrics.auroc_per_feature(measured, values)),
-            "relative_rmse": _relative_rmse(measured, values),
+            "relative_rmse": _over_features(np.mean, metrics.relative_rmse_per_feature(measured, values)),
         }
         if cells.labels is not None and known.any():
             distance = metrics.jensen_shannon_distance(measured[known], values[known], cells.labels[known])
@@ -213,10 +245,3 @@ def _over_features(summarise: Callable[..., Any], scores: FloatArray) -> float:
     """Mean or median over the features that have a score; NaN if none has."""
     scores = scores[~np.isnan(scores)]
     return float(summarise(scores)) if len(scores) else np.nan
-
-
-def _relative_rmse(measured: FloatArray, imputed: FloatArray) -> float:
-    """Mean over features that vary of the root mean square error, relative to that of the measured mean."""
-    error = np.sqrt(np.square(measured - imputed).mean(axis=0))
-    spread = measured.std(axis=0)
-    return _over_features(np.mean, error[spread > 0] / spread[spread > 0])

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from mudata import MuData
 
-    from couplevi._protocols import Imputes
+    from couplevi._protocols import Imputes, KnowsItsPairs
     from couplevi._types import FloatArray
 
 
@@ -53,6 +53,8 @@ def impute(
     - ``mdata[t].layers["jamie_from_{s}"]``, shape ``(n_t, n_vars_t)``, where `mdata` has the target and its features
       were registered from ``X`` or a layer: the same values beside the measured ones, NaN for cells without the
       source and for features that the model does not know;
+    - ``mdata[t].obs["jamie_from_{s}_fitted"]`` with that layer: whether the model was trained on the cell's pair, which
+      figures of imputed values leave out;
     - ``"jamie_{t}_sd"`` and ``"jamie_from_{s}_sd"`` beside these two, with `return_sd`: standard deviations;
     - modality ``"{t}_from_{s}"``, with `as_modality`. Matrices in ``mdata.obsp`` stay as they are.
 
@@ -79,7 +81,7 @@ def impute(
     name = Key.mod.imputed(source, target)
     if as_modality and name in mdata.mod and key_added not in mdata[name].uns:
         raise ValueError(expected(f"no modality {name!r} but an imputed one", "a measured one", "Rename it first."))
-    write_imputed(mdata, imputed, source, target, key_added)
+    write_imputed(mdata, model, imputed, source, target, key_added)
     if as_modality:
         imputed.uns[key_added] = {"source": source, "target": target}
         with without_pulling(), warnings.catch_warnings():
@@ -89,8 +91,8 @@ def impute(
             mdata.update()
 
 
-def write_imputed(mdata: MuData, imputed: AnnData, source: str, target: str, key: str) -> None:
-    """Write imputed values, and their standard deviations in ``layers["sd"]`` if there are any, into their slots."""
+def write_imputed(mdata: MuData, model: KnowsItsPairs, imputed: AnnData, source: str, target: str, key: str) -> None:
+    """Write imputed values, their standard deviations if ``layers["sd"]`` has them, and what was learned from."""
     values = {(Key.obsm.imputed(key, target), Key.layers.imputed(key, source)): imputed.X}
     if "sd" in imputed.layers:
         values[Key.obsm.imputed_sd(key, target), Key.layers.imputed_sd(key, source)] = imputed.layers["sd"]
@@ -103,6 +105,9 @@ def write_imputed(mdata: MuData, imputed: AnnData, source: str, target: str, key
         mdata[source].obsm[slot] = x.copy()
     for layer, x in beside.items():
         mdata[target].layers[layer] = x
+    if beside:
+        fitted = model.is_fitted(mdata[target].obs_names, source, target)
+        mdata[target].obs[Key.obs.fitted(key, source)] = fitted
     names = mdata.uns.setdefault(key, {}).setdefault(Key.uns.VAR_NAMES, {})
     names[target] = list(imputed.var_names)
 

@@ -49,7 +49,8 @@ def impute_baseline(
     Returns
     -------
     Nothing; writes the slots of :func:`couplevi.tl.impute`: ``mdata[s].obsm["knn_{t}"]`` and
-    ``mdata[t].layers["knn_from_{s}"]``, float32 in the units of the target's registered values.
+    ``mdata[t].layers["knn_from_{s}"]``, float32 in the units of the target's registered values, and
+    ``mdata[t].obs["knn_from_{s}_fitted"]``.
 
     Raises
     ------
@@ -85,4 +86,4 @@ def impute_baseline(
     values = baseline_imputation(model, source, target, query, BASELINES[method], options)
     var = pd.DataFrame(index=pd.Index(model.var_names_[target]))
     imputed = ad.AnnData(values.astype(np.float32), obs=query.obs[[]], var=var)
-    write_imputed(mdata, imputed, source, target, key_added or method)
+    write_imputed(mdata, model, imputed, source, target, key_added or method)

@@ -25,6 +25,9 @@ def umap(
 ) -> None:
     """One UMAP for the profiles of all modalities and for the cells, so that their positions can be compared.
 
+    :func:`couplevi.pl.latent` draws it, and so does ``sc.pl.embedding(mdata["rna"], "jamie_umap")``. ``sc.pl.umap`` does
+    not: it reads ``obsm["X_umap"]``, which is left to scanpy's own UMAP of a modality.
+
     Parameters
     ----------
     mdata
@@ -59,6 +62,8 @@ def umap(
     >>> cvi.tl.umap(mdata)
     >>> mdata["rna"].obsm["X_jamie_umap"].shape
     (100, 2)
+    >>> import scanpy as sc
+    >>> ax = sc.pl.embedding(mdata["rna"], "jamie_umap", color="rna0", layer="log1p", show=False)
     """
     check_mudata(mdata)
     check_slot(key_added, "key_added")
