@@ -7,7 +7,6 @@ import scipy.sparse as sp
 from scipy.stats import spearmanr
 
 import couplevi as cvi
-from couplevi.tl._windows import positions, window_name
 
 ROUTE = {"source": "rna", "target": "ephys"}
 
@@ -185,27 +184,6 @@ def test_windows_find_a_planted_regulator():
     change = frame.groupby("group", sort=False)["change"].mean()
     assert change["1 kb"] == pytest.approx(0, abs=1e-6)
     assert change["10 kb"] < 0.9 * change["genome"] < 0
-
-
-def test_positions_are_read_however_they_are_written():
-    expected = pd.DataFrame({"chromosome": ["1", "X"], "start": [5.0, 7.0], "end": [9.0, 8.0]}, index=["a", "b"])
-    columns = {"Chromosome": ["chr1", "X"], "Start": [5, 7], "End": [9, 8]}
-    pd.testing.assert_frame_equal(positions(pd.DataFrame(columns, index=["a", "b"]), ""), expected, check_dtype=False)
-    interval = pd.DataFrame({"interval": ["chr1:5-9", "chrX:7-8"]}, index=["a", "b"])
-    pd.testing.assert_frame_equal(positions(interval, ""), expected, check_dtype=False)
-    names = pd.DataFrame(index=["chr1_5_9", "X-7-8"])
-    pd.testing.assert_frame_equal(positions(names, "").set_axis(["a", "b"]), expected, check_dtype=False)
-    some = positions(pd.DataFrame({"chrom": ["1", None], "start": [5, 7], "end": [9, 8]}), "")
-    assert some.notna().all(axis=1).tolist() == [True, False]
-    floats = pd.DataFrame({"chrom": [1.0, np.nan], "start": [5, 7], "end": [9, 8]})
-    assert positions(floats, "")["chromosome"].iloc[0] == "1"
-    assert positions(pd.DataFrame(index=["Chr2:1-2"]), "")["chromosome"].iloc[0] == "2"
-    with pytest.raises(ValueError, match="positions of the features of modality 'rna', found columns \\['x'\\] and"):
-        positions(pd.DataFrame({"x": [1]}, index=["Gad1"]), "modality 'rna'")
-
-
-def test_windows_have_the_names_that_people_give_them():
-    assert [window_name(w) for w in (500, 10_000, 2_000_000, 1_500)] == ["500 bp", "10 kb", "2 Mb", "1.5 kb"]
 
 
 @pytest.mark.parametrize(

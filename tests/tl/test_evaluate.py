@@ -1,9 +1,7 @@
 import logging
 
-import mudata as md
 import numpy as np
 import pytest
-import scipy.sparse as sp
 from sklearn.linear_model import RidgeCV
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.preprocessing import StandardScaler
@@ -11,17 +9,6 @@ from sklearn.preprocessing import StandardScaler
 import couplevi as cvi
 
 BOTH = ("rna", "ephys")
-
-
-@pytest.fixture(scope="module")
-def hidden(quick):
-    """A model that does not know the pairs of 20 of 80 cells."""
-    mdata = cvi.data.branching_manifold(80, n_features={"rna": 30, "ephys": 8}, noise=0.3, seed=1)
-    cvi.pp.link(mdata, modalities=BOTH, hide=0.25)
-    model = cvi.tl.jamie(
-        mdata, modalities=BOTH, correspondence_key="correspondence", seed=0, train_kwargs={**quick, "max_epochs": 40}
-    )
-    return model, mdata, mdata.obsp["correspondence"].diagonal() > 0
 
 
 def value(frame, metric, **where):
@@ -119,14 +106,6 @@ def test_nothing_held_out_is_said(fitted, caplog):
     assert "pearson" not in set(frame["metric"])
 
 
-def test_baseline_of_many_features_reads_components(quick, monkeypatch):
-    monkeypatch.setattr("couplevi.tl._baselines.MAX_BASELINE_FEATURES", 10)
-    mdata = cvi.data.branching_manifold(60, n_features={"rna": 30, "ephys": 8}, sparse=True)
-    model = cvi.tl.jamie(mdata, modalities=BOTH, train_kwargs={**quick, "train_size": 0.8})
-    frame = cvi.tl.evaluate(mdata, model, baselines=("ridge",))
-    assert value(frame, "pearson", method="ridge", source="rna") > 0.5
-
-
 def test_three_modalities(three_modalities, quick):
     mdata = three_modalities.copy()
     model = cvi.tl.jamie(mdata, modalities=("rna", "ephys", "morph"), train_kwargs=quick)
@@ -153,23 +132,6 @@ def test_bad_requests(hidden, tmp_path):
         cvi.tl.evaluate(mdata, loaded, baselines=("knn",))
 
 
-def test_weak_links_do_not_drown_the_baseline(quick):
-    """Each cell has its own pair and many links of 0.01 to others."""
-    mdata = cvi.data.branching_manifold(80, n_features={"rna": 30, "ephys": 8}, noise=0.2, seed=1)
-    sure = sp.diags(np.r_[np.ones(60), np.zeros(20)]).tolil()
-    scores = []
-    for n_weak in (0, 300):
-        weak = np.random.default_rng(0).integers(0, 60, (2, n_weak))
-        links = sure.copy()
-        links[weak[0], weak[1]] = 0.01
-        links.setdiag(sure.diagonal())
-        cvi.pp.link(mdata, modalities=BOTH, pairs=links.tocsr())
-        model = cvi.tl.jamie(mdata, modalities=BOTH, correspondence_key="correspondence", train_kwargs=quick)
-        frame = cvi.tl.evaluate(mdata, model, baselines=("knn", "ridge"))
-        scores.append([value(frame, "pearson", source="rna", method=m) for m in ("knn", "ridge")])
-    np.testing.assert_allclose(scores[0], scores[1], atol=0.02)
-
-
 def test_cells_that_cannot_be_scored_give_nan_and_no_warning(hidden):
     model, mdata, known = hidden
     constant = mdata.copy()
@@ -181,20 +143,6 @@ def test_cells_that_cannot_be_scored_give_nan_and_no_warning(hidden):
     frame = cvi.tl.evaluate(bare, model, labels="cell_type")
     assert "jensen_shannon" not in set(frame["metric"])
     assert value(frame, "cells_without_label", split="held_out") == 20
-
-
-def test_baselines_need_the_links_of_the_training(hidden, tmp_path):
-    model, mdata, known = hidden
-    model.save(tmp_path / "m")
-    others = cvi.data.branching_manifold(80, n_features={"rna": 30, "ephys": 8}, seed=5)
-    others = md.MuData({m: a.copy() for m, a in others.mod.items()})
-    for adata in others.mod.values():
-        adata.obs_names = "new" + adata.obs_names
-    others.update()
-    elsewhere = cvi.model.JAMIE.load(tmp_path / "m", adata=others)
-    for baselines in ("knn", "ridge"):
-        with pytest.raises(ValueError, match="hold the links it was trained on, for a baseline, found 0 linked cells"):
-            cvi.tl.evaluate(others, elsewhere, baselines=baselines)
 
 
 def test_untrained_model_is_refused(mdata):

@@ -3,12 +3,8 @@ import pandas as pd
 import pytest
 import shap
 import torch
-from torch import nn
 
 import couplevi as cvi
-from couplevi.nn import Route
-from couplevi.preparation import fit_preparation
-from couplevi.tl._attribution import expected_gradients
 from couplevi.tl._route import find_route
 
 ROUTE = {"source": "rna", "target": "ephys"}
@@ -36,67 +32,6 @@ def completeness_error(explanation, imputed):
     """Error of the sums relative to the mean difference from the base value."""
     sums = explanation.values.sum(axis=1) + explanation.base_values
     return np.abs(sums - imputed).mean() / np.abs(imputed - explanation.base_values).mean()
-
-
-def random_route(preparation, seed=0):
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        n = preparation.n_prepared
-        network = nn.Sequential(nn.Linear(n, 20), nn.GELU(), nn.LayerNorm(20), nn.Linear(20, 4)).eval()
-    return Route(preparation, network.requires_grad_(False), None, np.zeros(4), list("abcd"), np.arange(4), 4)
-
-
-def numbers(n, n_vars, seed=0):
-    rng = np.random.default_rng(seed)
-    return (rng.normal(size=(n, 6)) @ rng.normal(size=(6, n_vars)) + rng.normal(size=(n, n_vars)) + 3).astype(
-        np.float32
-    )
-
-
-@pytest.mark.parametrize("n_components", [None, 5])
-def test_a_linear_network_has_the_values_of_a_linear_model(n_components):
-    x = numbers(50, 12)
-    route = random_route(fit_preparation(x, n_components))
-    linear = Route(
-        route.preparation, nn.Linear(route.preparation.n_prepared, 4), None, np.zeros(4), list("abcd"), np.arange(4), 4
-    )
-    values = expected_gradients(linear, x[10:], 1)(x[0])
-    slope = linear.predict(route.preparation.transform(np.eye(12))) - linear.predict(
-        route.preparation.transform(np.zeros((1, 12)))
-    )
-    np.testing.assert_allclose(values, slope * (x[0] - x[10:].mean(axis=0))[:, None], atol=2e-5)
-
-
-@pytest.mark.parametrize("n_components", [None, 5])
-def test_values_are_those_of_gradients_with_respect_to_the_features(n_components):
-    """Integrated by brute force in the space of the features, without any use of the linear preparation."""
-    x = numbers(30, 12)
-    route = random_route(fit_preparation(x, n_components))
-    values = expected_gradients(route, x[10:], 12)(x[0])
-    network = route.from_features()
-    nodes, weights = np.polynomial.legendre.leggauss(12)
-    expected = np.zeros((12, 4))
-    for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
-        point = torch.from_numpy(x[10:] + np.float32(node) * (x[0] - x[10:])).requires_grad_()
-        for k in range(4):
-            slope = torch.autograd.grad(network(point)[:, k].sum(), point)[0].numpy()
-            expected[:, k] += weight * (slope * (x[0] - x[10:])).mean(axis=0)
-    np.testing.assert_allclose(values, expected, atol=1e-4)
-
-
-def test_work_in_small_pieces_changes_nothing(monkeypatch):
-    x = numbers(30, 12)
-    route = random_route(fit_preparation(x, 5))
-    values = expected_gradients(route, x, 4)(x[0])
-    monkeypatch.setattr("couplevi.tl._attribution.MAX_VALUES", 150)
-    np.testing.assert_allclose(expected_gradients(route, x, 4)(x[0]), values, atol=1e-5)
-
-
-def test_constant_features_get_nothing():
-    x = numbers(30, 12)
-    x[:, 4] = 2.0
-    values = expected_gradients(random_route(fit_preparation(x, 5)), x, 4)(x[0] + 1)
-    np.testing.assert_array_equal(values[4], 0)
 
 
 def test_agrees_with_shap_gradient_explainer_at_many_samples(reduced):
@@ -229,14 +164,6 @@ def test_deep_sums_far_from_zero(mdata, quick):
     cells = mdata["rna"].obs_names[:4]
     e = cvi.tl.explain(mdata, model, **ROUTE, cells=cells, method="deep")
     assert completeness_error(e, model.impute(**ROUTE, adata=mdata["rna"][cells].copy()).X) < 0.01
-
-
-def test_labels_of_another_model_are_refused(data, quick):
-    model, mdata = data
-    cvi.tl.predict_labels(mdata, model, labels="cell_type")
-    other = cvi.tl.jamie(mdata.copy(), modalities=("rna", "ephys"), seed=1, train_kwargs=quick)
-    with pytest.raises(ValueError, match="'cell_type' to be learned from this model's latents, found another model's"):
-        cvi.tl.explain(mdata, other, source="rna", target="cell_type")
 
 
 def test_deep_refuses_layer_normalisation(data):

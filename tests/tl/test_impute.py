@@ -101,27 +101,3 @@ def test_bad_requests_write_nothing(data, arguments, error, message):
     assert set(mdata["rna"].obsm) == before
     with pytest.raises(TypeError, match="a MuData"):
         cvi.tl.impute(mdata["rna"], model, source="rna", target="ephys")
-
-
-@pytest.mark.parametrize("method", ["knn", "ridge"])
-def test_baseline_is_the_one_that_evaluate_scores(data, method):
-    model, mdata = data
-    cvi.tl.impute_baseline(mdata, model, source="rna", target="ephys", method=method)
-    both = mdata["rna"].obs_names.intersection(mdata["ephys"].obs_names)
-    imputed = mdata["ephys"][both].layers[f"{method}_from_rna"]
-    frame = cvi.tl.evaluate(mdata, model, baselines=[method], in_sample=True)
-    score = frame.query(f"metric == 'pearson' and source == 'rna' and method == '{method}'")["value"].item()
-    assert cvi.metrics.pearson_per_feature(mdata["ephys"][both].X, imputed).mean() == pytest.approx(score, abs=1e-5)
-    assert mdata["rna"].obsm[f"{method}_ephys"].dtype == np.float32
-
-
-def test_bad_input_of_a_baseline(data):
-    model, mdata = data
-    with pytest.raises(ValueError, match="`method` to be one of"):
-        cvi.tl.impute_baseline(mdata, model, source="rna", target="ephys", method="magic")
-    with pytest.raises(ValueError, match="`target` to differ"):
-        cvi.tl.impute_baseline(mdata, model, source="rna", target="rna")
-    with pytest.raises(ValueError, match="`n_neighbors` of at most 30, the linked cells, found 500"):
-        cvi.tl.impute_baseline(mdata, model, source="rna", target="ephys", n_neighbors=500)
-    with pytest.raises(KeyError, match="`source` to be one of"):
-        cvi.tl.impute_baseline(mdata, model, source="x", target="rna")
