@@ -17,10 +17,11 @@ WARNINGS = (
     r"The '\w+' does not have many workers",
     r"The `srun` command is available",
     r"[GT]PU available but not used",
+    r"`accelerator` has been automatically set to `cpu` although 'mps' exists",
     r"You defined a `validation_step` but have no `val_dataloader`",
     r"Your `val_dataloader`'s sampler has shuffling enabled",
 )
-"""Warnings of Lightning about its own code, or about what was chosen on purpose."""
+"""Warnings of Lightning and scvi-tools about their own code, or about what was chosen on purpose."""
 
 _lock = threading.Lock()
 _callers: Counter[int] = Counter()

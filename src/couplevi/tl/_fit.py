@@ -16,10 +16,13 @@ def versions() -> dict[str, str]:
 
 @contextmanager
 def seeded(seed: int | None) -> Iterator[None]:
-    """Seed torch inside the block and restore its state after; do nothing without a seed."""
+    """Seed torch inside the block and restore its state after; do nothing without a seed.
+
+    The state belongs to the process: what another thread draws meanwhile is drawn from it, too.
+    """
     if seed is None:
         yield
         return
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):  # all of them; without this, torch warns
         torch.manual_seed(seed)
         yield

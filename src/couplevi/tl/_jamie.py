@@ -45,7 +45,8 @@ def jamie(
         Name of all slots that are written.
     seed
         Reproduces the result on the same machine with the same number of threads, and leaves torch's random state as
-        it was. None uses that state, which ``scvi.settings.seed`` sets.
+        it was. None uses that state, which ``scvi.settings.seed`` sets. A process has one such state: of trainings in
+        several threads at once none is reproduced, so give each a process of its own.
     train_kwargs
         Arguments of :meth:`~couplevi.model.JAMIE.train`.
     **model_kwargs

@@ -20,6 +20,7 @@ from lightning.pytorch.loggers import Logger
 from scvi.model._utils import parse_device_args
 from scvi.train import Trainer
 
+from couplevi._quiet import quiet
 from couplevi._validate import SMALLEST, check_count, check_number, check_option, expected
 
 PRECISIONS: Mapping[Any, str] = MappingProxyType(
@@ -87,7 +88,7 @@ def check_arguments(
         for key, value in values.items():
             if key in CHECKS and not (value is None and key in OPTIONAL):
                 CHECKS[key](value, key)
-    _check_hardware(given["accelerator"], given["devices"])
+    _check_hardware(given["accelerator"], given["devices"], trainer.get("strategy"))
 
 
 def _arguments(cls: type) -> set[str]:
@@ -142,16 +143,21 @@ def _check_precision(value: object, name: str) -> None:
         raise ValueError(expected(f'`{name}` to be "32-true", "16-mixed" or "bf16-mixed"', repr(value), remedy))
 
 
-def _check_hardware(accelerator: object, devices: object) -> None:
+def _check_hardware(accelerator: object, devices: object, strategy: object) -> None:
     if not isinstance(accelerator, str | Accelerator):
         raise TypeError(expected("`accelerator` to be a name, such as 'auto', 'cpu' or 'gpu'", repr(accelerator)))
-    if isinstance(devices, bool) or not isinstance(devices, int | str | list):
+    if isinstance(devices, bool) or not isinstance(devices, int | np.integer | str | list):
         raise TypeError(expected("`devices` to be a number, a list of numbers or 'auto'", repr(devices)))
+    given = int(devices) if isinstance(devices, np.integer) else devices
     try:
-        parse_device_args(accelerator=accelerator, devices=devices, return_device="torch")
+        with quiet():
+            _, chosen, _ = parse_device_args(accelerator=accelerator, devices=given, return_device="torch")
     except (MisconfigurationException, ValueError, TypeError, RuntimeError, AttributeError) as error:
-        found = f"`accelerator={accelerator!r}` and `devices={devices!r}`: {' '.join(str(error).split())}"
+        found = f"`accelerator={accelerator!r}` and `devices={devices!r}`: {' '.join(str(error).split()).rstrip('.!')}"
         raise ValueError(expected("hardware of this machine", found, "Leave both out to use what there is.")) from error
+    if strategy is None and (len(chosen) if isinstance(chosen, list) else chosen) not in (1, "auto"):
+        remedy = 'Each would train on all cells. Pass `strategy="ddp"` too, or `devices=1`.'
+        raise ValueError(expected("a `strategy` for several devices", "none", remedy))
 
 
 CHECKS: Mapping[str, Callable[[object, str], Any]] = MappingProxyType(
@@ -162,6 +168,7 @@ CHECKS: Mapping[str, Callable[[object, str], Any]] = MappingProxyType(
         "train_size": _check_share,
         "validation_size": partial(check_number, maximum=1),
         "shuffle_set_split": _check_flag,
+        "prune": _check_flag,
         "early_stopping": _check_flag,
         "checkpoint": checkpoint_path,
         # of the splitter
@@ -176,6 +183,8 @@ CHECKS: Mapping[str, Callable[[object, str], Any]] = MappingProxyType(
         "temperature": partial(check_number, minimum=SMALLEST),
         # of the trainer
         "enable_progress_bar": _check_flag,
+        "early_stopping_patience": check_count,
+        "early_stopping_warmup_epochs": partial(check_count, minimum=0),
         "callbacks": _check_callbacks,
         "logger": _check_logger,
         "precision": _check_precision,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import pandas as pd
 import torch
 from lightning.pytorch.callbacks import Callback, ProgressBar
@@ -60,6 +61,8 @@ class CoupledTrainRunner(TrainRunner):
         progress_bar_refresh_rate: int = 1,
         **kwargs: Any,
     ) -> None:
+        if isinstance(kwargs.get("devices"), np.integer):
+            kwargs["devices"] = int(kwargs["devices"])  # Lightning knows no others
         callbacks = [*(callbacks or [])]
         stopping = {name: kwargs.pop(name) for name in [*kwargs] if name.startswith("early_stopping_")}
         if early_stopping and not use_distributed_sampler(kwargs.get("strategy")):  # there scvi-tools warns
@@ -93,9 +96,9 @@ class CoupledTrainRunner(TrainRunner):
         """Precision that the device has, by the name that Lightning prefers."""
         wanted = kwargs["precision"]
         name = PRECISIONS.get(wanted, wanted)
-        _, _, device = parse_device_args(
-            kwargs.get("accelerator", "auto"), kwargs.get("devices", "auto"), return_device="torch"
-        )
+        hardware = kwargs.get("accelerator", "auto"), kwargs.get("devices", "auto")
+        with quiet():
+            _, _, device = parse_device_args(*hardware, return_device="torch")
         if name != "16-mixed" or device.type != "cpu":
             return name
         warnings.warn(
@@ -130,6 +133,9 @@ class CoupledTrainRunner(TrainRunner):
         # that of scvi-tools prints if training fails
         with quiet():
             self.trainer.fit(self.training_plan, self.data_splitter, ckpt_path=self.ckpt_path)
+        if not self.trainer.global_step:
+            remedy = "Leave out what limits them, such as `max_steps` or `limit_train_batches`."
+            raise ValueError(expected("one or more steps of training", "none", remedy))
         self._update_history()
         model = self.model
         model.train_indices = self.data_splitter.train_idx
