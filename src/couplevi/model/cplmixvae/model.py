@@ -325,6 +325,7 @@ class CplMixVAE(Model):
             {
                 "max_epochs": max_epochs,
                 "max_epochs_prune": max_epochs_prune,
+                "prune": prune,
                 "train_size": train_size,
                 "batch_size": batch_size,
                 "accelerator": accelerator,
