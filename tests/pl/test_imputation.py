@@ -36,7 +36,7 @@ def half_fitted(imputed, both):
     ephys = mdata["ephys"]
     ephys.obs["jamie_from_rna_fitted"] = ephys.obs_names.isin(both[:18])
     for x in (ephys.X, ephys.layers["jamie_from_rna"]):
-        x[:, 7] = 0
+        x[ephys.obs_names.get_indexer(both), 7] = 0
         x[ephys.obs_names.get_indexer(both[-2:]), 7] = 1
     return mdata
 

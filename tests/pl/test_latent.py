@@ -1,6 +1,9 @@
 import matplotlib.pyplot as plt
+import mudata as md
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 import couplevi as cvi
@@ -51,6 +54,88 @@ def test_missing_labels_are_grey(placed):
     assert len(grey.get_offsets()) == n_missing > 0
 
 
+def test_each_of_several_colours_has_a_row(placed):
+    axes = cvi.pl.latent(placed, color=["cell_type", "pseudotime"], show=False)
+    titles = ["rna, cell_type", "ephys, cell_type", "both", "rna, pseudotime", "ephys, pseudotime", "both"]
+    assert [ax.get_title() for ax in axes] == titles
+    assert axes[0].get_gridspec().get_geometry() == (2, 3)
+    assert len(axes[1].get_legend().get_texts()) == 3
+    assert axes[4].get_legend() is None
+    bars = [ax for ax in axes[0].figure.axes if ax.get_ylabel() == "pseudotime"]
+    assert len(bars) == 1
+    alone = cvi.pl.latent(placed, color=["cell_type"], show=False)
+    assert [ax.get_title() for ax in alone] == ["rna", "ephys", "both"]
+
+
+def test_categories_have_their_order_and_the_colours_of_scanpy(placed):
+    mdata = placed.copy()
+    mdata.obs["cell_type"] = mdata.obs["cell_type"].cat.set_categories(["C", "absent", "A", "B"])
+    mdata.uns["cell_type_colors"] = ["#000000", "#0000ff", "#ff0000", "#00ff00"]
+    ax = cvi.pl.latent(mdata, color="cell_type", show=False)[1]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["C", "A", "B"]
+    points = next(c for c in ax.collections if len(c.get_offsets()) == mdata["ephys"].n_obs)
+    drawn = {
+        label: to_hex(c)
+        for label, c in zip(
+            mdata.obs["cell_type"].reindex(mdata["ephys"].obs_names), points.get_facecolor(), strict=True
+        )
+    }
+    assert drawn == {"C": "#000000", "A": "#ff0000", "B": "#00ff00"}
+
+
+def test_a_feature_colours_the_cells_in_which_it_was_measured(placed):
+    axes = cvi.pl.latent(placed, color="rna3", layers={"rna": "log1p"}, show=False)
+    value = pd.Series(placed["rna"][:, "rna3"].layers["log1p"].ravel(), placed["rna"].obs_names)
+    for ax, m in zip(axes, ("rna", "ephys"), strict=False):
+        grey, points = ax.collections[:2]
+        here = value.reindex(placed[m].obs_names)
+        missing = placed[m].obsm["X_jamie_umap"][here.isna()]
+        np.testing.assert_allclose(grey.get_offsets(), missing.reshape(-1, 2), rtol=1e-6)
+        np.testing.assert_allclose(points.get_array(), np.sort(here.dropna()))  # the largest on top
+        place = placed[m].obsm["X_jamie_umap"][here.argmax()]
+        np.testing.assert_allclose(points.get_offsets()[-1], place, rtol=1e-6)
+        assert np.allclose(points.get_clim(), (value.min(), value.max()))
+
+
+def test_disjoint_cells_are_coloured_by_the_columns_of_their_modalities():
+    mdata = cvi.data.branching_manifold(n_obs=40, n_features={"rna": 30, "ephys": 8}, paired=0, seed=1)
+    types = mdata.obs.pop("cell_type")
+    for i, m in enumerate(mdata.mod):
+        mdata[m].obsm["X_jamie_umap"] = np.random.default_rng(i).normal(size=(mdata[m].n_obs, 2))
+        mdata[m].obs["cell_type"] = types.reindex(mdata[m].obs_names)
+    mdata.uns["jamie"] = {"modalities": list(mdata.mod)}
+    axes = cvi.pl.latent(mdata, color="cell_type", show=False)
+    for ax, m in zip(axes, mdata.mod, strict=False):
+        assert len(ax.collections[1].get_offsets()) == mdata[m].n_obs
+    only = cvi.pl.latent(mdata, color="rna:cell_type", show=False)
+    assert len(only[0].collections[1].get_offsets()) == mdata["rna"].n_obs
+    assert len(only[1].collections[0].get_offsets()) == mdata["ephys"].n_obs  # grey
+
+
+def test_values_that_are_not_finite_are_grey(placed):
+    mdata = placed.copy()
+    mdata.obs["score"] = pd.Series(range(60), mdata.obs_names, dtype="Int64")
+    mdata.obs.loc[mdata["rna"].obs_names[0], "score"] = pd.NA
+    mdata.obs["ratio"] = np.where(np.arange(60) == mdata.obs_names.get_loc(mdata["rna"].obs_names[1]), np.inf, 1.0)
+    for color, cell in (("score", 0), ("ratio", 1)):
+        ax = cvi.pl.latent(mdata, color=color, show=False)[0]
+        place = mdata["rna"].obsm["X_jamie_umap"][[cell]]
+        np.testing.assert_allclose(ax.collections[0].get_offsets(), place, rtol=1e-6)
+    mdata.obs["score"] = np.nan
+    figure = cvi.pl.latent(mdata, color="score", return_fig=True)
+    assert len(figure.axes) == 3  # nothing that a colour bar could explain
+
+
+@pytest.mark.filterwarnings("ignore:var_names are not unique")
+def test_a_row_has_at_most_four_panels_unless_it_is_one_of_several(placed):
+    mdata = md.MuData({f"m{i}": placed["rna"].copy() for i in range(5)})
+    mdata.obs["cell_type"] = placed.obs["cell_type"].reindex(mdata.obs_names)
+    shown = {"modalities": list(mdata.mod), "show": False}
+    assert cvi.pl.latent(mdata, **shown)[0].get_gridspec().get_geometry() == (2, 4)
+    axes = cvi.pl.latent(mdata, color=["cell_type", "cell_type"], **shown)
+    assert axes[0].get_gridspec().get_geometry() == (2, 6)
+
+
 def test_no_label_at_all_needs_no_legend(placed):
     mdata = placed.copy()
     mdata.obs["empty"] = None
@@ -63,6 +148,13 @@ def test_no_label_at_all_needs_no_legend(placed):
         ({"color": "nope"}, KeyError, "mdata.obs\\['nope'\\]"),
         ({"modalities": ["nope"]}, KeyError, "one of \\['rna', 'ephys'\\]"),
         ({"key": "other"}, KeyError, "Run `cvi.tl.umap"),
+        ({"color": []}, ValueError, "something to show"),
+        (
+            {"color": ["cell_type", "nope"]},
+            KeyError,
+            "mdata.obs\\['nope'\\]`, or 'nope' among the columns and the features",
+        ),
+        ({"color": "rna3", "layers": {"rna": "no"}}, KeyError, "mdata\\['rna'\\].layers\\['no'\\]"),
     ],
 )
 def test_bad_input(placed, arguments, error, message):

@@ -45,6 +45,8 @@ def test_features_are_those_that_all_imputations_know(planted):
     np.testing.assert_array_equal(values.imputed["two"], values.measured + 200)
     with pytest.raises(ValueError, match="features that were imputed, found others among \\['y'\\]"):
         imputed_values(planted, "a", "b", ["one", "two"], layer=None, features=["y"])
+    with pytest.raises(ValueError, match="found others among \\['y'\\]"):
+        imputed_values(planted, "a", "b", ["two"], layer=None, features="y")
 
 
 def test_a_feature_imputed_for_some_of_the_cells_is_left_out(planted):

@@ -8,7 +8,7 @@ import pandas as pd
 
 from couplevi._arrays import dense
 from couplevi._constants import Key
-from couplevi._validate import check_cells, check_modality, expected, find_names, named
+from couplevi._validate import check_cells, check_modality, expected, find_names, listing, named
 from couplevi.pl._colors import ordered_labels
 
 if TYPE_CHECKING:
@@ -120,7 +120,8 @@ def imputed_values(
     if features is not None:
         columns = find_names(profiles.var_names, features, f"features of modality {target!r}")
         if not finite[np.ix_(rows, columns)].all():
-            raise ValueError(expected("features that were imputed", f"others among {list(features)}"))
+            found = f"others among {listing(profiles.var_names[columns])}"
+            raise ValueError(expected("features that were imputed", found))
     measured = dense((profiles.layers[layer] if layer else profiles.X)[rows][:, columns])
     return ImputedValues(
         profiles.obs_names[rows],
