@@ -1,9 +1,11 @@
 """Small models and data with planted truth that several test files build."""
 
 import anndata as ad
+import lightning.pytorch as pl
 import mudata as md
 import numpy as np
 import torch
+from torch.utils.data import DataLoader
 
 import couplevi as cvi
 
@@ -55,3 +57,41 @@ def fit_mixture(adata, n_categories=5, train=QUICK, seed=0, **settings):
     model = cvi.model.CplMixVAE(adata, n_categories, **{"batch_size": 128, **settings})
     model.train(**train)
     return model
+
+
+class StepPlan(pl.LightningModule):
+    """Moves all parameters by one, and adds one to a buffer, in each step."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def training_step(self, batch, batch_idx):
+        self.module.seen += 1
+        return sum(p.sum() for p in self.module.parameters())
+
+    def configure_optimizers(self):
+        return torch.optim.SGD([p for p in self.module.parameters() if p.requires_grad], lr=1.0)
+
+
+class FourUnits(pl.LightningDataModule):
+    """Four units to train on, two per step, and none to validate on."""
+
+    train_idx, val_idx, test_idx, n_train, n_val = np.arange(4), np.arange(0), np.arange(0), 4, 0
+
+    def train_dataloader(self):
+        return DataLoader(torch.zeros(4, 1), batch_size=2)
+
+
+class LittleModel:
+    """As little of a model as a training needs."""
+
+    saved = ("is_trained_", "history_", "note_")
+
+    def __init__(self):
+        self.module = torch.nn.Linear(2, 1)
+        self.module.register_buffer("seen", torch.zeros(()))
+        self.is_trained_, self.history_, self.note_ = False, None, "before"
+
+    def to_device(self, device):
+        self.module.to(device)

@@ -17,7 +17,7 @@ WITHOUT = {
 """Files without a test file, and why."""
 
 
-def test_file_of(path):
+def mirror(path):
     """Where the tests of a source file are."""
     place = path.relative_to(ROOT)
     return TESTS / place.parent / f"test_{place.stem.removeprefix('_')}.py"
@@ -28,4 +28,4 @@ SOURCES = [path for path in sorted(ROOT.rglob("*.py")) if path.name != "__init__
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_source_file_has_its_test_file(path):
-    assert test_file_of(path).is_file() != (str(path.relative_to(ROOT)) in WITHOUT)
+    assert mirror(path).is_file() != (str(path.relative_to(ROOT)) in WITHOUT)

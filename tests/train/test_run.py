@@ -1,54 +1,16 @@
 """A training from start to end, whatever the model."""
 
-import lightning.pytorch as pl
-import numpy as np
 import pytest
 import torch
 from model_table import QUICK
-from torch.utils.data import DataLoader
+from small import FourUnits, LittleModel, StepPlan
 
 from couplevi.train import TrainingRun
 
 
-class Plan(pl.LightningModule):
-    """Moves all parameters by one, and adds one to a buffer, in each step."""
-
-    def __init__(self, module):
-        super().__init__()
-        self.module = module
-
-    def training_step(self, batch, batch_idx):
-        self.module.seen += 1
-        return sum(p.sum() for p in self.module.parameters())
-
-    def configure_optimizers(self):
-        return torch.optim.SGD([p for p in self.module.parameters() if p.requires_grad], lr=1.0)
-
-
-class Data(pl.LightningDataModule):
-    train_idx, val_idx, test_idx, n_train, n_val = np.arange(4), np.arange(0), np.arange(0), 4, 0
-
-    def train_dataloader(self):
-        return DataLoader(torch.zeros(4, 1), batch_size=2)
-
-
-class Model:
-    """As little of a model as a training needs."""
-
-    saved = ("is_trained_", "history_", "note_")
-
-    def __init__(self):
-        self.module = torch.nn.Linear(2, 1)
-        self.module.register_buffer("seen", torch.zeros(()))
-        self.is_trained_, self.history_, self.note_ = False, None, "before"
-
-    def to_device(self, device):
-        self.module.to(device)
-
-
 def fit(model, **options):
     with TrainingRun(model, **options) as run:
-        run.fit(Data(), Plan(model.module), max_epochs=2, limit_val_batches=0, **QUICK)
+        run.fit(FourUnits(), StepPlan(model.module), max_epochs=2, limit_val_batches=0, **QUICK)
         model.note_ = "after"
 
 
@@ -57,7 +19,7 @@ def state(model):
 
 
 def test_training_is_kept():
-    model = Model()
+    model = LittleModel()
     before = state(model)
     fit(model)
     torch.testing.assert_close(model.module.weight.data, before["weight"] - 4)
@@ -70,13 +32,13 @@ def test_training_is_kept():
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, SystemExit])
 @pytest.mark.parametrize("was_trained", [False, True])
 def test_nothing_changes_if_what_belongs_to_the_training_fails_after_the_epochs(error, was_trained):
-    model = Model()
+    model = LittleModel()
     if was_trained:
         fit(model)
     before, attributes = state(model), {name: getattr(model, name) for name in model.saved}
     trainer = getattr(model, "trainer", None)
     with pytest.raises(error), TrainingRun(model) as run:
-        run.fit(Data(), Plan(model.module), max_epochs=2, limit_val_batches=0, **QUICK)
+        run.fit(FourUnits(), StepPlan(model.module), max_epochs=2, limit_val_batches=0, **QUICK)
         assert not model.module.weight.equal(before["weight"])
         model.note_ = "after"
         raise error
@@ -87,7 +49,7 @@ def test_nothing_changes_if_what_belongs_to_the_training_fails_after_the_epochs(
 
 
 def test_frozen_entries_stay_and_the_others_are_trained():
-    model = Model()
+    model = LittleModel()
     before = state(model)
     fit(model, frozen=lambda name: name in ("weight", "seen"))
     assert model.module.weight.equal(before["weight"])
@@ -97,7 +59,7 @@ def test_frozen_entries_stay_and_the_others_are_trained():
 
 
 def test_parameters_are_free_again_after_a_failure():
-    model = Model()
+    model = LittleModel()
     model.module.bias.requires_grad_(False)
     with pytest.raises(ValueError, match="stop"), TrainingRun(model, frozen=lambda name: True):
         assert not model.module.weight.requires_grad
@@ -107,10 +69,10 @@ def test_parameters_are_free_again_after_a_failure():
 
 
 def test_a_checkpoint_has_to_be_a_file_in_a_folder(tmp_path):
-    model = Model()
+    model = LittleModel()
     for path, error, message in (
         (tmp_path / "absent" / "state", FileNotFoundError, "to write to, found none. Create it first"),
         (tmp_path, ValueError, "`checkpoint` to be a file, found a folder"),
     ):
         with pytest.raises(error, match=message), TrainingRun(model) as run:
-            run.fit(Data(), Plan(model.module), max_epochs=1, checkpoint=path, **QUICK)
+            run.fit(FourUnits(), StepPlan(model.module), max_epochs=1, checkpoint=path, **QUICK)
