@@ -90,9 +90,9 @@ def label_texts(values: ArrayLike | Sequence[Any], missing: AbstractSet[str] = N
     ValueError
         If `values` is a matrix.
     """
-    codes, distinct = _distinct(values)
-    texts = [_text(value) for value in distinct]
-    return np.array([np.nan if text in missing else text for text in texts] + [np.nan], dtype=object)[codes]
+    objects = _objects(values)
+    texts = pd.Series([_text(value) for value in objects], dtype=object)
+    return texts.mask(pd.isna(objects) | texts.isin(missing)).to_numpy()
 
 
 def label_codes(*sides: ArrayLike | Sequence[Any]) -> tuple[list[IntArray], list[str]]:
@@ -100,22 +100,24 @@ def label_codes(*sides: ArrayLike | Sequence[Any]) -> tuple[list[IntArray], list
 
     Names are in the order of the numbers if all labels are numbers, in alphabetical order otherwise.
     """
-    split = [_distinct(side) for side in sides]
-    values = {_text(value): value for _, distinct in split for value in distinct if _text(value) not in NO_LABEL}
+    texts = [label_texts(side) for side in sides]
+    values = dict(
+        pair for side, text in zip(sides, texts, strict=True) for pair in zip(text, _objects(side), strict=True)
+    )
+    values = {text: value for text, value in values.items() if isinstance(text, str)}
     numbers = all(isinstance(value, Real) for value in values.values())
     names = sorted(values, key=values.__getitem__ if numbers else None)
-    position = {name: index for index, name in enumerate(names)}
-    codes = [np.array([position.get(_text(value), -1) for value in distinct] + [-1])[code] for code, distinct in split]
-    return codes, names
+    return [pd.Index(names, dtype=object).get_indexer(text) for text in texts], names
 
 
-def _distinct(values: ArrayLike | Sequence[Any]) -> tuple[IntArray, np.ndarray]:
-    """Index of each label among the distinct ones, -1 where it is missing; and those."""
+def _objects(values: ArrayLike | Sequence[Any]) -> np.ndarray:
     if getattr(values, "ndim", 1) != 1:
         raise ValueError(expected("one label per cell", f"an array of shape {np.shape(values)}"))
-    return pd.factorize(pd.Series(values, dtype=object).to_numpy())
+    return pd.Series(values, dtype=object).to_numpy()
 
 
 def _text(value: Any) -> str:
-    whole = isinstance(value, Real) and not isinstance(value, bool) and float(value).is_integer()
+    if isinstance(value, str | bool):
+        return str(value)
+    whole = isinstance(value, Real) and float(value).is_integer()
     return str(int(value)) if whole else str(value)

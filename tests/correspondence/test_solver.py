@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
@@ -341,3 +342,12 @@ def test_one_group_that_has_not_converged_is_enough():
     result = Nearest(scale=11.0).solve(x, y, groups=(groups, groups))
     assert {block.group: block.converged for block in result.blocks} == {"near": True, "far": False}
     assert not result.converged
+
+
+def test_missing_labels_of_any_type_are_one_group_and_unknown_is_another():
+    x = np.random.default_rng(0).normal(size=(15, 2))
+    first = ["unknown"] * 3 + [None, np.nan, pd.NA] + [True] * 3 + [1, 1.0, "1"] + [2.5] * 3
+    second = pd.Series(["unknown"] * 3 + [None] * 3 + [True] * 3 + [1] * 3 + [2.5] * 3, dtype=object)
+    result = Nearest().solve(x, x, groups=(first, second))
+    assert {block.group for block in result.blocks} == {"unknown", "", "True", "1", "2.5"}
+    np.testing.assert_array_equal(result.one_to_one(), np.arange(15))

@@ -1,7 +1,9 @@
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
 from scipy.stats import ortho_group
 from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import KNeighborsClassifier
@@ -27,7 +29,8 @@ def continuous(seed, *shape):
 def foscttm_by_definition(a, b):
     distance = pairwise_distances(a, b)
     n, own = len(a), np.diag(distance)
-    return ((distance < own[:, None]).sum() + (distance < own[None, :]).sum()) / (2 * n * n)
+    closer = sum((distance < limit).sum() + 0.5 * (distance == limit).sum() for limit in (own[:, None], own))
+    return (closer - n) / (2 * n * n)  # each cell ties with itself twice
 
 
 @given(n=st.integers(1, 150), d=st.integers(1, 12), seed=st.integers(0, 1000))
@@ -47,11 +50,45 @@ def test_foscttm_limits():
     x = np.random.default_rng(0).normal(size=(200, 20))
     assert foscttm(x, x) == 0
     assert foscttm(x, x[::-1]) == pytest.approx(0.5, abs=0.02)  # unrelated
-    assert foscttm(x, np.zeros_like(x)) == pytest.approx(0.25, abs=0.01)  # columns tie, rows are ordered by norm
+    assert foscttm(x, np.zeros_like(x)) == pytest.approx(0.5, abs=0.01)  # rows tie, columns are ordered by norm
+    assert foscttm(x, -x) > 0.5
 
 
-def test_ties_do_not_count():
-    assert foscttm(np.zeros((4, 2)), np.zeros((4, 2))) == 0
+def test_latents_that_are_the_same_for_all_cells_score_as_chance_does():
+    """A tie is half a closer cell; the cell itself is none."""
+    assert foscttm(np.zeros((4, 2)), np.zeros((4, 2))) == 3 / 8
+    assert foscttm(np.ones((1, 2)), np.ones((1, 2))) == 0
+    # two places with 20 cells each, told apart: of the 19 cells at the own place each is half closer
+    place = np.repeat([[0.0], [1.0]], 20, axis=0)
+    assert foscttm(place, place) == pytest.approx(0.5 * 19 / 40)
+
+
+def test_ties_change_nothing_where_there_are_none():
+    """The published definition, which counts strictly closer cells, gives the same to the last digit."""
+    for n, d in ((5, 1), (64, 3), (131, 10), (1000, 32)):
+        a, b = np.random.default_rng(n).normal(size=(2, n, d)).astype(np.float32).astype(float)
+        distance = cdist(a, b)
+        own = np.diag(distance)
+        closer = (distance < own[:, None]).sum() + (distance < own).sum()
+        assert foscttm(a, b) == closer / (2 * n * n)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_cells_without_a_latent_are_refused_and_counted(bad):
+    """Left in, they would make unrelated clouds look close: no distance is below NaN."""
+    a, b = np.random.default_rng(0).normal(size=(2, 60, 5))
+    a[::2, 3] = bad
+    with pytest.raises(ValueError, match="finite values in `a`, found 30 of 60 rows with NaN or inf.* Leave these"):
+        foscttm(a, b)
+    with pytest.raises(ValueError, match="finite values in `b`, found 30 of 60 rows"):
+        foscttm(b, a)
+    labels = np.repeat(["p", "q"], 30)
+    with pytest.raises(ValueError, match="finite values in `reference`, found 30 of 60 rows"):
+        label_transfer_accuracy(a, labels, b, labels)
+    with pytest.raises(ValueError, match="finite values in `query`, found 30 of 60 rows"):
+        label_transfer_accuracy(b, labels, a, labels)
+    keep = np.isfinite(a).all(axis=1)
+    assert foscttm(a[keep], b[keep]) == pytest.approx(0.5, abs=0.1)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +115,62 @@ def test_label_transfer_refuses_neighbours(n_neighbors, message):
         label_transfer_accuracy(np.zeros((3, 1)), [0, 0, 1], np.zeros((2, 1)), [0, 1], n_neighbors)
 
 
+UNLABELLED = [
+    ["p", None, "q"],
+    ["p", np.nan, "q"],
+    ["p", pd.NA, "q"],
+    np.array(["p", "", "q"]),
+    np.array(["p", "unknown", "q"]),
+    [1, None, 2],
+    [1.0, np.nan, 2.0],
+    [1, pd.NA, "q"],
+    [True, None, False],
+    pd.array([1, None, 2], dtype="Int64"),
+    pd.array(["p", None, "q"], dtype="string"),
+    pd.array([True, None, False], dtype="boolean"),
+    pd.Categorical(["p", None, "q"]),
+    pd.Series([1, None, 2], index=[7, 8, 9]),
+    pd.Series(["p", None, "q"], dtype="category"),
+]
+
+
+@pytest.mark.parametrize("labels", UNLABELLED, ids=lambda labels: f"{type(labels).__name__} {list(labels)}")
+def test_cells_without_a_label_neither_vote_nor_count_whatever_stands_for_it(labels):
+    """The cell without one lies on both queries and has no latent; the labels lie further away."""
+    take = np.array([0, 0, 1, 1, 2, 2])
+    several = labels.iloc[take] if isinstance(labels, pd.Series) else pd.Series(labels, dtype=object)[take]
+    reference = np.array([[-1.0], [-1.0], [0.0], [0.0], [1.0], [1.0]])
+    query = np.array([[-0.6], [-0.6], [0.0], [0.0], [0.6], [-0.6]])
+    for chosen in (several, several.to_numpy(), several.tolist(), several.astype("category")):
+        assert label_transfer_accuracy(reference, chosen, query, chosen, 1) == 3 / 4
+    reference[2:4], query[2:4] = np.nan, np.nan
+    assert label_transfer_accuracy(reference, several, query, several, 2) == 3 / 4
+
+
+def test_whole_numbers_and_their_text_are_the_same_labels():
+    x = np.arange(4.0)[:, None]
+    assert label_transfer_accuracy(x, [1, 2, 10, None], x, ["1", "2", "10", "1"], 1) == 3 / 4
+    assert label_transfer_accuracy(x, [1.0, 2.0, 10.0, np.nan], x, pd.Categorical([1, 2, 10, None]), 1) == 1
+
+
+def test_votes_that_tie_go_to_the_smaller_label_as_in_scikit_learn():
+    """To the smaller number, not to the text that comes first."""
+    x, query = np.array([[-1.0], [1.0]]), np.zeros((1, 1))
+    assert KNeighborsClassifier(2).fit(x, [10, 2]).predict(query) == 2
+    assert label_transfer_accuracy(x, [10, 2], query, [2], 2) == 1
+    assert label_transfer_accuracy(x, ["10", "2"], query, ["10"], 2) == 1
+
+
+def test_label_transfer_without_labels_is_refused():
+    x = np.zeros((3, 1))
+    with pytest.raises(ValueError, match="at least one query cell with a label, found none"):
+        label_transfer_accuracy(x, [0, 0, 1], x, [None, np.nan, "unknown"], 1)
+    with pytest.raises(ValueError, match="between 1 and the 1 labelled reference cells, found 2"):
+        label_transfer_accuracy(x, [0, None, pd.NA], x, [0, 0, 1], 2)
+    with pytest.raises(ValueError, match=r"one label per cell, found an array of shape \(3, 1\)"):
+        label_transfer_accuracy(x, np.zeros((3, 1)), x, [0, 0, 1], 2)
+
+
 def test_label_transfer_refuses_lengths():
     with pytest.raises(ValueError, match="one label per row"):
         label_transfer_accuracy(np.zeros((3, 1)), [0, 0], np.zeros((2, 1)), [0, 1], 1)
@@ -90,8 +183,9 @@ def test_foscttm_is_its_definition_by_loops(seed, n, d, dtype):
     closer = 0
     for i in range(n):
         own = np.square(a[i] - b[i]).sum()
-        closer += sum(np.square(a[i] - b[j]).sum() < own for j in range(n))
-        closer += sum(np.square(a[j] - b[i]).sum() < own for j in range(n))
+        for j in set(range(n)) - {i}:
+            there, back = np.square(a[i] - b[j]).sum(), np.square(a[j] - b[i]).sum()
+            closer += (there < own) + 0.5 * (there == own) + (back < own) + 0.5 * (back == own)
     value = foscttm(a.astype(dtype), b.astype(dtype))
     assert value == pytest.approx(closer / (2 * n * n), abs=1e-12)
     assert 0 <= value <= 1

@@ -47,6 +47,19 @@ def test_confidence_weights_the_cells():
     np.testing.assert_allclose(sure, [[0.0]], atol=1e-6)
 
 
+@pytest.mark.parametrize("impute", [knn_imputation, ridge_imputation])
+def test_cells_that_are_not_complete_are_refused_and_counted(impute):
+    x = np.arange(12.0).reshape(6, 2)
+    holed = x.copy()
+    holed[:2, 0], holed[2, 1] = np.nan, np.inf
+    for name in ("source", "target", "query"):
+        arguments = {"source": x, "target": x, "query": x} | {name: holed}
+        with pytest.raises(ValueError, match=f"finite values in `{name}`, found 3 of 6 rows .* Leave these cells out"):
+            impute(**arguments)
+    with pytest.raises(ValueError, match="finite confidences above 0, found 3 that are not"):
+        impute(x, x, x, confidence=[np.nan, 0, -1, 1, 1, 1])
+
+
 def test_ridge_needs_cells():
     with pytest.raises(ValueError, match="at least one cell to learn from"):
         ridge_imputation(np.zeros((0, 2)), np.zeros((0, 1)), np.zeros((1, 2)))

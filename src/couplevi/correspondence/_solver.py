@@ -3,13 +3,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 
+from couplevi._labels import label_texts
 from couplevi._validate import check_confidences, check_count, check_finite, check_number, expected, listing
 from couplevi.correspondence._record import BlockReport, Correspondence, sharpen
 
@@ -259,19 +258,12 @@ def _labels(groups: tuple[Sequence[Any], Sequence[Any]] | None, problem: Problem
     for name, given, n in zip("xy", groups, problem.known.shape, strict=True):
         if len(given) != n:
             raise ValueError(expected(f"a group for each of the {n} rows of `{name}`", f"{len(given)} groups"))
-        labels.append(np.array([_label(value) for value in given], dtype=str))
+        texts = label_texts(given, missing=frozenset())
+        labels.append(np.where(texts == texts, texts, "").astype(str))  # NaN is not itself
     if not len(np.intersect1d(labels[0], labels[1])):
         found = " and ".join(listing(np.unique(side), 3) for side in labels)
         raise ValueError(expected("groups with profiles of both modalities", found))
     return labels[0], labels[1]
-
-
-def _label(value: Any) -> str:
-    """Text of a label, the same for 1 and 1.0; empty where it is missing."""
-    if pd.isna(value):
-        return ""
-    number = float(value) if isinstance(value, Real) else 0.5
-    return str(int(number)) if number.is_integer() else str(value)
 
 
 def _blocks(labels: tuple[Any, Any], problem: Problem) -> Iterator[tuple[object, IntArray, IntArray]]:

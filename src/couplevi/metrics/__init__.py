@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from couplevi.metrics._alignment import FOSCTTM, LABEL_TRANSFER_ACCURACY, foscttm, label_transfer_accuracy
 from couplevi.metrics._baselines import knn_imputation, ridge_imputation
+from couplevi.metrics._finite import scored_cells_per_feature
 from couplevi.metrics._imputation import (
     AUROC,
     BINOMIAL,
@@ -52,4 +53,5 @@ __all__ = [
     "pearson_per_feature",
     "relative_rmse_per_feature",
     "ridge_imputation",
+    "scored_cells_per_feature",
 ]

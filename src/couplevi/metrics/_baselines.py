@@ -8,10 +8,12 @@ from sklearn.linear_model import RidgeCV
 from sklearn.neighbors import NearestNeighbors
 
 from couplevi._validate import expected
+from couplevi.metrics._finite import check_finite_rows
 
 if TYPE_CHECKING:
     from couplevi._types import FloatArray
 
+INCOMPLETE = "Leave these cells out first: of `source`, `target` and `confidence`, or of `query`."
 RIDGE_PENALTIES = np.logspace(-1, 6, 15)
 
 
@@ -43,7 +45,7 @@ def knn_imputation(
     Raises
     ------
     ValueError
-        If there are fewer cells than neighbours.
+        If there are fewer cells than neighbours, or values or confidences that are not finite, or not above 0.
 
     Examples
     --------
@@ -54,6 +56,7 @@ def knn_imputation(
     x, y = np.asarray(source), np.asarray(target)
     if not 1 <= n_neighbors <= len(x):
         raise ValueError(expected(f"`n_neighbors` between 1 and the {len(x)} cells to learn from", n_neighbors))
+    _check(x, y, query, confidence)
     nearest = NearestNeighbors(n_neighbors=n_neighbors).fit(x).kneighbors(np.asarray(query), return_distance=False)
     weight = np.ones(len(x)) if confidence is None else np.asarray(confidence, dtype=np.float64)
     weight = weight[nearest] / weight[nearest].sum(axis=1, keepdims=True)
@@ -82,7 +85,7 @@ def ridge_imputation(
     Raises
     ------
     ValueError
-        If there is no cell to learn from.
+        If there is no cell to learn from, or values or confidences that are not finite, or not above 0.
 
     Examples
     --------
@@ -95,5 +98,16 @@ def ridge_imputation(
     x, y = np.asarray(source), np.asarray(target)
     if len(x) == 0:
         raise ValueError(expected("at least one cell to learn from", "none"))
+    _check(x, y, query, confidence)
     fit = RidgeCV(RIDGE_PENALTIES).fit(x, y, sample_weight=confidence)
     return fit.predict(np.asarray(query)).reshape(-1, y.shape[1])
+
+
+def _check(source: np.ndarray, target: np.ndarray, query: ArrayLike, confidence: ArrayLike | None) -> None:
+    """Raise ValueError for a cell with NaN or infinite values, or without a confidence above 0."""
+    for name, values in (("source", source), ("target", target), ("query", np.asarray(query))):
+        check_finite_rows(values, name, INCOMPLETE)
+    weight = np.ones(len(source)) if confidence is None else np.asarray(confidence, dtype=np.float64)
+    bad = int((~np.isfinite(weight) | (weight <= 0)).sum())
+    if bad:
+        raise ValueError(expected("finite confidences above 0", f"{bad} that are not", INCOMPLETE))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -8,7 +9,9 @@ from numpy.typing import ArrayLike
 from scipy.special import rel_entr
 from scipy.stats import binomtest, rankdata
 
+from couplevi._labels import label_codes
 from couplevi._validate import check_count, expected
+from couplevi.metrics._finite import over_known_cells, same_shape
 from couplevi.metrics._record import Metric
 
 if TYPE_CHECKING:
@@ -21,16 +24,18 @@ def pearson_per_feature(measured: ArrayLike, imputed: ArrayLike) -> FloatArray:
     Parameters
     ----------
     measured, imputed
-        The same cells and features, shape ``(n_cells, n_features)``.
+        The same cells and features, shape ``(n_cells, n_features)``; a cell in which one of the two is NaN is left out
+        of the feature, see :func:`scored_cells_per_feature`.
 
     Returns
     -------
-    Shape ``(n_features,)``, in [-1, 1]; NaN where the measured values are constant, 0 where only the imputed ones are.
+    Shape ``(n_features,)``, in [-1, 1]; NaN where the measured values are constant or known in fewer than two cells, 0
+    where only the imputed ones are constant.
 
     Raises
     ------
     ValueError
-        If the shapes differ.
+        If the shapes differ, or a value is infinite.
 
     Examples
     --------
@@ -38,12 +43,7 @@ def pearson_per_feature(measured: ArrayLike, imputed: ArrayLike) -> FloatArray:
     >>> cvi.metrics.pearson_per_feature([[1.0, 0], [2, 1], [3, 0]], [[2.0, 1], [4, 1], [6, 1]])
     array([1., 0.])
     """
-    x, y = _same_shape(measured, imputed)
-    varies_x, varies_y = np.ptp(x, axis=0) > 0, np.ptp(y, axis=0) > 0
-    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
-    norm = np.linalg.norm(x, axis=0) * np.linalg.norm(y, axis=0)
-    r = np.divide((x * y).sum(axis=0), norm, out=np.zeros(x.shape[1]), where=varies_x & varies_y)
-    return np.where(varies_x, np.clip(r, -1, 1), np.nan)
+    return over_known_cells(_pearson, *same_shape(measured, imputed))
 
 
 PEARSON = Metric(
@@ -60,13 +60,22 @@ PEARSON = Metric(
 )
 
 
+def _pearson(x: FloatArray, y: FloatArray) -> FloatArray:
+    varies_x, varies_y = np.ptp(x, axis=0) > 0, np.ptp(y, axis=0) > 0
+    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    norm = np.linalg.norm(x, axis=0) * np.linalg.norm(y, axis=0)
+    r = np.divide((x * y).sum(axis=0), norm, out=np.zeros(x.shape[1]), where=varies_x & varies_y)
+    return np.where(varies_x, np.clip(r, -1, 1), np.nan)
+
+
 def auroc_per_feature(measured: ArrayLike, imputed: ArrayLike) -> FloatArray:
     """Area under the ROC curve of telling, from imputed values, which measured values exceed their median.
 
     Parameters
     ----------
     measured, imputed
-        The same cells and features, shape ``(n_cells, n_features)``.
+        The same cells and features, shape ``(n_cells, n_features)``; a cell in which one of the two is NaN is left out
+        of the feature, see :func:`scored_cells_per_feature`.
 
     Returns
     -------
@@ -76,7 +85,7 @@ def auroc_per_feature(measured: ArrayLike, imputed: ArrayLike) -> FloatArray:
     Raises
     ------
     ValueError
-        If the shapes differ.
+        If the shapes differ, or a value is infinite.
 
     Examples
     --------
@@ -84,13 +93,7 @@ def auroc_per_feature(measured: ArrayLike, imputed: ArrayLike) -> FloatArray:
     >>> cvi.metrics.auroc_per_feature([[1.0], [2], [3], [4]], [[0.1], [0.3], [0.2], [0.9]])
     array([0.75])
     """
-    x, y = _same_shape(measured, imputed)
-    high = x > np.median(x, axis=0)
-    n_high = high.sum(axis=0)
-    n_pairs = n_high * (len(x) - n_high)
-    rank_sum = (rankdata(y, axis=0) * high).sum(axis=0)
-    wins = rank_sum - n_high * (n_high + 1) / 2
-    return np.divide(wins, n_pairs, out=np.full(x.shape[1], np.nan), where=n_pairs > 0)
+    return over_known_cells(_auroc, *same_shape(measured, imputed))
 
 
 AUROC = Metric(
@@ -107,22 +110,33 @@ AUROC = Metric(
 )
 
 
+def _auroc(x: FloatArray, y: FloatArray) -> FloatArray:
+    high = x > np.median(x, axis=0)
+    n_high = high.sum(axis=0)
+    n_pairs = n_high * (len(x) - n_high)
+    rank_sum = (rankdata(y, axis=0) * high).sum(axis=0)
+    wins = rank_sum - n_high * (n_high + 1) / 2
+    return np.divide(wins, n_pairs, out=np.full(x.shape[1], np.nan), where=n_pairs > 0)
+
+
 def relative_rmse_per_feature(measured: ArrayLike, imputed: ArrayLike) -> FloatArray:
     """Root mean square error of each feature, relative to that of predicting its mean. Smaller is better.
 
     Parameters
     ----------
     measured, imputed
-        The same cells and features, shape ``(n_cells, n_features)``.
+        The same cells and features, shape ``(n_cells, n_features)``; a cell in which one of the two is NaN is left out
+        of the feature, see :func:`scored_cells_per_feature`.
 
     Returns
     -------
-    Shape ``(n_features,)``, at least 0; 1 for the mean of these cells, NaN where the measured values are constant.
+    Shape ``(n_features,)``, at least 0; 1 for the mean of these cells, NaN where the measured values are constant
+    or known in fewer than two cells.
 
     Raises
     ------
     ValueError
-        If the shapes differ.
+        If the shapes differ, or a value is infinite.
 
     Examples
     --------
@@ -130,9 +144,7 @@ def relative_rmse_per_feature(measured: ArrayLike, imputed: ArrayLike) -> FloatA
     >>> cvi.metrics.relative_rmse_per_feature([[1.0, 0], [3, 0]], [[2.0, 1], [2, 1]])
     array([ 1., nan])
     """
-    x, y = _same_shape(measured, imputed)
-    error, spread = np.sqrt(np.square(x - y).mean(axis=0)), x.std(axis=0)
-    return np.divide(error, spread, out=np.full(x.shape[1], np.nan), where=spread > 0)
+    return over_known_cells(_relative_rmse, *same_shape(measured, imputed))
 
 
 RELATIVE_RMSE = Metric(
@@ -149,6 +161,11 @@ RELATIVE_RMSE = Metric(
 )
 
 
+def _relative_rmse(x: FloatArray, y: FloatArray) -> FloatArray:
+    error, spread = np.sqrt(np.square(x - y).mean(axis=0)), np.where(np.ptp(x, axis=0) > 0, x.std(axis=0), 0.0)
+    return np.divide(error, spread, out=np.full(x.shape[1], np.nan), where=spread > 0)
+
+
 def jensen_shannon_distance(
     measured: ArrayLike, imputed: ArrayLike, groups: ArrayLike | None = None, n_bins: int = 20
 ) -> FloatArray:
@@ -159,21 +176,23 @@ def jensen_shannon_distance(
     Parameters
     ----------
     measured, imputed
-        Cells by features, shape ``(n_cells, n_features)``.
+        Cells by features, shape ``(n_cells, n_features)``; a cell in which one of the two is NaN is left out of the
+        feature, see :func:`scored_cells_per_feature`.
     groups
-        A cell type per cell; each is compared by itself.
+        A cell type per cell, of any type; each is compared by itself, and cells without one (None, NaN, NA, ``""``,
+        ``"unknown"``, ``"nan"``, ``"Mis"``) are left out.
     n_bins
         Number of bins, at least 2.
 
     Returns
     -------
-    Shape ``(n_features,)``, or ``(n_groups, n_features)`` in the order of the sorted groups; square root of the
-    divergence to base 2, in [0, 1].
+    Shape ``(n_features,)``, or ``(n_groups, n_features)`` in the order of the sorted groups (numbers by size);
+    square root of the divergence to base 2, in [0, 1]; NaN where no cell is left.
 
     Raises
     ------
     ValueError
-        If shapes or lengths differ.
+        If shapes or lengths differ, a value is infinite, or no cell has a group.
 
     Examples
     --------
@@ -182,19 +201,16 @@ def jensen_shannon_distance(
     array([1.])
     """
     check_count(n_bins, "n_bins", minimum=2)
-    x, y = _same_shape(measured, imputed)
-    if groups is not None:
-        labels = np.asarray(groups)
-        if len(labels) != len(x):
-            raise ValueError(expected(f"a group for each of {len(x)} cells", f"{len(labels)} groups"))
-        members = [labels == label for label in np.unique(labels)]
-        return np.stack([jensen_shannon_distance(x[m], y[m], n_bins=n_bins) for m in members])
-    low = np.minimum(x.min(axis=0), y.min(axis=0))
-    width = np.maximum(x.max(axis=0), y.max(axis=0)) - low
-    p, q = (_histogram(values, low, width, n_bins) for values in (x, y))
-    middle = (p + q) / 2
-    divergence = (rel_entr(p, middle) + rel_entr(q, middle)).sum(axis=0) / (2 * np.log(2))
-    return np.sqrt(np.clip(divergence, 0, 1))
+    x, y = same_shape(measured, imputed)
+    if groups is None:
+        return over_known_cells(partial(_jensen_shannon, n_bins=n_bins), x, y)
+    [group], names = label_codes(groups)
+    if len(group) != len(x):
+        raise ValueError(expected(f"a group for each of {len(x)} cells", f"{len(group)} groups"))
+    if not names:
+        raise ValueError(expected("at least one cell with a group", "none"))
+    members = [group == index for index in range(len(names))]
+    return np.stack([jensen_shannon_distance(x[m], y[m], n_bins=n_bins) for m in members])
 
 
 JENSEN_SHANNON = Metric(
@@ -209,6 +225,15 @@ JENSEN_SHANNON = Metric(
     needs="measured values of the imputed modality, labels",
     reference="Lin 1991; Endres and Schindelin 2003",
 )
+
+
+def _jensen_shannon(x: FloatArray, y: FloatArray, n_bins: int) -> FloatArray:
+    low = np.minimum(x.min(axis=0), y.min(axis=0))
+    width = np.maximum(x.max(axis=0), y.max(axis=0)) - low
+    p, q = (_histogram(values, low, width, n_bins) for values in (x, y))
+    middle = (p + q) / 2
+    divergence = (rel_entr(p, middle) + rel_entr(q, middle)).sum(axis=0) / (2 * np.log(2))
+    return np.sqrt(np.clip(divergence, 0, 1))
 
 
 class BinomialComparison(NamedTuple):
@@ -230,7 +255,8 @@ def binomial_comparison(score: ArrayLike, other: ArrayLike) -> BinomialCompariso
 
     Returns
     -------
-    Features won, lost and tied by `score`, and the p-value of a fair coin; ties and NaN do not enter it.
+    Features won, lost and tied by `score`, and the p-value of a fair coin, which ties do not enter. A feature in which
+    one of the two is NaN is none of the three.
 
     Raises
     ------
@@ -263,13 +289,6 @@ BINOMIAL = Metric(
     needs="scores per feature of two imputations",
     reference="Cohen Kalafut, Huang and Wang 2023 (JAMIE)",
 )
-
-
-def _same_shape(measured: ArrayLike, imputed: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    x, y = np.asarray(measured, dtype=np.float64), np.asarray(imputed, dtype=np.float64)
-    if x.shape != y.shape or x.ndim != 2 or len(x) == 0:
-        raise ValueError(expected("two matrices of the same cells and features", f"shapes {x.shape} and {y.shape}"))
-    return x, y
 
 
 def _histogram(values: FloatArray, low: FloatArray, width: FloatArray, n_bins: int) -> FloatArray:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import norm
 
 from couplevi._validate import expected
+from couplevi.metrics._finite import check_not_infinite, over_known_cells, same_shape
 from couplevi.metrics._record import Metric
 
 if TYPE_CHECKING:
@@ -23,18 +24,18 @@ def interval_coverage(measured: ArrayLike, imputed: ArrayLike, sd: ArrayLike, le
     ----------
     measured, imputed, sd
         The same cells and features, shape ``(n_cells, n_features)``; `sd` may be of any shape that broadcasts to it,
-        at least 0.
+        at least 0. A cell in which one of the three is NaN is left out of the feature.
     level
         Share that Gaussian intervals of that level hold, in (0, 1); 0.9 makes ``z`` 1.645.
 
     Returns
     -------
-    Shape ``(n_features,)``, in [0, 1]; close to `level` is good.
+    Shape ``(n_features,)``, in [0, 1]; close to `level` is good. NaN where no cell is left.
 
     Raises
     ------
     ValueError
-        If shapes differ, a standard deviation is negative, or the level is not in (0, 1).
+        If shapes differ, a value is infinite, a standard deviation is negative, or the level is not in (0, 1).
 
     Examples
     --------
@@ -42,8 +43,8 @@ def interval_coverage(measured: ArrayLike, imputed: ArrayLike, sd: ArrayLike, le
     >>> cvi.metrics.interval_coverage([[0.0], [1.0], [5.0]], [[0.0], [0.0], [0.0]], 1.0)
     array([0.66666667])
     """
-    y, low, high = _interval(measured, imputed, sd, level)
-    return ((y >= low) & (y <= high)).mean(axis=0)
+    inside = lambda y, low, high: ((y >= low) & (y <= high)).mean(axis=0)
+    return over_known_cells(inside, *_interval(measured, imputed, sd, level))
 
 
 COVERAGE = Metric(
@@ -70,7 +71,7 @@ def interval_score(measured: ArrayLike, imputed: ArrayLike, sd: ArrayLike, level
 
     Returns
     -------
-    Shape ``(n_features,)``, at least 0, in the units of each feature.
+    Shape ``(n_features,)``, at least 0, in the units of each feature; NaN where no cell is left.
 
     Raises
     ------
@@ -87,9 +88,9 @@ def interval_score(measured: ArrayLike, imputed: ArrayLike, sd: ArrayLike, level
     >>> cvi.metrics.interval_score([[0.0], [4.0]], [[0.0], [0.0]], 1.0, level=0.6826894921370859).round(2)
     array([11.45])
     """
-    y, low, high = _interval(measured, imputed, sd, level)
-    outside = np.maximum(low - y, 0) + np.maximum(y - high, 0)
-    return (high - low + 2 / (1 - level) * outside).mean(axis=0)
+    outside = lambda y, low, high: np.maximum(low - y, 0) + np.maximum(y - high, 0)
+    score = lambda y, low, high: (high - low + 2 / (1 - level) * outside(y, low, high)).mean(axis=0)
+    return over_known_cells(score, *_interval(measured, imputed, sd, level))
 
 
 INTERVAL_SCORE = Metric(
@@ -110,11 +111,11 @@ INTERVAL_SCORE = Metric(
 def _interval(
     measured: ArrayLike, imputed: ArrayLike, sd: ArrayLike, level: float
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    y, mean, scale = (np.asarray(x, dtype=np.float64) for x in (measured, imputed, sd))
-    if y.shape != mean.shape or y.ndim != 2 or len(y) == 0:
-        raise ValueError(expected("two matrices of the same cells and features", f"shapes {y.shape} and {mean.shape}"))
+    y, mean = same_shape(measured, imputed)
+    scale = np.asarray(sd, dtype=np.float64)
+    check_not_infinite(scale, "sd")
     if (scale < 0).any():
-        raise ValueError(expected("standard deviations of at least 0", f"{scale.min():g}"))
+        raise ValueError(expected("standard deviations of at least 0", f"{np.nanmin(scale):g}"))
     if not 0 < level < 1:
         raise ValueError(expected("`level` to be above 0 and below 1", level))
     half = norm.ppf((1 + level) / 2) * np.broadcast_to(scale, y.shape)
