@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from anndata import AnnData
 
-from couplevi._labels import label_codes, label_texts, labels_of
+from couplevi._labels import column_of, holders, label_codes, label_texts, labels_of
 
 FORMS = {
     "integers": ([2, 10, 2], ["2", "10", "2"]),
@@ -74,3 +74,42 @@ def test_a_matrix_of_labels_and_a_column_that_is_not_there_are_refused():
     mdata = md.MuData({"rna": AnnData(np.zeros((2, 2)))})
     with pytest.raises(KeyError, match="mdata.obs\\['nope'\\].*Name the column of labels"):
         labels_of(mdata, "nope", mdata.obs_names)
+
+
+@pytest.fixture
+def of_modalities():
+    """Cells c0 and c1 in a, c1 and c2 in b; what is known of them is in the modalities."""
+    a = AnnData(np.zeros((2, 1)), obs=pd.DataFrame({"n": [4, 5]}, index=["c0", "c1"]))
+    b = AnnData(np.zeros((2, 1)), obs=pd.DataFrame({"empty": [None, None]}, index=["c1", "c2"]))
+    a.obs["kind"] = pd.Categorical(["T", None], categories=["T", "B"])
+    b.obs["kind"] = pd.Categorical(["B", "N"], categories=["N", "B"])
+    a.var_names, b.var_names = ["x"], ["y"]
+    return md.MuData({"a": a, "b": b})
+
+
+def test_a_column_of_the_modalities_stands_in_for_one_of_all_cells(of_modalities):
+    mdata = of_modalities
+    kind = column_of(mdata, "kind")[["c0", "c1", "c2"]]
+    assert kind.tolist() == ["T", "B", "N"]
+    assert kind.cat.categories.tolist() == ["T", "B", "N"]
+    assert column_of(mdata, "b:kind")[["c0", "c1", "c2"]].tolist()[1:] == ["B", "N"]
+    assert labels_of(mdata, "n", pd.Index(["c2", "c1", "c0"])).tolist()[1:] == ["5", "4"]
+    assert labels_of(mdata, "n", pd.Index(["c2"])).isna().all()
+    assert column_of(mdata, "empty").isna().all()
+    assert [name for _, name in holders(mdata, "kind")] == ["kind", "kind"]
+
+
+def test_where_two_modalities_know_a_label_the_first_counts(of_modalities):
+    mdata = of_modalities
+    mdata["a"].obs["kind"] = ["T", "T"]
+    assert labels_of(mdata, "kind", pd.Index(["c0", "c1", "c2"])).tolist() == ["T", "T", "N"]
+    mdata.obs["kind"] = "of all"
+    assert set(labels_of(mdata, "kind", mdata.obs_names)) == {"of all"}
+    assert [holder for holder, _ in holders(mdata, "kind")] == [mdata]
+
+
+def test_columns_that_are_there_are_listed(of_modalities):
+    with pytest.raises(
+        KeyError, match=r"'no' in the `obs` of a modality, found columns \[\].*'b': \['empty', 'kind'\]"
+    ):
+        labels_of(of_modalities, "no", of_modalities.obs_names)

@@ -1,9 +1,10 @@
 import logging
 
+import mudata as md
 import numpy as np
 import pytest
 from sklearn.linear_model import RidgeCV
-from sklearn.neighbors import KNeighborsRegressor
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.preprocessing import StandardScaler
 
 import couplevi as cvi
@@ -95,6 +96,59 @@ def test_cells_without_label_are_left_out_and_counted(hidden):
     assert value(frame, "cells_without_label", split="in_sample") == 0
     row = frame[(frame["metric"] == "lta") & (frame["split"] == "held_out")]
     assert row["n"].unique().tolist() == [17]
+
+
+@pytest.fixture
+def disjoint(hidden):
+    """30 cells in rna and 40 others in ephys; their types are columns of the modalities, three of rna missing."""
+    _, mdata, _ = hidden
+    names = mdata.obs_names
+    cells = {"rna": names[:30], "ephys": names[40:]}
+    parts = {m: mdata[m][own].copy() for m, own in cells.items()}
+    for m, own in cells.items():
+        parts[m].obs["kind"] = mdata.obs["cell_type"].reindex(own).astype(str)
+    parts["rna"].obs.iloc[:3, 0] = ["unknown", None, "nan"]
+    return md.MuData(parts)
+
+
+def test_labels_are_transferred_between_cells_that_have_no_pair(hidden, disjoint, caplog):
+    model, _, _ = hidden
+    with caplog.at_level(logging.WARNING, logger="couplevi"):
+        frame = cvi.tl.evaluate(disjoint, model, labels="kind")
+    assert caplog.messages[0].startswith("Label transfer alone was scored: no cell was measured in two modalities")
+    assert frame["metric"].tolist() == ["cells_without_label", "lta", "lta"]
+    assert set(frame["split"]) == {"unpaired"}
+    assert value(frame, "cells_without_label") == 3
+    z = {m: model.get_latent_representation(disjoint[m], modality=m) for m in BOTH}
+    z["rna"] = z["rna"][3:]
+    y = {"rna": disjoint["rna"].obs["kind"].iloc[3:].astype(str), "ephys": disjoint["ephys"].obs["kind"].astype(str)}
+    for source, target, n in (("rna", "ephys", 27), ("ephys", "rna", 40)):
+        accuracy = KNeighborsClassifier(5).fit(z[target], y[target]).score(z[source], y[source])
+        assert value(frame, "lta", source=source, target=target, n=n) == pytest.approx(accuracy)
+
+
+def test_why_nothing_can_be_scored_is_said(hidden, disjoint, caplog):
+    model, _, _ = hidden
+    with caplog.at_level(logging.WARNING, logger="couplevi"):
+        assert cvi.tl.evaluate(disjoint, model).empty
+        assert cvi.tl.evaluate(disjoint, model, labels="kind", n_neighbors=28).empty
+        assert cvi.tl.evaluate(md.MuData({"rna": disjoint["rna"]}), model).empty
+    why = "Nothing was scored: no cell was measured in two modalities of the model, which imputation and FOSCTTM need. "
+    assert [m.removeprefix(why) for m in caplog.messages] == [
+        f"Label transfer needs `labels` of at least {n} cells of each modality." for n in (5, 28, 5)
+    ]
+
+
+def test_partly_paired_cells_are_scored_by_both_ways(hidden):
+    model, mdata, known = hidden
+    names = mdata.obs_names
+    parts = md.MuData({"rna": mdata["rna"][names[:60]].copy(), "ephys": mdata["ephys"][names[30:]].copy()})
+    parts.obs["cell_type"] = mdata.obs["cell_type"]
+    frame = cvi.tl.evaluate(parts, model, labels="cell_type")
+    n = frame[frame["metric"] == "lta"].groupby(["source", "split"])["n"].sum()
+    assert n["rna", "unpaired"] == 30
+    assert n["ephys", "unpaired"] == 20
+    assert n["rna", "held_out"] == (~known[30:60]).sum()
 
 
 def test_nothing_held_out_is_said(fitted, caplog):

@@ -33,6 +33,25 @@ def test_layer_lies_beside_the_measured_values(data):
             np.testing.assert_array_equal(layer[i], imputed[row])
 
 
+def test_what_was_learned_from_is_written_beside_the_layer(hidden, tmp_path):
+    model, mdata, known = hidden
+    mdata = mdata.copy()
+    cvi.tl.impute(mdata, model, source="rna", target="ephys")
+    cvi.tl.impute_baseline(mdata, model, source="rna", target="ephys", method="ridge")
+    for column in ("jamie_from_rna_fitted", "ridge_from_rna_fitted"):
+        fitted = mdata["ephys"].obs[column]
+        assert fitted.dtype == bool
+        np.testing.assert_array_equal(fitted[mdata.obs_names], known)
+    mdata.write(tmp_path / "x.h5mu")
+    again = md.read_h5mu(tmp_path / "x.h5mu")
+    np.testing.assert_array_equal(
+        again["ephys"].obs["jamie_from_rna_fitted"], mdata["ephys"].obs["jamie_from_rna_fitted"]
+    )
+    alone = md.MuData({"rna": mdata["rna"].copy()})
+    cvi.tl.impute(alone, model, source="rna", target="ephys")
+    assert "jamie_from_ephys_fitted" not in alone["rna"].obs
+
+
 def test_features_in_another_order_stay_with_their_names(data):
     model, mdata = data
     flipped = md.MuData({"rna": mdata["rna"].copy(), "ephys": mdata["ephys"][:, ::-1].copy()})

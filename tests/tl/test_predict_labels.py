@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
@@ -46,6 +47,17 @@ def test_cells_without_a_label_are_predicted_and_not_learned_from(data):
     cvi.tl.predict_labels(mdata, model, labels="partly")
     np.testing.assert_allclose(mdata.obsm["jamie_partly"], expected, atol=1e-5)
     assert list(mdata.obs["jamie_partly"].cat.categories) == ["A", "B", "C"]
+
+
+def test_labels_of_the_modalities_are_learned_from(data):
+    model, mdata = data
+    cvi.tl.predict_labels(mdata, model, labels="cell_type")
+    expected = mdata.obs["jamie_cell_type"].copy()
+    types = mdata.obs.pop("cell_type")
+    for m in ("rna", "ephys"):
+        mdata[m].obs["cell_type"] = types.reindex(mdata[m].obs_names)
+    cvi.tl.predict_labels(mdata, model, labels="cell_type")
+    pd.testing.assert_series_equal(mdata.obs["jamie_cell_type"], expected)
 
 
 def test_a_cell_without_a_latent_has_no_prediction(data):

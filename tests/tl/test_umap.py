@@ -1,5 +1,7 @@
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import scanpy as sc
 
 import couplevi as cvi
 
@@ -25,6 +27,20 @@ def test_cells_without_latent_have_no_place(fitted):
     assert np.isnan(mdata.obsm["X_jamie_umap"][4]).all()
     assert np.isfinite(np.delete(mdata.obsm["X_jamie_umap"], 4, axis=0)).all()
     assert "X_jamie_umap" not in mdata["ephys"].obsm
+
+
+def test_scanpy_draws_the_positions_and_keeps_its_own(fitted):
+    mdata = fitted[1].copy()
+    own = np.zeros((mdata["rna"].n_obs, 2))
+    mdata["rna"].obsm["X_umap"] = own
+    cvi.tl.umap(mdata)
+    ax = sc.pl.embedding(mdata["rna"], "jamie_umap", color="rna0", show=False)
+    np.testing.assert_allclose(
+        sorted(ax.collections[0].get_offsets().tolist()), sorted(mdata["rna"].obsm["X_jamie_umap"].tolist())
+    )
+    assert mdata["rna"].obsm["X_umap"] is own or (mdata["rna"].obsm["X_umap"] == 0).all()
+    assert "X_umap" not in mdata["ephys"].obsm
+    plt.close("all")
 
 
 def test_missing_latents(mdata, fitted):

@@ -53,11 +53,11 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     rows = frame[frame["metric"].isin(better)]
     score = pd.MultiIndex.from_frame(rows[["metric", "source", "target"]])
     rows = rows[~(score.isin(score[rows["split"] == HELD_OUT]) & (rows["split"] == IN_SAMPLE))]
-    order = rows["metric"].map({name: place for place, name in enumerate(better)})
-    rows = rows.iloc[order.argsort(kind="stable")]
+    place = rows["metric"].map({name: place for place, name in enumerate(better)})
+    rows = rows.iloc[place.argsort(kind="stable")]
     sign = rows["metric"].map(lambda name: SIGNS.get(name, "->"))
     rows = rows.assign(better=rows["metric"].map(better), scored=rows["source"] + sign + rows["target"])
-    values = rows.groupby(["metric", *PLACE, "method"], sort=False)["value"].mean()
-    # `unstack(sort=False)` mixes up the values of pandas 2.3 where methods lack some
-    table = values.unstack("method").reindex(values.index.droplevel("method").unique())[rows["method"].unique()]
+    values = rows.groupby(["metric", *PLACE, "method"])["value"].mean()
+    order = pd.MultiIndex.from_frame(rows[["metric", *PLACE]].drop_duplicates())
+    table = values.unstack("method").reindex(order)[rows["method"].unique()]
     return table.round(3).reset_index(PLACE).rename_axis(columns=None)
