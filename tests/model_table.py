@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import anndata as ad
 import mudata as md
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 import torch
 
@@ -79,6 +80,8 @@ def query(data, n=12):
         x = rng.integers(0, 6, (n, adata.n_vars)).astype(np.float32)
         new = ad.AnnData(x, var=adata.var[[]], layers=dict.fromkeys((k for k in adata.layers if k is not None), x))
         new.obs_names = [f"new{i}" for i in range(n)]
+        for key, values in adata.obsm.items():
+            new.obsm[key] = x[:, : values.shape[1]]
         return new
 
     if isinstance(data, ad.AnnData):
@@ -135,6 +138,27 @@ def jamie_links():
     )
     model.train(max_epochs=6, batch_size=64, **QUICK)
     assert model.has_sd("rna", "ephys")
+    return model
+
+
+def matched_modalities():
+    """100 cells: a representation, links that were inferred, and none that are given but those by name."""
+    mdata = two_modalities()
+    mdata["rna"].obsm["scores"] = mdata["rna"].layers["log1p"][:, :7].copy()
+    names = mdata["rna"].obs_names[:40], mdata["ephys"].obs_names[:40]
+    table = pd.DataFrame({"ephys": names[1], "rna": names[0], "confidence": np.where(np.arange(40) % 2, 0.5, 1.0)})
+    cvi.pp.link(mdata, modalities=("ephys", "rna"), pairs=table, key_added="match")
+    return mdata
+
+
+def jamie_match():
+    """A representation in place of a layer, and inferred links."""
+    mdata = matched_modalities()
+    torch.manual_seed(0)
+    keys = {("ephys", "rna"): "match"}
+    cvi.model.JAMIE.setup_mudata(mdata, modalities=("rna", "ephys"), use_rep={"rna": "scores"}, match_key=keys)
+    model = cvi.model.JAMIE(mdata, n_latent=3, encoder_widths=(8,), match_weight=0.3)
+    model.train(max_epochs=6, batch_size=64, **QUICK)
     return model
 
 
@@ -198,7 +222,11 @@ MODELS = {
         settings={"n_latent": 4},
         train={},
         gives=gives_jamie,
-        golden={"jamie": (jamie, two_modalities), "jamie_links": (jamie_links, linked_modalities)},
+        golden={
+            "jamie": (jamie, two_modalities),
+            "jamie_links": (jamie_links, linked_modalities),
+            "jamie_match": (jamie_match, matched_modalities),
+        },
     ),
     "CplMixVAE": Row(
         cvi.model.CplMixVAE,

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
-from model_table import MODELS, QUICK, fit, fresh
+from model_table import MODELS, QUICK, build, fit, fresh
 
 import couplevi as cvi
 from couplevi._mudata import without_pulling
@@ -386,3 +386,233 @@ def test_nan_in_a_matrix_of_pairs_is_told_as_such(model):
     with pytest.raises(ValueError, match="confidences between 0 and 1 in `pairs`, found NaN in 1 entries") as caught:
         cvi.pp.link(mdata, modalities=BOTH, pairs=sp.csr_matrix(([np.nan], ([0], [0])), shape=(60, 60)))
     assert "mdata.update" not in str(caught.value)
+
+
+# names that are not texts
+
+
+def numbered(adata, axis):
+    """The same data, named by numbers as a data frame does."""
+    new = adata.copy()
+    getattr(new, axis).index = range(len(getattr(new, axis)))
+    return new
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda mdata: cvi.tl.jamie(mdata, modalities=BOTH, layers=LAYERS, train_kwargs=FEW),
+        lambda mdata: cvi.tl.match(mdata, modalities=BOTH, layers=LAYERS),
+        lambda mdata: cvi.pp.link(mdata, modalities=BOTH),
+        lambda mdata: cvi.tl.umap(mdata, modalities=BOTH),
+    ],
+)
+def test_numbers_as_names_of_cells_are_refused(model, call):
+    rna, ephys = (model[1][m] for m in BOTH)
+    with pytest.raises(
+        TypeError, match=r"texts as `mdata\['rna'\].obs_names`, found integer, such as 0. .*astype\(str\)"
+    ):
+        call(md.MuData({"rna": numbered(rna, "obs"), "ephys": numbered(ephys, "obs")}))
+
+
+def test_numbers_as_names_of_features_are_refused(model):
+    rna, ephys = (model[1][m] for m in BOTH)
+    message = r"texts as names of the features of .*'ephys'.*, found integer, such as 0. .*astype\(str\)"
+    with pytest.raises(TypeError, match=message):
+        cvi.model.JAMIE.setup_mudata(md.MuData({"rna": rna.copy(), "ephys": numbered(ephys, "var")}), modalities=BOTH)
+    with pytest.raises(TypeError, match=message):
+        model[0].get_latent_representation(numbered(ephys, "var"), modality="ephys")
+    for axis, what in (("obs", "cells"), ("var", "features")):
+        with pytest.raises(TypeError, match=f"texts as names of {what}, found integer"):
+            cvi.model.CplMixVAE.setup_anndata(numbered(ephys, axis))
+
+
+@pytest.mark.parametrize("kind", ["category", "string"])
+def test_names_of_other_kinds_of_texts_are_taken(model, kind):
+    parts = {m: model[1][m].copy() for m in BOTH}
+    for adata in parts.values():
+        adata.obs.index, adata.var.index = adata.obs.index.astype(kind), adata.var.index.astype(kind)
+    z = model[0].get_latent_representation(md.MuData(parts))
+    np.testing.assert_array_equal(z, model[0].get_latent_representation())
+    cvi.model.JAMIE.setup_mudata(md.MuData(parts), modalities=BOTH, layers=LAYERS)
+
+
+# representations of many kinds
+
+
+def test_columns_of_a_table_are_numbers_of_any_kind(model):
+    rna = model[1]["rna"].copy()
+    table = rna.to_df("log1p")
+    rna.obsm["table"], rna.obsm["nullable"] = table, table.astype("Float32")
+    given = []
+    for use_rep in ("table", "nullable"):
+        mdata = md.MuData({"rna": rna, "ephys": model[1]["ephys"].copy()})
+        new = cvi.tl.jamie(mdata, modalities=BOTH, use_rep={"rna": use_rep}, n_latent=2, seed=0, train_kwargs=FEW)
+        given.append(new.impute(source="ephys", target="rna"))
+    np.testing.assert_allclose(given[1].X, given[0].X, atol=1e-4)
+    assert given[1].var_names.equals(rna.var_names)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (
+            lambda t: t.assign(batch="a"),
+            TypeError,
+            r"In modality 'rna': .*numbers in each column .* others in \['batch'\]",
+        ),
+        (lambda t: t.rename(columns={"rna1": "rna0"}), ValueError, r"each feature of .* once, found \['rna0'\]"),
+        (lambda t: t.to_numpy().reshape(60, 3, 10), ValueError, r"a matrix in `obsm\['rep'\]`, found 3 dimensions"),
+        (
+            lambda t: np.ma.masked_equal(t.to_numpy(), 0),
+            ValueError,
+            r"values in `obsm\['rep'\]` of modality 'rna', found \d+ that are masked. Leave out or fill",
+        ),
+        (lambda t: t.astype("Float32").mask(t == 0), ValueError, r"finite values in .*NaN"),
+    ],
+)
+def test_representations_that_are_not_numbers_of_named_features_are_refused(model, change, error, message):
+    mdata = md.MuData({m: model[1][m].copy() for m in BOTH})
+    mdata["rna"].obsm["rep"] = change(mdata["rna"].to_df("log1p"))
+    with pytest.raises(error, match=message):
+        cvi.model.JAMIE.setup_mudata(mdata, modalities=BOTH, use_rep={"rna": "rep"})
+
+
+def test_masked_values_are_no_measurements(model):
+    mdata = md.MuData({m: model[1][m].copy() for m in BOTH})
+    values = np.asarray(mdata["rna"].layers["log1p"])
+    mdata["rna"].layers["log1p"] = np.ma.masked_array(values, np.zeros(values.shape, bool))
+    z = model[0].get_latent_representation(mdata)  # nothing is masked
+    np.testing.assert_array_equal(z, model[0].get_latent_representation())
+    mdata["rna"].layers["log1p"] = np.ma.masked_array(values, np.eye(60, 30, dtype=bool))
+    for call in (
+        lambda: model[0].get_latent_representation(mdata),
+        lambda: cvi.tl.match(mdata, modalities=BOTH, layers=LAYERS),
+    ):
+        with pytest.raises(ValueError, match="found 30 that are masked. Leave out or fill"):
+            call()
+
+
+def test_a_mudata_in_a_mudata_is_refused(model):
+    inner = md.MuData({"ephys": model[1]["ephys"].copy()})
+    mdata = md.MuData({"rna": model[1]["rna"].copy(), "more": inner})
+    for call in (cvi.tl.match, cvi.pp.link, cvi.model.JAMIE.setup_mudata):
+        with pytest.raises(TypeError, match="an AnnData as modality 'more', found MuData. Build a MuData of its own"):
+            call(mdata, modalities=("rna", "more"))
+
+
+# saving and loading
+
+
+def test_a_file_or_a_folder_in_the_wrong_place_is_told(model, tmp_path):
+    fitted = model[0]
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="a folder, found .*file', which is a file"):
+        fitted.save(tmp_path / "file", overwrite=True)
+    with pytest.raises(ValueError, match="`prefix` for names of files, found 'run/1_'. Name the folder in `dir_path`"):
+        fitted.save(tmp_path / "m", prefix="run/1_")
+    assert not (tmp_path / "m").exists()
+    fitted.save(tmp_path / "m")
+    with pytest.raises(FileNotFoundError, match="name the same folder and prefix"):
+        cvi.model.JAMIE.load(tmp_path / "m" / "model.pt", adata=False)
+    with pytest.raises(ValueError, match="a CplMixVAE model, found a JAMIE model. Call `cvi.model.JAMIE.load`"):
+        cvi.model.CplMixVAE.load(tmp_path / "m", adata=False)
+
+
+def test_hardware_that_is_not_there_is_told_when_loading(model, tmp_path):
+    model[0].save(tmp_path / "m")
+    message = "hardware of this machine, found `accelerator='tpu'` and .*Leave both out"
+    with pytest.raises(ValueError, match=message):
+        cvi.model.JAMIE.load(tmp_path / "m", adata=False, accelerator="tpu")
+
+
+# what is missing is not measured
+
+
+def test_features_that_are_missing_are_not_scored(model):
+    fitted, mdata = model
+    lacking = md.MuData({"rna": mdata["rna"].copy(), "ephys": mdata["ephys"][:, 2:].copy()})
+    lacking.obs["cell_type"] = mdata.obs["cell_type"].reindex(lacking.obs_names)
+    with (
+        pytest.warns(UserWarning, match="2 of the 10 features"),  # as good as they are for latents
+        pytest.raises(ValueError, match="all 10 features .* found 2 missing"),
+    ):
+        cvi.tl.evaluate(lacking, fitted, in_sample=True)
+    with pytest.raises(ValueError, match="all 10 features .* found 2 missing"):
+        cvi.tl.ablate(lacking, fitted, source="rna", target="ephys", progress_bar=False)
+    with pytest.warns(UserWarning, match="2 of the 10 features"):
+        cvi.tl.impute(lacking, fitted, source="ephys", target="rna")
+
+
+def test_an_untrained_model_has_no_mean_to_fill_with(model, tmp_path):
+    mdata = model[1].copy()
+    cvi.model.JAMIE.setup_mudata(mdata, modalities=BOTH, layers=LAYERS)
+    cvi.model.JAMIE(mdata, n_latent=4).save(tmp_path / "m")
+    lacking = md.MuData({"rna": mdata["rna"][:, 1:].copy(), "ephys": mdata["ephys"].copy()})
+    with pytest.raises(ValueError, match="found 1 missing"):
+        cvi.model.JAMIE.load(tmp_path / "m", adata=lacking)
+
+
+def test_a_modality_that_data_lack_is_named():
+    mixture = fit("CplMixVAE", fresh(), epochs=1)
+    only = md.MuData({"rna": fresh()["rna"].copy()})
+    for ask in (mixture.predict, mixture.get_latent_representation):
+        with pytest.raises(KeyError, match=r"`modality` to be one of \['rna'\]"):
+            ask(only, modality="atac")
+
+
+def test_saved_data_of_the_old_model_stay_if_the_new_one_cannot_be_saved(model, tmp_path):
+    fitted = copy.copy(model[0])
+    fitted.save(tmp_path / "m", save_anndata=True)
+    before = sorted(path.name for path in (tmp_path / "m").iterdir())
+    fitted.run_name_ = pd.Timestamp("2026-01-01")
+    with pytest.raises(TypeError, match="Nothing was saved"):
+        fitted.save(tmp_path / "m", overwrite=True)
+    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == before == ["mdata.h5mu", "model.pt"]
+
+
+def test_a_modality_may_have_any_name(tmp_path):
+    mdata = cvi.data.branching_manifold(n_obs=60, n_features={"rna": 30, "ephys": 10}, seed=1)
+    named = md.MuData({"data_frame": mdata["rna"].copy(), "values": mdata["ephys"].copy()})
+    fitted = cvi.tl.jamie(named, modalities=("data_frame", "values"), layers={"data_frame": "log1p"}, train_kwargs=FEW)
+    fitted.save(tmp_path / "m")
+    loaded = cvi.model.JAMIE.load(tmp_path / "m", adata=named)
+    np.testing.assert_array_equal(loaded.get_latent_representation(), fitted.get_latent_representation())
+
+
+def test_no_cells_have_no_evidence(model):
+    empty = model[1][:0].copy()
+    with pytest.raises(ValueError, match="at least one cell of modality 'ephys', found none"):
+        model[0].get_elbo(empty)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_units_are_divided_among_processes_whatever_the_model(name, monkeypatch):
+    asked = []
+
+    class Stop(Exception):
+        pass
+
+    def splitter(dataset, **options):
+        asked.append(options["distributed_sampler"])
+        raise Stop
+
+    cls = MODELS[name].cls
+    monkeypatch.setattr(f"{cls.__module__}.CoupledDataSplitter", splitter)
+    for strategy, divided in ((None, False), ("ddp_find_unused_parameters_true", True)):
+        given = {} if strategy is None else {"strategy": strategy}
+        with pytest.raises(Stop):
+            cls.train(build(name, fresh()), max_epochs=1, **given, **QUICK, **MODELS[name].train)
+        assert asked.pop() == divided
+
+
+def test_warnings_point_at_the_line_of_the_user(model):
+    query = model[1]["rna"][:, 1:].copy()
+    with pytest.warns(UserWarning, match="missing") as caught:
+        model[0].get_latent_representation(query, modality="rna")
+    assert caught[0].filename == __file__
+    mdata = model[1].copy()
+    mdata["ephys"].X[:, 0] = 1.0
+    with pytest.warns(UserWarning, match="constant") as caught:
+        cvi.tl.jamie(mdata, modalities=BOTH, layers=LAYERS, n_latent=4, train_kwargs=FEW)
+    assert caught[0].filename == __file__

@@ -27,7 +27,7 @@ class ProfileBatch(NamedTuple):
     """Profiles of one modality in a minibatch."""
 
     h: torch.Tensor
-    """Prepared features, shape ``(n, n_prepared)``."""
+    """What the module reads: prepared features, shape ``(n, n_prepared)``, or features, ``(n, n_vars)``."""
     drawn: torch.Tensor
     """True for a profile that was drawn, False for a partner that came along for its links, shape ``(n,)``."""
 

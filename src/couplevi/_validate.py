@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import math
+import traceback
 import warnings
 from collections.abc import Iterable, Sequence
 from numbers import Real
@@ -31,6 +33,15 @@ MAX_DENSE_LINKS = 10_000
 def expected(what: str, found: object, remedy: str = "") -> str:
     """Text of an error message: expected, found, what to do."""
     return f"Expected {what}, found {found}. {remedy}".strip()
+
+
+def warn(text: str) -> None:
+    """Warn the user, at the line that called into the package."""
+    level = 1
+    for distance, (caller, _) in enumerate(traceback.walk_stack(inspect.currentframe()), start=1):
+        if caller.f_globals.get("__name__", "").split(".")[0] == __package__:
+            level = distance
+    warnings.warn(text, UserWarning, stacklevel=level + 1)
 
 
 def not_yet(name: str, what: str) -> str:
@@ -156,7 +167,18 @@ def check_modalities(mdata: MuData, modalities: Sequence[str]) -> tuple[str, ...
         raise ValueError(expected("`modalities` to be different", list(modalities)))
     for modality in modalities:
         check_modality(mdata, modality, "modalities")
+        if not isinstance(mdata[modality], AnnData):
+            remedy = "Build a MuData of its own from the modalities in it."
+            raise TypeError(expected(f"an AnnData as modality {modality!r}", type(mdata[modality]).__name__, remedy))
     return tuple(modalities)
+
+
+def check_texts(names: pd.Index, where: str) -> None:
+    """Raise TypeError unless names of cells or features are texts."""
+    kind = (names.categories if isinstance(names, pd.CategoricalIndex) else names).inferred_type
+    if len(names) and kind != "string":
+        remedy = "Files hold names as texts: convert them with `.astype(str)` before a MuData is built of them."
+        raise TypeError(expected(f"texts as {where}", f"{kind}, such as {names[0]!r}", remedy))
 
 
 def check_obs_names(mdata: MuData, modalities: Sequence[str]) -> None:
@@ -166,6 +188,7 @@ def check_obs_names(mdata: MuData, modalities: Sequence[str]) -> None:
         raise ValueError(expected("a MuData that shares cells (`axis=0`)", f"`axis={mdata.axis}`", remedy))
     for modality in modalities:
         names = mdata[modality].obs_names
+        check_texts(names, f"`mdata[{modality!r}].obs_names`")
         if not names.is_unique:
             double = names[names.duplicated()].unique()
             raise ValueError(
@@ -210,10 +233,11 @@ def find_names(names: Sequence[str] | pd.Index, chosen: Sequence[str] | str, wha
 
 
 def check_var_names(names: pd.Index, where: str) -> None:
-    """Raise ValueError if a feature name occurs twice."""
+    """Raise TypeError if names of features are not texts, ValueError if one occurs twice."""
+    check_texts(names, f"names of the features of {where}")
     if not names.is_unique:
         double = names[names.duplicated()].unique()
-        remedy = "Call `.var_names_make_unique()` on it."
+        remedy = "Call `.var_names_make_unique()` on the AnnData, or rename the columns of a data frame."
         raise ValueError(expected(f"each feature of {where} once", f"{listing(double, 3)} more than once", remedy))
 
 
@@ -221,12 +245,10 @@ def warn_generic_names(mdata: MuData, modalities: Sequence[str]) -> None:
     """Warn if cells are named "0", "1", ... everywhere: equal names would pair them by accident."""
     names = [mdata[m].obs_names for m in modalities]
     if all(n.str.fullmatch(r"\d+").all() for n in names):
-        warnings.warn(
+        warn(
             f"All cells of {list(modalities)} are named by plain numbers (such as {names[0][0]!r}), as AnnData does by "
             "default. Equal names are taken for the same cell. If that is not meant, give the cells names of "
             "their own, or pass `correspondence_key=`.",
-            UserWarning,
-            stacklevel=2,
         )
 
 
@@ -238,10 +260,13 @@ def stored_values(matrix: Any) -> np.ndarray:
 
 
 def check_finite(matrix: MemoryMatrix, where: str) -> None:
-    """Raise ValueError if a matrix holds NaN or infinite values."""
+    """Raise ValueError if a matrix holds NaN, infinite or masked values, TypeError if it holds no numbers."""
     values = stored_values(matrix)
+    remedy = "Leave out or fill these features or cells first; a cell without the modality is not a row of it."
     if values.dtype.kind not in "fiub":
         raise TypeError(expected(f"numbers in {where}", f"values of type {values.dtype}"))
+    if np.ma.is_masked(matrix):
+        raise ValueError(expected(f"values in {where}", f"{np.ma.count_masked(matrix)} that are masked", remedy))
     with np.errstate(over="ignore", invalid="ignore"):
         if values.dtype.kind != "f" or np.isfinite(values.sum(dtype=np.float64)):
             return  # a finite sum has finite terms, and needs no array of its own
@@ -251,7 +276,7 @@ def check_finite(matrix: MemoryMatrix, where: str) -> None:
             expected(
                 f"finite values in {where}",
                 f"{bad} that are NaN or infinite",
-                "Leave out or fill these features or cells first; a cell without the modality is not a row of it.",
+                remedy,
             )
         )
 
@@ -271,17 +296,18 @@ def check_counts(matrix: MemoryMatrix, where: str) -> None:
 
 def looks_like_counts(values: np.ndarray) -> bool:
     """Whether values are whole numbers of at least 0 and up to more than a few."""
-    return bool(values.size and values.min() >= 0 and values.max() > LARGE_COUNT and (values == np.floor(values)).all())
+    first = values.ravel()[:10_000]
+    if not values.size or (first != np.floor(first)).any():
+        return False
+    return bool(values.min() >= 0 and values.max() > LARGE_COUNT and (values == np.floor(values)).all())
 
 
 def warn_counts(values: np.ndarray, where: str, remedy: str) -> None:
     """Warn of values that look like raw counts, where measurements with Gaussian noise are expected."""
     if looks_like_counts(values):
-        warnings.warn(
+        warn(
             f"{where} looks like raw counts, up to {values.max():g}, which the Gaussian likelihood does not suit. "
             f"{remedy}",
-            UserWarning,
-            stacklevel=3,
         )
 
 
@@ -296,11 +322,9 @@ def warn_empty_rows(matrix: MemoryMatrix, where: str) -> None:
     """Warn of cells whose values are all zero: some mark those that were not measured in this way."""
     n_empty = int(empty_rows(matrix).sum())
     if n_empty:
-        warnings.warn(
+        warn(
             f"{n_empty} of {matrix.shape[0]} cells have only zeros in {where}, which are taken for measurements. If "
             "these cells were not measured, leave them out of the modality: a MuData holds cells that lack some.",
-            UserWarning,
-            stacklevel=2,
         )
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from couplevi.nn import Encoder, Mean, Route, frozen, linear
+from couplevi.nn import Encoder, Mean, Route, frozen_copy, linear
 from couplevi.preparation import fit_preparation
 
 
@@ -63,7 +63,7 @@ def test_a_linear_layer_multiplies_from_the_right():
 
 def test_a_frozen_copy_is_another_module():
     module = nn.Linear(2, 2)
-    copy = frozen(module)
+    copy = frozen_copy(module)
     assert not any(p.requires_grad for p in copy.parameters())
     assert all(p.requires_grad for p in module.parameters())
     copy.weight.zero_()

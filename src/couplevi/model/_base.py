@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 import rich.pretty  # noqa: F401  scvi-tools 1.4.2 uses it in view_anndata_setup without importing it
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from scvi.data._constants import _SETUP_METHOD_NAME
 from scvi.model._utils import parse_device_args
 from scvi.model.base import BaseModelClass
@@ -105,6 +106,7 @@ class Model(BaseModelClass):
     minify_adata = Hidden()
     minify_mudata = Hidden()
     convert_legacy_save = Hidden()
+    get_var_names = Hidden()
 
     def __dir__(self) -> list[str]:
         return [name for name in super().__dir__() if not isinstance(vars(Model).get(name), Hidden)]
@@ -136,7 +138,10 @@ class Model(BaseModelClass):
     def _readers(self) -> dict[str, ModalityReader]:
         readers = registered_readers(self.registry_, self.modalities_)
         seen = {m: Seen(*values) for m, values in self.ranges_.items()}
-        return {m: reader.of_model(self.var_names_[m], seen.get(m), self._stand_in(m)) for m, reader in readers.items()}
+        return {
+            m: reader.of_model(self.var_names_[m], seen.get(m), self._stand_in(m) if self.is_trained_ else None)
+            for m, reader in readers.items()
+        }
 
     def _stand_in(self, modality: str) -> FloatArray | None:
         """Values of features that new data lack; None if such data are refused."""
@@ -175,20 +180,24 @@ class Model(BaseModelClass):
         Raises
         ------
         ValueError
-            If the folder exists and `overwrite` is False.
+            If the folder exists and `overwrite` is False, is a file, or `prefix` names a folder.
         """
         folder = Path(dir_path)
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(expected("a folder", f"{str(folder)!r}, which is a file", "Choose another name."))
+        if Path(prefix or "_").name != (prefix or "_"):
+            raise ValueError(expected("`prefix` for names of files", f"{prefix!r}", "Name the folder in `dir_path`."))
         if folder.exists() and not overwrite:
             raise ValueError(expected("a new folder", f"{str(folder)!r}, which exists", "Pass `overwrite=True`."))
         folder.mkdir(parents=True, exist_ok=True)
         attributes = {name: getattr(self, name) for name in (REGISTRY, *self.saved)}
+        write_model_file(model_path(folder, prefix), self.module.state_dict(), attributes)
         paths = data_paths(folder, prefix)
         if save_anndata:
             path = paths.pop(type(self.adata))
             replace_file(path, lambda temporary: self.adata.write(temporary, **anndata_write_kwargs))
         for path in paths.values():
             path.unlink(missing_ok=True)  # another model's data
-        write_model_file(model_path(folder, prefix), self.module.state_dict(), attributes)
 
     @classmethod
     def load(
@@ -223,16 +232,22 @@ class Model(BaseModelClass):
             If there is no model.
         ValueError
             If the file is not a model of this class, is of a later format, or holds anything but tensors, numbers,
-            strings and lists; or if the data lack more than a fifth of the features of a modality.
+            strings and lists; if the data lack more than a fifth of the features of a modality; or if this machine
+            lacks the hardware.
         """
-        _, _, target = parse_device_args(
-            accelerator=accelerator, devices=device, return_device="torch", validate_single_device=True
-        )
+        try:
+            _, _, target = parse_device_args(
+                accelerator=accelerator, devices=device, return_device="torch", validate_single_device=True
+            )
+        except (MisconfigurationException, ImportError, ValueError, TypeError) as error:
+            found = f"`accelerator={accelerator!r}` and `device={device!r}`: {' '.join(str(error).split())}"
+            raise ValueError(expected("hardware of this machine", found, "Leave both out.")) from error
         state = read_model_file(dir_path, prefix)
         attributes = from_plain(state[ATTRIBUTES])
         registry = attributes[REGISTRY]
         if registry["model_name"] != cls.__name__:
-            raise ValueError(expected(f"a {cls.__name__} model", f"a {registry['model_name']} model"))
+            remedy = f"Call `cvi.model.{registry['model_name']}.load`."
+            raise ValueError(expected(f"a {cls.__name__} model", f"a {registry['model_name']} model", remedy))
         data = read_saved_data(dir_path, prefix) if adata is None else adata
         if data is None or data is False:
             data = None

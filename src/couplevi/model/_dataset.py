@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import torch
 
 from couplevi._arrays import dense
-from couplevi._validate import listing
+from couplevi._validate import listing, warn
 from couplevi.dataloaders import CoupledDataset, Links
 from couplevi.preparation import fingerprints, fit_preparation
 
 if TYPE_CHECKING:
+    from scvi.module.base import BaseModuleClass
+
     from couplevi._streamed import Matrix
     from couplevi._types import FloatArray, IntArray
     from couplevi.dataloaders import Rows
@@ -31,11 +33,9 @@ def fit_modality(
     preparation = fit_preparation(matrix, n_components, weights)
     constant = np.asarray(reader.var_names)[preparation.scale == 0]
     if len(constant):
-        warnings.warn(
+        warn(
             f"{len(constant)} features of {reader.where} are constant and carry no information: {listing(constant)}. "
             "They are kept, and stay constant in what is decoded.",
-            UserWarning,
-            stacklevel=4,
         )
     return preparation
 
@@ -76,3 +76,11 @@ def chunks(
         rows = slice(start, min(start + batch_size, matrix.shape[0]))
         values = matrix[rows]
         yield rows, np.asarray(dense(values), np.float32) if preparation is None else preparation.transform(values)
+
+
+def batches(module: BaseModuleClass, rows: Rows, places: IntArray) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Profiles of a dataset as the module reads them, and where they lie in `places`."""
+    module.eval()
+    for start in range(0, len(places), CHUNK):
+        part = slice(start, start + CHUNK)
+        yield part, torch.from_numpy(np.asarray(rows[places[part]])).to(module.device)

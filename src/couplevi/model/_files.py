@@ -22,7 +22,7 @@ from mudata import MuData
 from scvi.model.base._constants import SAVE_KEYS
 
 from couplevi._constants import Registry
-from couplevi._validate import expected
+from couplevi._validate import expected, warn
 
 WEIGHTS, VAR_NAMES, ATTRIBUTES = (
     SAVE_KEYS.MODEL_STATE_DICT_KEY,
@@ -87,9 +87,8 @@ def read_model_file(folder: str | os.PathLike[str], prefix: str | None = None) -
     """
     path = model_path(folder, prefix)
     if not path.is_file():
-        raise FileNotFoundError(
-            expected(f"a saved model at {str(path)!r}", "no such file", "Write one with `model.save(folder)`.")
-        )
+        remedy = "Write one with `model.save(folder)`, and name the same folder and prefix."
+        raise FileNotFoundError(expected(f"a saved model at {str(path)!r}", "no such file", remedy))
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Detected pickle protocol")  # a plain pickle: refused below
@@ -112,7 +111,7 @@ def read_model_file(folder: str | os.PathLike[str], prefix: str | None = None) -
     return state
 
 
-def _registered_pairs(state: dict[str, Any]) -> None:
+def _from_0_to_1(state: dict[str, Any]) -> None:
     """Format 0 to 1: fields of links say what they link, and blocks of the networks have other names."""
     registry = state[ATTRIBUTES][REGISTRY]
     setup = registry["setup_args"]
@@ -131,7 +130,7 @@ def _registered_pairs(state: dict[str, Any]) -> None:
         state[WEIGHTS] = {re.sub(old, new, name): value for name, value in state[WEIGHTS].items()}
 
 
-UPGRADES: tuple[Callable[[dict[str, Any]], None], ...] = (_registered_pairs,)
+UPGRADES: tuple[Callable[[dict[str, Any]], None], ...] = (_from_0_to_1,)
 """What turns the content of a file of format i into one of format i + 1, in place."""
 
 
@@ -157,7 +156,7 @@ def from_plain(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return value.numpy()
     if isinstance(value, dict):
-        if DATA_FRAME in value:
+        if value.keys() == {DATA_FRAME, "index", "index_name"}:
             return pd.DataFrame(value[DATA_FRAME], index=pd.Index(value["index"], name=value["index_name"]))
         return {key: from_plain(item) for key, item in value.items()}
     return value
@@ -177,10 +176,8 @@ def read_saved_data(folder: str | os.PathLike[str], prefix: str | None) -> AnnDa
     for kind, read in ((MuData, mudata.read_h5mu), (AnnData, anndata.read_h5ad)):
         if paths[kind].is_file():
             return read(paths[kind])
-    warnings.warn(
+    warn(
         f"No data were saved in {str(folder)!r} and none were passed: the model is loaded without data. Pass "
         "`adata=False` if that is meant.",
-        UserWarning,
-        stacklevel=3,
     )
     return None

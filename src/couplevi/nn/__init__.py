@@ -4,7 +4,7 @@ from couplevi.nn._blocks import LOG_VARIANCE_RANGE, Decoder, Encoder, hidden_lay
 from couplevi.nn._heads import HEADS, Head, UnitGaussianHead
 from couplevi.nn._observation import Observation
 from couplevi.nn._preparation import PreparationBuffers
-from couplevi.nn._route import Mean, Route, frozen, linear
+from couplevi.nn._route import Mean, Route, frozen_copy, linear
 
 __all__ = [
     "HEADS",
@@ -17,7 +17,7 @@ __all__ = [
     "PreparationBuffers",
     "Route",
     "UnitGaussianHead",
-    "frozen",
+    "frozen_copy",
     "hidden_layers",
     "linear",
 ]

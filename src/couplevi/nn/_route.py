@@ -50,7 +50,11 @@ class Route:
         return next(self.network.parameters()).device
 
     def then(self, readout: nn.Module, names: Sequence[str], columns: IntArray) -> Self:
-        """The route to some columns of what `readout` makes of its outputs; `names` are those of all columns."""
+        """The route to some columns of what `readout` makes of its outputs; `names` are those of all columns.
+
+        The route is one that ends at a latent: a readout of features would need their mix first.
+        """
+        assert self.mix is None
         chosen = linear(np.eye(len(names))[:, columns])
         network = nn.Sequential(self.network, readout, chosen).to(self.device).eval()
         shown = [names[c] for c in columns]
@@ -89,7 +93,7 @@ class Mean(nn.Module):
         return self.module(x).mean
 
 
-def frozen(module: nn.Module) -> nn.Module:
+def frozen_copy(module: nn.Module) -> nn.Module:
     """A copy whose parameters take no gradients, and to which others may attach hooks."""
     return deepcopy(module).requires_grad_(False)
 

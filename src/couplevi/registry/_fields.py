@@ -10,9 +10,9 @@ from mudata import MuData
 from scvi.data.fields import BaseAnnDataField
 
 from couplevi._constants import Registry
-from couplevi._validate import expected
+from couplevi._validate import check_var_names, expected
 from couplevi.registry._links import written_links
-from couplevi.registry._places import stored
+from couplevi.registry._places import stored, where_is
 
 if TYPE_CHECKING:
     import rich.table
@@ -44,6 +44,7 @@ class ValuesField(BaseAnnDataField):
 
     def __init__(self, modality: str, attribute: str, key: str | None, mod_key: str | None = None) -> None:
         super().__init__()
+        self._modality = modality
         self._registry_key = Registry.values(modality)
         self._attr_name = attribute
         self._attr_key = key
@@ -71,6 +72,7 @@ class ValuesField(BaseAnnDataField):
     def register_field(self, adata: AnnData | MuData) -> dict[str, Any]:
         profiles = adata if self._mod_key is None else adata[self._mod_key]
         names, values = stored(profiles, self._attr_name, self._attr_key)
+        check_var_names(names, where_is(self._modality, self._attr_name, self._attr_key))
         return {"n_obs": values.shape[0], "n_vars": values.shape[1], "column_names": names.to_list()}
 
     def transfer_field(
@@ -88,7 +90,8 @@ class ValuesField(BaseAnnDataField):
 class MuDataObspField(BaseAnnDataField):
     """Links between two modalities in ``mdata.obsp``.
 
-    The matrix never passes through a data loader: it is read as a whole, as ``(n_a, n_b)`` CSR, by `read`.
+    The matrix never passes through a data loader. Set-up reads it to check it; :class:`Registered` reads, and so checks,
+    it again when it is used, as matrices in ``obsp`` may change in between.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ import pandas as pd
 
 from couplevi._constants import SINGLE
 from couplevi._streamed import StreamedMatrix, in_memory
-from couplevi._validate import check_finite, expected, named, warn_empty_rows
+from couplevi._validate import check_finite, expected, listing, named, warn_empty_rows
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -43,11 +43,12 @@ def value_places(
     for m in modalities:
         layer, rep = layers.get(m), use_rep.get(m)
         if layer is not None and rep is not None:
-            raise ValueError(expected(f"a layer or a representation for modality {m!r}", f"both: {layer!r}, {rep!r}"))
+            what = "a layer or a representation" + ("" if m == SINGLE else f" for modality {m!r}")
+            raise ValueError(expected(what, f"both: {layer!r}, {rep!r}"))
         places[m] = ("layers", layer) if layer else ("obsm", rep) if rep else ("X", None)
         try:
             values = stored(data[m], *places[m])[1]
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, TypeError) as error:
             raise type(error)(error.args[0] if m == SINGLE else f"In modality {m!r}: {error.args[0]}") from None
         where = where_is(m, *places[m])
         if values.shape[1] == 0:
@@ -80,8 +81,20 @@ def stored(adata: AnnData, attribute: str, key: str | None) -> tuple[pd.Index, M
     if attribute == "layers":
         return adata.var_names, _readable(values, f"`layers[{key!r}]`")
     if isinstance(values, pd.DataFrame):
-        return pd.Index(column_names(key, values.columns)), values.to_numpy()
+        return pd.Index(column_names(key, values.columns)), _numbers(values, f"`obsm[{key!r}]`")
+    if values.ndim != 2:
+        raise ValueError(expected(f"a matrix in `obsm[{key!r}]`", f"{values.ndim} dimensions"))
     return pd.Index(column_names(key, range(values.shape[1]))), _readable(values, f"`obsm[{key!r}]`")
+
+
+def _numbers(table: pd.DataFrame, where: str) -> np.ndarray:
+    """Values of a table, of nullable columns, too; raise TypeError for columns of something else."""
+    other = [name for name, kind in table.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
+    if other:
+        remedy = "Take them out of the table, or convert them."
+        raise TypeError(expected(f"numbers in each column of {where}", f"others in {listing(other)}", remedy))
+    values = table.to_numpy()
+    return table.to_numpy(dtype=np.float64, na_value=np.nan) if values.dtype.kind == "O" else values
 
 
 def _readable(values: Any, where: str) -> Matrix:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -21,6 +20,7 @@ from couplevi._validate import (
     listing,
     looks_like_counts,
     stored_values,
+    warn,
     warn_empty_rows,
 )
 from couplevi.registry._places import FEWEST_FEATURES, column_names, stored, where_is
@@ -36,7 +36,7 @@ MAX_MISSING = 0.2
 
 
 class Seen(NamedTuple):
-    """What was seen of the values of a modality in training."""
+    """What was seen of the values of a modality when the model was built."""
 
     low: float
     high: float
@@ -119,6 +119,10 @@ class ModalityReader:
             self._compare(matrix, self.seen)
         return sp.csr_array(matrix) if sp.issparse(matrix) else np.asarray(matrix)
 
+    def measured(self, data: AnnData | MuData) -> Matrix:
+        """Values as :meth:`read`, for what they are compared with: nothing stands in for features that are missing."""
+        return replace(self, stand_in=None).read(data)
+
     def _ordered(self, names: pd.Index, matrix: Matrix) -> Matrix:
         """Values with the features of the model, those that are missing filled in."""
         check_var_names(names, self.where)
@@ -143,11 +147,9 @@ class ModalityReader:
         missing = np.asarray(self.var_names)[absent]
         few = len(missing) <= MAX_MISSING * len(absent)
         if can_fill and few:
-            warnings.warn(
+            warn(
                 f"{len(missing)} of the {len(absent)} features of {self.where} that the model was trained on are "
                 f"missing, and have their mean in training: {listing(missing)}.",
-                UserWarning,
-                stacklevel=3,
             )
             return
         remedy = "Add them (further features are ignored, their order does not matter), or train without them."
@@ -171,11 +173,9 @@ class ModalityReader:
         else:
             cause = ""
         if cause:
-            warnings.warn(
+            warn(
                 f"Values of {self.where} go from {now.low:.4g} to {now.high:.4g}, in training from {seen.low:.4g} to "
                 f"{seen.high:.4g}: {cause}.",
-                UserWarning,
-                stacklevel=3,
             )
         if now.empty and not seen.empty and self.attribute != "obsm":
             warn_empty_rows(matrix, self.where)

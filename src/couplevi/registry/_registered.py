@@ -10,7 +10,7 @@ from anndata import AnnData
 from mudata import MuData
 
 from couplevi._validate import check_obs_names, expected
-from couplevi.registry._links import links_between, links_by_name, rows_in_obs, written_links
+from couplevi.registry._links import links_between, links_by_name, written_links
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +71,8 @@ class Registered:
 
     def rows(self, modality: str) -> IntArray:
         """Row of the cell of each profile of a modality, shape ``(n_profiles,)``."""
-        return rows_in_obs(self.data, modality) if isinstance(self.data, MuData) else np.arange(self.data.n_obs)
+        names = self.profiles(modality).obs_names
+        return self.obs_names.get_indexer(names) if isinstance(self.data, MuData) else np.arange(len(names))
 
     def links(self, kind: str = "correspondence") -> dict[ModalityPair, sp.csr_array]:
         """Links between the modalities that are there, the first of each pair coming first in the alphabet.

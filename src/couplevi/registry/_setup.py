@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -18,9 +17,11 @@ from couplevi._validate import (
     check_mudata,
     check_obs_names,
     check_slot,
+    check_texts,
     check_var_names,
     expected,
     listing,
+    warn,
     warn_generic_names,
 )
 from couplevi.registry._fields import ValuesField, link_fields, registered_keys
@@ -106,6 +107,7 @@ def _check_anndata_setup(adata: AnnData) -> None:
     if adata.is_view:
         raise ValueError(expected("an AnnData of its own", "a view of another one", "Pass `adata[...].copy()`."))
     for names, what in ((adata.obs_names, "cell"), (adata.var_names, "feature")):
+        check_texts(names, f"names of {what}s")
         if not names.is_unique:
             double = listing(names[names.duplicated()].unique(), 3)
             raise ValueError(expected(f"each {what} once", f"{double} more than once", "Rename them."))
@@ -128,11 +130,9 @@ def _warn_about_links(mdata: MuData, modalities: Sequence[str], registry: Mappin
     """Warn where links may not be what the user thinks: ignored ones, accidental ones, or none."""
     keys = registered_keys(registry, "correspondence")
     if not keys and CORRESPONDENCE in mdata.obsp:
-        warnings.warn(
+        warn(
             f"`mdata.obsp[{CORRESPONDENCE!r}]` exists but is not used: profiles are linked by cell name. Pass "
             f"`correspondence_key={CORRESPONDENCE!r}` to use it.",
-            UserWarning,
-            stacklevel=4,
         )
     if not keys:
         warn_generic_names(mdata, modalities)
@@ -140,10 +140,8 @@ def _warn_about_links(mdata: MuData, modalities: Sequence[str], registry: Mappin
     by_name = [pair for pair in combinations(modalities, 2) if frozenset(pair) not in given]
     n_written = sum(field["state_registry"].get("n_links", 0) for field in registry["field_registries"].values())
     if not n_written and not any(links_by_name(mdata, *pair).nnz for pair in by_name):
-        warnings.warn(
+        warn(
             f"No profile of {list(modalities)} is linked to one of another modality. Each modality will have a latent "
             "of its own, and nothing ties them together. Give the cells that were measured twice the same name, or "
             "link profiles with `cvi.pp.link`; JAMIE also takes links inferred by `cvi.tl.match` as `match_key`.",
-            UserWarning,
-            stacklevel=4,
         )

@@ -159,7 +159,7 @@ def ablate(
         score, shown = _transfer(z, y.dropna().to_numpy(), halves, n_neighbors), [labels]
     else:
         route = find_route(mdata, model, source, target, targets, "")
-        measured = model.reader(target).read(mdata[target][names])
+        measured = model.reader(target).measured(mdata[target][names])
         score, shown = _correlation(dense(measured)[:, route.columns]), route.names
     if len(names) < FEWEST_CELLS:
         raise ValueError(expected(f"at least {FEWEST_CELLS} cells to score on", len(names)))

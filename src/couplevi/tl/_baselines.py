@@ -45,7 +45,7 @@ def baseline_imputation(
         raise ValueError(expected("a model whose data hold the links it was trained on, for a baseline", found, remedy))
     if len(rows) < options.get("n_neighbors", 0):
         raise ValueError(expected(f"`n_neighbors` of at most {len(rows)}, the linked cells", options["n_neighbors"]))
-    x, y = (loaded(model.reader(m).read(model.adata[m])) for m in (source, target))
+    x, y = (loaded(model.reader(m).measured(model.adata[m])) for m in (source, target))
     # a profile with several links learns from their mean, weighted by confidence
     x, y = x[rows], dense(links[rows] @ y) / confidence[rows, None]
     prepare = fit_preparation(x, None if x.shape[1] <= MAX_BASELINE_FEATURES else min(50, len(rows) - 1))

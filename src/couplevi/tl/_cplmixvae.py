@@ -14,6 +14,8 @@ from couplevi.tl._fit import seeded, versions
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from couplevi._protocols import Classifies
+
 
 def cplmixvae(
     data: AnnData | MuData,
@@ -138,3 +140,9 @@ def _summary(model: CplMixVAE) -> dict[str, Any]:
     if model.pruning_history["consensus"].notna().all():
         summary[Key.uns.CONSENSUS] = model.consensus_matrix().to_numpy()
     return summary
+
+
+if TYPE_CHECKING:
+
+    def _is_all_that_tools_need(model: CplMixVAE) -> Classifies:
+        return model

@@ -203,7 +203,7 @@ def _imputation(
     n_neighbors: int,
 ) -> list[tuple]:
     query = mdata[source][cells.names]
-    measured = dense(model.reader(target).read(mdata[target][cells.names]))
+    measured = dense(model.reader(target).measured(mdata[target][cells.names]))
     predicted = model.impute(source=source, target=target, adata=query, return_sd=model.has_sd(source, target))
     imputed = {type(model).__name__: predicted.X}
     for baseline in baselines:

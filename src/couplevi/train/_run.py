@@ -27,7 +27,7 @@ class TrainingRun:
         Model whose `module` is trained, and whose attributes named in `saved` are put back.
     frozen
         Whether the entry of this name in the module's state stays as it is: its parameters take no gradients, its
-        buffers keep their values. None freezes nothing.
+        buffers are put back at the end. None freezes nothing.
 
     Examples
     --------
@@ -46,9 +46,8 @@ class TrainingRun:
         model = self.model
         self._weights = copy.deepcopy(model.module.state_dict())
         self._was_training = model.module.training
-        before = {name: vars(model).get(name, ABSENT) for name in (*model.saved, "trainer")}
-        # a further training extends the history in place
-        self._before = {name: dict(v) if name == "history_" and v is not None else v for name, v in before.items()}
+        self._device = next(model.module.parameters()).device
+        self._before = {name: vars(model).get(name, ABSENT) for name in (*model.saved, "trainer")}
         self._free = [p for name, p in model.module.named_parameters() if p.requires_grad and self.frozen(name)]
         for parameter in self._free:
             parameter.requires_grad_(False)
@@ -64,11 +63,14 @@ class TrainingRun:
         module.load_state_dict(kept, strict=False)
         if kind is not None:
             module.train(self._was_training)
+            self.model.to_device(self._device)  # Lightning leaves the module of a failed training on the CPU
             for name, value in self._before.items():
                 if value is not ABSENT:
                     setattr(self.model, name, value)
                 elif hasattr(self.model, name):
                     delattr(self.model, name)
+            if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from error  # Lightning makes an exit of it
 
     def fit(
         self,

@@ -115,7 +115,7 @@ def test_labels_are_renumbered_to_the_planted_ones():
 
 
 def test_profiles_are_read_in_parts_and_in_order(monkeypatch):
-    monkeypatch.setattr("couplevi.model.cplmixvae.start.CHUNK", 3)
+    monkeypatch.setattr("couplevi.model._dataset.CHUNK", 3)
     rows, places, module = np.arange(20, dtype=np.float32)[:, None], np.array([7, 1, 4, 4, 9, 0, 2]), Arms().train()
     parts = list(batches(module, rows, places))
     assert [len(x) for _, x in parts] == [3, 3, 1]

@@ -6,7 +6,7 @@ from torch import nn
 import couplevi as cvi
 from couplevi._arrays import dense
 from couplevi.model.jamie.module import TERMS, JAMIEModule
-from couplevi.model.jamie.routes import find_route
+from couplevi.model.jamie.routes import make_route
 from couplevi.preparation import fit_preparation
 
 
@@ -115,7 +115,7 @@ def reduced():
 def test_a_route_through_components_predicts_what_the_module_decodes(reduced, features):
     """Fewer features than components are decoded one by one, more through a mix of the components."""
     module, names, x = reduced
-    route = find_route(module, names, "a", "b", features)
+    route = make_route(module, names, "a", "b", features)
     h = route.preparation.transform(x["a"])
     module.eval()
     with torch.inference_mode():
@@ -132,7 +132,7 @@ def test_a_route_through_components_predicts_what_the_module_decodes(reduced, fe
 def test_a_route_is_without_randomness_though_its_module_is_in_training(reduced):
     module, names, x = reduced
     module.train()
-    route = find_route(module, names, "b", None, None)
+    route = make_route(module, names, "b", None, None)
     h = route.preparation.transform(x["b"])
     np.testing.assert_array_equal(route.predict(h), route.predict(h))
     assert module.training

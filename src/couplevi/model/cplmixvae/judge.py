@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from couplevi.model._dataset import batches
 from couplevi.model.cplmixvae.selection import Round, Votes, consensus
-from couplevi.model.cplmixvae.start import batches
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -117,8 +117,9 @@ def votes_between(
 ) -> Iterator[Votes]:
     """What each arm of a modality and each one of another say of the ends of the links `inside`."""
     for (m, other), matrix in links.items():
-        row, column = matrix.tocoo().coords
+        entries = matrix.tocoo()
+        row, column = entries.coords
         keep = inside[m][row] & inside[other][column]
         if keep.any():
             for a, b in product(labels[m], labels[other]):
-                yield Votes(a[row[keep]], b[column[keep]], matrix.tocoo().data[keep])
+                yield Votes(a[row[keep]], b[column[keep]], entries.data[keep])

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 from mudata import MuData
+from scvi.model._utils import use_distributed_sampler
 
 from couplevi._constants import SINGLE
 from couplevi._docs import fill_docs
@@ -366,7 +367,11 @@ class CplMixVAE(Model):
 
             best = BestWeights("train_loss")
             splitter = CoupledDataSplitter(
-                dataset, train_size=train_size, batch_size=batch_size, **datasplitter_kwargs or {}
+                dataset,
+                train_size=train_size,
+                batch_size=batch_size,
+                distributed_sampler=use_distributed_sampler(trainer_kwargs.get("strategy")),
+                **datasplitter_kwargs or {},
             )
             scheduled = {"lr": settings.lr, "temperature": settings.temperature, **(plan_kwargs or {})}
             arguments = {
@@ -424,7 +429,7 @@ class CplMixVAE(Model):
         KeyError
             If a layer or representation is missing.
         ValueError
-            If features are missing, or the modality or arm does not exist.
+            If more than a fifth of the features are missing (of counts any), or the modality or arm does not exist.
         """
         registered = self._checked(adata)
         found = self._probabilities(registered, self._asked(registered, modality), arm)
@@ -481,13 +486,14 @@ class CplMixVAE(Model):
         RuntimeError
             If the model is not trained.
         ValueError
-            If features are missing, or the modality or arm does not exist.
+            If more than a fifth of the features are missing (of counts any), or the modality or arm does not exist.
         """
         registered = self._checked(adata)
         chosen = self._asked(registered, modality)
         deciding = self._asked(registered, None) if isinstance(registered.data, MuData) else chosen
         probable = self._probabilities(registered, deciding, None)
-        self._check_arm(-1 if arm is None else arm)
+        check_count(arm, "arm", minimum=0)
+        self._check_arm(arm)
         category = self.categories_[np.nan_to_num(probable).argmax(axis=1)]
         found = [states(self.module, registered, m, arm, category) for m in chosen]
         return np.concatenate(found, axis=1) if modality is None else found[0][registered.rows(modality)]

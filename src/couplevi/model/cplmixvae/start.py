@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +12,7 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
 from couplevi._validate import expected
-from couplevi.model._dataset import CHUNK
+from couplevi.model._dataset import batches
 from couplevi.registry import links_between
 
 if TYPE_CHECKING:
@@ -61,14 +60,6 @@ def start_arms(module: CplMixVAEModule, dataset: CoupledDataset, train: IntArray
     for m, x in profiles.items():
         for arm, labels in enumerate(partitions[m]):
             module.start(m, arm, x, torch.from_numpy(labels).to(module.device))
-
-
-def batches(module: CplMixVAEModule, rows: Rows, places: IntArray) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Profiles as the module reads them, and where they lie in `places`."""
-    module.eval()
-    for start in range(0, len(places), CHUNK):
-        part = slice(start, start + CHUNK)
-        yield part, torch.from_numpy(np.asarray(rows[places[part]])).to(module.device)
 
 
 def _read(module: CplMixVAEModule, rows: Rows, places: IntArray) -> torch.Tensor:

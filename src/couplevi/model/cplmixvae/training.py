@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from couplevi._streamed import StreamedMatrix, loaded
-from couplevi._validate import check_counts, stored_values, warn_counts
+from couplevi._validate import check_counts, stored_values, warn, warn_counts
 from couplevi.model._dataset import coupled_dataset, fit_modality
 from couplevi.model.cplmixvae.settings import MixtureSettings
 from couplevi.preparation import FeatureRows, log_normalised, prepared_rows
@@ -42,7 +41,7 @@ def training_data(
             remedy = "Name a layer of logarithmic values, or pass `likelihood='nb'`."
             warn_counts(stored_values(matrix), reader.where, remedy)
         if n_components is not None:
-            fitted_on = log_normalised(loaded(matrix)) if observation.is_count else matrix
+            fitted_on = log_normalised(matrix) if observation.is_count else matrix
             record = fit_modality(fitted_on, reader, n_components[m], settings.feature_weights)
             observation.preparation.fill(record)
         if module.reads_features(m):
@@ -72,12 +71,10 @@ def warn_about_batches(batch_size: int, n_categories: int) -> None:
     """Warn if batches are small for so many categories."""
     needed = PROFILES_PER_CATEGORY * n_categories
     if batch_size < needed:
-        warnings.warn(
+        warn(
             f"Batches of {batch_size} cells are small for {n_categories} categories: the coupling "
             f"wants at least {PROFILES_PER_CATEGORY} cells per category. Pass `batch_size={needed}` or more, lower "
             "`n_categories`, or train on more cells.",
-            UserWarning,
-            stacklevel=3,
         )
 
 
@@ -107,4 +104,4 @@ def warn_about_result(
             "Raise `n_categories`."
         )
     for text in advice:
-        warnings.warn(text, UserWarning, stacklevel=3)
+        warn(text)

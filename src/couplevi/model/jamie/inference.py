@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from couplevi._validate import check_count, check_modality, check_mudata
+from couplevi._validate import check_count, check_modality, check_mudata, expected
 from couplevi.dataloaders import Links
 from couplevi.model._dataset import CHUNK, chunks
 
@@ -96,6 +96,8 @@ def errors(
     found = {}
     for m, reader in registered.readers.items():
         check_modality(mdata, m)
+        if not mdata[m].n_obs:
+            raise ValueError(expected(f"at least one cell of modality {m!r}", "none"))
         parts = [module.profile_errors(m, h, q) for _, h, q in posteriors(module, reader, mdata[m], batch_size)]
         error, kl = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
         found[m] = error, kl

@@ -34,7 +34,7 @@ from couplevi.model._fitted_links import FittedLinks
 from couplevi.model._store import imputation_store
 from couplevi.model.jamie.inference import errors, imputed, latents_of_cells, latents_of_profiles
 from couplevi.model.jamie.module import TERMS, JAMIEModule
-from couplevi.model.jamie.routes import find_route
+from couplevi.model.jamie.routes import make_route
 from couplevi.model.jamie.settings import Settings, make_settings
 from couplevi.model.jamie.training import REMEDY, Length, training_data
 from couplevi.model.jamie.uncertainty import Calibration, Uncertainty, n_calibration
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from couplevi._types import BoolArray, FloatArray, IntArray, PresetName
     from couplevi.nn import Route
-    from couplevi.registry import Keys
+    from couplevi.registry import Keys, ModalityReader
 
 SPLITTER_SETTINGS = ("n_partners", "mixup_alpha")
 PLAN_SETTINGS = ("lr", "weight_decay", "lr_schedule", "kl_warmup", "kl_schedule")
@@ -438,7 +438,9 @@ class JAMIE(Model):
         KeyError
             If the modality, its layer or representation is missing.
         ValueError
-            If features are missing, or neither data nor modality determine what to place.
+            If more than a fifth of the features are missing, or neither data nor modality determine what to place.
+        TypeError, IndexError
+            If `indices` are not positions, or beyond the last one.
 
         Examples
         --------
@@ -457,8 +459,8 @@ class JAMIE(Model):
                 raise ValueError(expected("`modality` to say what the AnnData holds", "None", remedy))
             z = latents_of_cells(self.module, registered, give_mean, batch_size)
             return z if indices is None else z[check_rows(indices, len(z), "cells")]
-        reader = self.reader(modality)
-        profiles = registered.profiles(modality)
+        check_option(modality, self.modalities_, "modality")
+        reader, profiles = registered.readers[modality], registered.profiles(modality)
         if indices is not None:
             profiles = profiles[check_rows(indices, profiles.n_obs, f"cells of {modality!r}")]
         return latents_of_profiles(self.module, reader, profiles, give_mean, batch_size)
@@ -501,12 +503,12 @@ class JAMIE(Model):
         KeyError
             If a modality, its layer or representation is missing.
         ValueError
-            If source and target are the same, or features are missing.
+            If source and target are the same, or more than a fifth of the features are missing.
         """
-        profiles, uncertainty = self._imputable(source, target, adata, return_sd)
+        reader, profiles, uncertainty = self._imputable(source, target, adata, return_sd)
         values = np.empty((profiles.n_obs, len(self.var_names_[target])), dtype=np.float32)
         layers = {"sd": np.empty_like(values)} if return_sd else {}
-        for rows, mean, sd in imputed(self.module, self.reader(source), profiles, target, uncertainty, batch_size):
+        for rows, mean, sd in imputed(self.module, reader, profiles, target, uncertainty, batch_size):
             values[rows] = mean
             if sd is not None:
                 layers["sd"][rows] = sd
@@ -554,10 +556,9 @@ class JAMIE(Model):
         >>> anndata.read_zarr(path).shape
         (100, 40)
         """
-        profiles, uncertainty = self._imputable(source, target, adata, return_sd)
+        reader, profiles, uncertainty = self._imputable(source, target, adata, return_sd)
         var = pd.DataFrame(index=pd.Index(self.var_names_[target]))
-        reader, n_rows = self.reader(source), batch_size or CHUNK
-        with imputation_store(Path(path), profiles.obs, var, n_rows, return_sd) as (values, deviations):
+        with imputation_store(Path(path), profiles.obs, var, batch_size or CHUNK, return_sd) as (values, deviations):
             for rows, mean, sd in imputed(self.module, reader, profiles, target, uncertainty, batch_size):
                 values[rows] = mean
                 if sd is not None:
@@ -565,20 +566,20 @@ class JAMIE(Model):
 
     def _imputable(
         self, source: str, target: str, adata: AnnData | MuData | None, return_sd: bool
-    ) -> tuple[AnnData, Uncertainty | None]:
-        """Profiles to impute from, and where standard deviations come from if they are asked for."""
+    ) -> tuple[ModalityReader, AnnData, Uncertainty | None]:
+        """Profiles to impute from, their reader, and where standard deviations come from if they are asked for."""
         self._check_if_trained(warn=False)
         registered = self._registered(adata)
-        self.reader(source, "source")
+        check_option(source, self.modalities_, "source")
         profiles = registered.profiles(source)
-        self.reader(target, "target")
+        check_option(target, self.modalities_, "target")
         check_different(source, target)
         if return_sd and not self.has_sd(source, target):
             remedy = (
                 "It takes 80 pairs, 2 epochs and `calibration_size` above 0. Leave `return_sd` out, or train again."
             )
             raise RuntimeError(expected("a model with calibrated standard deviations", "one without", remedy))
-        return profiles, Uncertainty(self.module) if return_sd else None
+        return registered.readers[source], profiles, Uncertainty(self.module) if return_sd else None
 
     def has_sd(self, source: str, target: str) -> bool:
         """Whether :meth:`impute` can give standard deviations.
@@ -622,11 +623,11 @@ class JAMIE(Model):
             If the model lacks a modality, source and target are the same, or a feature is named twice.
         """
         self._check_if_trained(warn=False)
-        self.reader(source, "source")
+        check_option(source, self.modalities_, "source")
         if target is not None:
-            self.reader(target, "target")
+            check_option(target, self.modalities_, "target")
             check_different(source, target)
-        return find_route(self.module, self.var_names_, source, target, features)
+        return make_route(self.module, self.var_names_, source, target, features)
 
     @fill_docs
     def get_reconstruction_error(

@@ -7,14 +7,14 @@ import numpy as np
 from torch import nn
 
 from couplevi._validate import find_names
-from couplevi.nn import Mean, Route, frozen, linear
+from couplevi.nn import Mean, Route, frozen_copy, linear
 
 if TYPE_CHECKING:
     from couplevi._types import FloatArray, IntArray
     from couplevi.model.jamie.module import JAMIEModule
 
 
-def find_route(
+def make_route(
     module: JAMIEModule,
     var_names: Mapping[str, Sequence[str]],
     source: str,
@@ -25,7 +25,7 @@ def find_route(
     names = [str(k) for k in range(module.n_latent)] if target is None else list(var_names[target])
     what = "latent" if target is None else target
     columns = np.arange(len(names)) if features is None else find_names(names, features, f"the outputs of {what!r}")
-    parts: list[nn.Module] = [Mean(frozen(module.encoder(source)))]
+    parts: list[nn.Module] = [Mean(frozen_copy(module.encoder(source)))]
     mix: FloatArray | None = None
     offset: FloatArray = np.zeros(len(columns))
     if target is None:
@@ -44,7 +44,7 @@ def _readout(
 ) -> tuple[list[nn.Module], FloatArray | None, FloatArray]:
     """Decoder to features in their own units: its last, linear, step is left to the mix where that is cheaper."""
     record = module.observation(target).preparation.record()
-    decoder = Mean(frozen(module.decoder(target)))
+    decoder = Mean(frozen_copy(module.decoder(target)))
     gain = record.scale[columns] * np.float32(record.rms)
     offset = record.mean[columns].astype(np.float64)
     if record.components is None:
