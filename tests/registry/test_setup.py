@@ -88,7 +88,8 @@ def test_missing_values_altogether(mdata):
 
 def test_values_that_are_no_numbers(mdata):
     mdata["rna"].obsm["words"] = pd.DataFrame({"a": ["x"] * mdata["rna"].n_obs}, index=mdata["rna"].obs_names)
-    refuse(mdata, TypeError, r"numbers in .* of modality 'rna'", use_rep={"rna": "words"})
+    message = r"modality 'rna': .*numbers in each column of `obsm\['words'\]`, found others in \['a'\]"
+    refuse(mdata, TypeError, message, use_rep={"rna": "words"})
 
 
 @pytest.mark.filterwarnings("ignore:.*obs_names are not unique", "ignore:Observation names are not unique")
