@@ -266,7 +266,8 @@ class Transport:
             if VANISHED not in str(error):
                 raise
             return Run(start, np.inf, False)
-        return run if np.isfinite(run.plan).all() and run.plan.sum() > LEAST_MASS else run._replace(distortion=np.inf)
+        vanished = not np.isfinite(run.plan).all() or run.plan.sum() <= LEAST_MASS
+        return Run(run.plan, np.inf, False) if vanished else run
 
     def _iterate(self, start: FloatArray) -> Run:
         masses = self.a.mass, self.b.mass
