@@ -19,6 +19,7 @@ SOURCES = list(Path(cvi.__file__).parent.rglob("*.py"))
 IMPORTED = {
     "scvi.data._constants._SETUP_METHOD_NAME",
     "scvi.model._utils.parse_device_args",
+    "scvi.model._utils.use_distributed_sampler",
     "scvi.model.base._constants.SAVE_KEYS",
 }
 METHODS = {

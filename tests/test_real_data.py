@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import couplevi as cvi
+from couplevi.preparation import log_normalised
 
 BOTH = ("rna", "ephys")
 SETUP = {"modalities": BOTH, "layers": {"rna": "log1p"}}
@@ -46,7 +47,14 @@ def test_dropped_profiles_find_their_cells(half):
 def test_three_real_modalities(data_folder):
     mdata = md.read_h5mu(data_folder / "patchseq_motor_tem.h5mu")
     keep = ~np.isnan(mdata["morph"].X).any(axis=0)
+    mdata["rna"].layers["log1p"] = log_normalised(mdata["rna"].X)
     three = md.MuData({**{m: mdata[m] for m in BOTH}, "morph": mdata["morph"][:, keep].copy()})
-    model = cvi.tl.jamie(three, modalities=("rna", "ephys", "morph"), seed=0, train_kwargs={**QUIET, "max_epochs": 20})
+    model = cvi.tl.jamie(
+        three,
+        modalities=("rna", "ephys", "morph"),
+        layers={"rna": "log1p"},
+        seed=0,
+        train_kwargs={**QUIET, "max_epochs": 20},
+    )
     assert np.isfinite(three.obsm["X_jamie"]).all()
     assert model.impute(source="rna", target="morph").shape == (1208, keep.sum())

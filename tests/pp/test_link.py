@@ -100,7 +100,7 @@ def test_links_survive_the_file(paired, tmp_path):
                 {"rna": m["rna"].obs_names[:1], "ephys": m["ephys"].obs_names[:1], "confidence": [2]}
             ),
             ValueError,
-            "confidences between 0 and 1",
+            "a number between 0 and 1 in each row of column 'confidence', found 2 in 1 of 1 rows",
         ),
         (lambda m: np.zeros((3, 3)), ValueError, "`pairs` of shape"),
         (lambda m: np.zeros(3), ValueError, "to be a matrix"),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from couplevi._validate import expected
+from couplevi._validate import check_count, expected
 from couplevi.dataloaders import set_sizes
 from couplevi.model._dataset import coupled_dataset, fit_modality
 from couplevi.preparation import prepared_rows
@@ -84,6 +84,7 @@ class Length:
     ) -> Length:
         """Length of a training on so many units; what is None follows from the settings."""
         batch_size = settings.batch_size if batch_size is None else batch_size
+        check_count(batch_size, "batch_size")
         n_train, n_validation = set_sizes(n_units, train_size, validation_size)
         if max_epochs is None:
             max_epochs = settings.max_epochs or math.ceil((settings.n_steps or 1) / math.ceil(n_train / batch_size))
