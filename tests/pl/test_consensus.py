@@ -10,7 +10,7 @@ def test_the_matrix_is_shown(fitted_mixture):
     ax = cvi.pl.consensus(adata, show=False)
     shown = np.asarray(ax.images[0].get_array())
     np.testing.assert_allclose(shown, model.consensus_matrix())
-    assert ax.get_title() == f"mean consensus {np.nanmean(shown.diagonal()):.3f}"
+    assert ax.get_title() == f"mean consensus {np.nanmean(shown.diagonal()):.3f}, all cells"
 
 
 def test_at_most_20_of_many_categories_are_labelled(fitted_mixture):

@@ -29,6 +29,9 @@ def consensus(
 ) -> Figure | Axes | list[Axes] | None:
     """How far the arms of a mixture agree on which cells are of which category.
 
+    All cells of the model count, those trained on included; :func:`couplevi.pl.pruning` has the consensus on held-out
+    cells.
+
     Parameters
     ----------
     %(mixture)s
@@ -61,5 +64,5 @@ def consensus(
     axes.set_xticks(range(0, len(shares), step), names, rotation=90 if len(names) > 10 else 0)
     axes.set_yticks(range(0, len(shares), step), names)
     axes.set(xlabel="category by one arm", ylabel="category by another arm")
-    axes.set_title(f"mean consensus {np.nanmean(shares.diagonal()):.3f}")
+    axes.set_title(f"mean consensus {np.nanmean(shares.diagonal()):.3f}, all cells")
     return finish([axes], show, save, return_fig, "consensus")
