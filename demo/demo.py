@@ -4,10 +4,8 @@ The data are simulated, so the values that were "not measured" are known: the sa
 scores are taken on.
 """
 
-import logging
 import sys
 import time
-import warnings
 from pathlib import Path
 
 import mudata as md
@@ -19,8 +17,6 @@ HERE = Path(__file__).parent
 
 def main() -> None:
     """Run the demonstration."""
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # lightning, about torch
     if hasattr(md, "set_options"):  # mudata before 0.4
         md.set_options(pull_on_update=False)
 
@@ -36,13 +32,8 @@ def main() -> None:
     cvi.tl.impute(mdata, model, source="rna", target="ephys")
     cvi.tl.impute(mdata, model, source="ephys", target="rna")
     frame = cvi.tl.evaluate(complete, model, labels="cell_type", baselines=("knn",))
-    held_out = frame[frame["split"] == "held_out"]
-    table = held_out.pivot_table(index=["source", "target", "metric"], columns="method", values="value")
-    shown = ["foscttm", "lta", "pearson", "auroc", "relative_rmse"]
-    table = table[table.index.get_level_values("metric").isin(shown)]
-    print(f"On the {held_out['n'].max()} cells that were measured in one modality only (knn: 5 nearest neighbours):\n")
-    print(table.to_string(float_format="{:.3f}".format, na_rep=""))
-    print("\nfoscttm, relative_rmse: smaller is better; lta, pearson, auroc: larger is better\n")
+    print("Scores; knn: 5 nearest neighbours, held_out: cells that were measured in one modality only\n")
+    print(cvi.tl.summary(frame).to_string(na_rep=""), "\n")
 
     cvi.tl.umap(mdata)
     cvi.pl.latent(mdata, color="cell_type", save=HERE / "latent.png")

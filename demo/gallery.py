@@ -6,7 +6,6 @@ The file needs modalities ``rna`` (counts in ``X``) and ``ephys``, and ``obs["ce
 """
 
 import argparse
-import warnings
 from pathlib import Path
 
 import mudata as md
@@ -25,7 +24,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("gallery"), help="folder of the figures")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # lightning, about torch
     if hasattr(md, "set_options"):  # mudata before 0.4
         md.set_options(pull_on_update=False)
 

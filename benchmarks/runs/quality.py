@@ -81,9 +81,7 @@ def _alignment(task: Task, result: Result) -> dict[str, float]:
         if not pairs.all():
             row["hidden_foscttm"] = cvi.metrics.foscttm(a[~pairs], b[~pairs])
         labels = task.labels(part) if part == "test" or len(a) == len(task.known) else task.restricted().labels(part)
-        named = ~np.isin(labels, ["nan", "unknown"])
-        y = labels[named]
-        row[f"{split}_lta"] = cvi.metrics.label_transfer_accuracy(b[named], y, a[named], y)
+        row[f"{split}_lta"] = cvi.metrics.label_transfer_accuracy(b, labels, a, labels)
     return row
 
 
