@@ -616,3 +616,11 @@ def test_warnings_point_at_the_line_of_the_user(model):
     with pytest.warns(UserWarning, match="constant") as caught:
         cvi.tl.jamie(mdata, modalities=BOTH, layers=LAYERS, n_latent=4, train_kwargs=FEW)
     assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("known", [None, "by_name"])
+def test_matches_are_a_guess_where_a_modality_tells_nothing(model, known):
+    mdata = md.MuData({m: model[1][m][:12].copy() for m in BOTH})
+    mdata["ephys"].X[:] = 2.5
+    with pytest.warns(UserWarning, match="All 12 cells of modality 'ephys' have the same values: .* a guess"):
+        cvi.tl.match(mdata, modalities=BOTH, layers=LAYERS, known=known)

@@ -11,7 +11,7 @@ from sklearn.utils.extmath import row_norms
 from couplevi._arrays import dense
 from couplevi._constants import MATCH, Key
 from couplevi._streamed import loaded
-from couplevi._validate import check_modalities, check_mudata, check_obs_names, check_option, check_slot, expected
+from couplevi._validate import check_modalities, check_mudata, check_obs_names, check_option, check_slot, expected, warn
 from couplevi.correspondence import Anchored, GromovWasserstein, UnionCom
 from couplevi.correspondence import Correspondence as Inferred
 from couplevi.preparation import fit_preparation
@@ -119,6 +119,9 @@ def match(
     solver = _solver(chosen, solver_kwargs)
     values = (loaded(stored(mdata[m], *places[m])[1]) for m in names)
     x, y = (_coordinates(x, is_embedding=places[m][0] == "obsm") for m, x in zip(names, values, strict=True))
+    for m, coordinates in zip(names, (x, y), strict=True):
+        if (coordinates == coordinates[0]).all():
+            warn(f"All {len(coordinates)} cells of modality {m!r} have the same values: their matches are a guess.")
     inferred = solver.solve(x, y, links, groups)
     entries = inferred.matrix.tocoo()
     where = tuple(rows_in_obs(mdata, m)[index] for m, index in zip(names, entries.coords, strict=True))
