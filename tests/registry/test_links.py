@@ -3,7 +3,7 @@ import pytest
 import scipy.sparse as sp
 
 import couplevi as cvi
-from couplevi.registry import links_by_name, rows_in_obs, written_links
+from couplevi.registry import links_between, links_by_name, rows_in_obs, written_links
 
 
 def test_rows_in_obs_follow_the_names(mdata):
@@ -56,3 +56,12 @@ def test_update_after_linking_is_noticed(mdata):
     mdata.update()
     with pytest.raises(ValueError, match=r"`mdata.update\(\)` writes -1 or NaN for cells that were added"):
         written_links(mdata, "correspondence", "rna", "ephys")
+
+
+@pytest.mark.parametrize("kept", [("a", "b"), ("b", "a")])
+def test_rows_of_links_between_two_modalities_are_profiles_of_the_first(kept):
+    matrix = sp.csr_array(np.array([[0.5, 0.0, 0.0], [0.0, 0.0, 1.0]]))
+    found = links_between({kept: matrix}, *kept[::-1])
+    np.testing.assert_array_equal(found.toarray(), matrix.toarray().T)
+    assert found.format == "csr"
+    assert links_between({kept: matrix}, *kept) is matrix

@@ -1,10 +1,12 @@
+from contextlib import nullcontext
+
 import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from couplevi.registry import ModalityReader, registered_readers
+from couplevi.registry import ModalityReader, Seen, registered_readers
 
 
 @pytest.fixture
@@ -106,3 +108,53 @@ def test_columns_of_a_representation_that_are_numbers_get_its_key_in_front():
     assert numbered.var_names == ("X_pca_0", "X_pca_1")
     [named] = registered_readers(registry("scores", ["a", "b"]), ["rna"]).values()
     assert named.var_names == ("a", "b")
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_matrix, sp.csc_matrix])
+def test_features_that_are_missing_get_what_stands_in_for_them(adata, kind):
+    """The first, one in the middle and the last; those that are there keep their places."""
+    gone = [0, 7, 29]
+    there = np.delete(np.arange(30), gone)
+    fewer = ad.AnnData(kind(adata.X[:, there[::-1]]), obs=adata.obs)
+    fewer.var_names = adata.var_names[there[::-1]]
+    stand_in = np.arange(30, dtype=np.float64) + 100
+    reader = reader_of(adata).of_model(adata.var_names, None, stand_in)
+    with pytest.warns(UserWarning, match=r"3 of the 30 features of .* missing, .*\['rna0', 'rna7', 'rna29'\]"):
+        values = reader.read(fewer)
+    values = values.toarray() if sp.issparse(values) else values
+    np.testing.assert_array_equal(values[:, there], adata.X[:, there])
+    np.testing.assert_array_equal(values[:, gone], np.tile(stand_in[gone], (adata.n_obs, 1)))
+    with pytest.raises(ValueError, match="3 missing"):
+        reader.measured(fewer)
+
+
+SEEN = Seen(low=-1.0, high=3.0, whole=False, empty=False)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([[-5.0, 2.5], [0.5, 7.0]], None),  # as far beyond as what was seen is wide
+        ([[-1.0, 2.5], [0.5, 7.1]], "in training from -1 to 3: these cells may be scaled"),
+        ([[-5.1, 2.5], [0.5, 3.0]], "in training from -1 to 3: these cells may be scaled"),
+        ([[0.0, 2.0], [6.0, 1.0]], "whole numbers, like raw counts, and those in training were not"),
+    ],
+)
+def test_values_far_from_those_seen_are_noticed(values, message):
+    adata = ad.AnnData(np.array(values))
+    reader = ModalityReader("rna", "X", None, tuple(adata.var_names), seen=SEEN)
+    with nullcontext() if message is None else pytest.warns(UserWarning, match=message):
+        np.testing.assert_array_equal(reader.read(adata), values)
+
+
+def test_fractions_are_noticed_where_counts_were_seen():
+    adata = ad.AnnData(np.array([[0.5, 2.0]]))
+    seen = Seen(0.0, 30.0, whole=True, empty=False)
+    with pytest.warns(UserWarning, match="numbers with fractions, like transformed ones, and those in training were"):
+        ModalityReader("rna", "X", None, tuple(adata.var_names), seen=seen).read(adata)
+
+
+def test_what_is_seen_is_the_range_and_the_kind():
+    assert Seen.of(np.array([[2.5, 7.0, 1, 1, 1]])) == (0.0, 7.0, False, False)
+    assert Seen.of(sp.csr_matrix(np.array([[0.0, 7.0, 1, 0, 0], [0, 0, 0, 0, 0]]))) == (0.0, 7.0, True, True)
+    assert Seen.of(np.array([[-2.0, 3.0]])) == (-2.0, 3.0, False, True)  # zeros of two features mean nothing

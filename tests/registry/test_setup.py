@@ -190,3 +190,12 @@ def test_data_that_scvi_tools_cannot_register(mdata):
         across = md.MuData({"rna": mdata["rna"].copy(), "ephys": mdata["rna"].copy()}, axis=1)
     with pytest.raises(ValueError, match="shares cells .* found `axis=1`"):
         setup(across)
+
+
+def test_a_set_up_that_is_repeated_for_other_data_does_not_warn_again(tmp_path, quick):
+    mdata = cvi.data.branching_manifold(40, n_features={"rna": 10, "ephys": 4}, paired=0.0)
+    with pytest.warns(UserWarning, match="No profile"):
+        model = cvi.tl.jamie(mdata, modalities=BOTH, train_kwargs=quick)
+    model.save(tmp_path / "m")
+    loaded = cvi.model.JAMIE.load(tmp_path / "m", adata=mdata)  # a warning would be an error
+    np.testing.assert_array_equal(loaded.get_latent_representation(), model.get_latent_representation())
