@@ -22,7 +22,7 @@ def half(patchseq):
         "ephys": patchseq["ephys"][~patchseq["ephys"].obs_names.isin(no_ephys)].copy(),
     }
     mdata = md.MuData(partial)
-    model = cvi.tl.jamie(mdata, **SETUP, seed=0, train_kwargs=QUIET)
+    model = cvi.tl.jamie(mdata, **SETUP, seed=0, n_steps=400, train_kwargs=QUIET)
     return patchseq, mdata, model, no_ephys, no_rna
 
 

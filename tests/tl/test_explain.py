@@ -36,12 +36,12 @@ def completeness_error(explanation, imputed):
 
 def test_agrees_with_shap_gradient_explainer_at_many_samples(reduced):
     model, mdata = reduced
-    cells = mdata.obs_names[:3]
+    cells = mdata.obs_names[:1]
     ours = cvi.tl.explain(mdata, model, **ROUTE, targets=["ephys0", "ephys7"], cells=cells)
     route = find_route(mdata, model, "rna", "ephys", ["ephys0", "ephys7"], "jamie")
     x = torch.from_numpy(np.asarray(mdata["rna"].layers["log1p"]))
-    theirs = shap.GradientExplainer(route.from_features(), x).shap_values(x[:3], nsamples=20_000, rseed=0)
-    r = [np.corrcoef(ours.values[i, :, t], theirs[i, :, t])[0, 1] for i in range(3) for t in range(2)]
+    theirs = shap.GradientExplainer(route.from_features(), x).shap_values(x[:1], nsamples=20_000, rseed=0)
+    r = [np.corrcoef(ours.values[0, :, t], theirs[0, :, t])[0, 1] for t in range(2)]
     assert min(r) > 0.995
     np.testing.assert_allclose(np.abs(ours.values).sum(axis=1), np.abs(theirs).sum(axis=1), rtol=0.05)
 

@@ -6,6 +6,8 @@ import scipy.sparse as sp
 import couplevi as cvi
 
 ARGUMENTS = {"modalities": ("rna", "ephys"), "layers": {"rna": "log1p"}}
+ROUGH = {"n_starts": 1, "max_iter": 20, "n_refinements": 1}
+"""Settings of ``"gw"`` for tests that do not look at how good matches are."""
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def test_known_links_teach_where_the_others_belong():
 
 
 def test_without_links_auto_uses_the_shapes_alone(separate):
-    cvi.tl.match(separate, **ARGUMENTS)
+    cvi.tl.match(separate, **ARGUMENTS, n_starts=2, max_iter=20, n_refinements=1)
     summary = separate.uns["match"]
     assert summary["method"] == "gw"
     assert summary["n_known"] == 0
@@ -65,7 +67,7 @@ def test_groups_are_read_and_kept_apart(separate, place):
         for m in separate.mod.values():
             m.obs["half"] = [labels[name] for name in m.obs_names]
         separate.obs = separate.obs.drop(columns=[c for c in separate.obs if "half" in c])
-    cvi.tl.match(separate, **ARGUMENTS, group_key="half")
+    cvi.tl.match(separate, **ARGUMENTS, group_key="half", **ROUGH)
     assert share_within(separate, label) == 1
 
 
@@ -75,14 +77,14 @@ def test_a_matrix_of_equal_norms_is_taken_for_an_embedding():
     values = rng.normal(size=(80, 6)) * [9, 5, 1, 1, 0.1, 0.1]
     mdata["rna"].obsm["X_pca"] = (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
     mdata["rna"].X = mdata["rna"].obsm["X_pca"]
-    cvi.tl.match(mdata, modalities=("rna", "ephys"))
+    cvi.tl.match(mdata, modalities=("rna", "ephys"), **ROUGH)
     by_x = mdata.obsp["match"].copy()
-    cvi.tl.match(mdata, modalities=("rna", "ephys"), use_rep={"rna": "X_pca"})
+    cvi.tl.match(mdata, modalities=("rna", "ephys"), use_rep={"rna": "X_pca"}, **ROUGH)
     assert abs(by_x - mdata.obsp["match"]).max() < 1e-4
 
 
 def test_matches_survive_a_file(separate, tmp_path):
-    cvi.tl.match(separate, **ARGUMENTS, effective_matches=3.0)
+    cvi.tl.match(separate, **ARGUMENTS, effective_matches=3.0, **ROUGH)
     separate.write(tmp_path / "m.h5mu")
     loaded = md.read_h5mu(tmp_path / "m.h5mu")
     assert abs(loaded.obsp["match"] - separate.obsp["match"]).max() == 0
@@ -91,7 +93,7 @@ def test_matches_survive_a_file(separate, tmp_path):
 
 
 def test_the_model_brings_matched_profiles_together(separate, quick):
-    cvi.tl.match(separate, **ARGUMENTS, n_entries=30)
+    cvi.tl.match(separate, **ARGUMENTS, n_entries=30, **ROUGH)
     long = {**quick, "max_epochs": 60}
     distance = {}
     for weight in (0.0, 10.0):
@@ -108,7 +110,7 @@ def test_the_model_brings_matched_profiles_together(separate, quick):
 
 
 def test_match_weight_moves_the_aggregated_latents_of_cells(separate, quick):
-    cvi.tl.match(separate, **ARGUMENTS, n_entries=30)
+    cvi.tl.match(separate, **ARGUMENTS, n_entries=30, **ROUGH)
     latents = {}
     for weight in (0.0, 1.0):
         model = cvi.tl.jamie(separate, **ARGUMENTS, match_key="match", match_weight=weight, seed=0, train_kwargs=quick)
@@ -155,7 +157,7 @@ def test_binary_data_are_not_taken_for_an_embedding():
     results = []
     for values in (flags, flags.astype(np.float32)):
         mdata["rna"].layers["flags"] = values
-        cvi.tl.match(mdata, modalities=("rna", "ephys"), layers={"rna": "flags"})
+        cvi.tl.match(mdata, modalities=("rna", "ephys"), layers={"rna": "flags"}, **ROUGH)
         results.append(mdata.obsp["match"].copy())
     assert abs(results[0] - results[1]).max() < 1e-6
 

@@ -63,7 +63,7 @@ def match(
     Examples
     --------
     >>> import couplevi as cvi
-    >>> mdata = cvi.data.branching_manifold(n_obs=100)
+    >>> mdata = cvi.data.branching_manifold(n_obs=40)
     >>> cvi.tl.match(mdata, modalities=("rna", "ephys"), layers={"rna": "log1p"})
     >>> axes = cvi.pl.match(mdata, labels="cell_type", show=False)
     """
