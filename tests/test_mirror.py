@@ -9,7 +9,7 @@ import couplevi
 ROOT, TESTS = Path(couplevi.__file__).parent, Path(__file__).parent
 WITHOUT = {
     "_arrays.py": "two helpers, tested where they are used and in their doctest",
-    "_constants.py": "names alone, compared with the data layout in test_docs",
+    "_constants.py": "names alone, compared with the data layout in test_readme",
     "_mudata.py": "one option of mudata, in the tests of either version",
     "_protocols.py": "types alone",
     "_types.py": "types alone",
