@@ -624,3 +624,34 @@ def test_matches_are_a_guess_where_a_modality_tells_nothing(model, known):
     mdata["ephys"].X[:] = 2.5
     with pytest.warns(UserWarning, match="All 12 cells of modality 'ephys' have the same values: .* a guess"):
         cvi.tl.match(mdata, modalities=BOTH, layers=LAYERS, known=known)
+
+
+# values that are hard to compute with
+
+
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_half_precision_is_computed_with_in_single(in_parts, tmp_path):
+    found = []
+    for dtype in (np.float32, np.float16):
+        mdata = cvi.data.branching_manifold(n_obs=30, n_features={"rna": 10, "ephys": 10}, seed=1)
+        mdata["ephys"].X = (50 * np.asarray(mdata["ephys"].X)).astype(np.float16).astype(dtype)
+        if in_parts:
+            mdata.write(tmp_path / f"{dtype.__name__}.h5mu")
+            mdata = md.read_h5mu(tmp_path / f"{dtype.__name__}.h5mu", backed="r")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)  # the squares of some overflow
+            cvi.tl.match(mdata, modalities=BOTH, layers=LAYERS, known="by_name")
+        new = cvi.tl.jamie(mdata, modalities=BOTH, layers=LAYERS, n_latent=4, seed=0, train_kwargs=FEW)
+        found.append((mdata.obsp["match"].toarray(), new.get_latent_representation()))
+    for single, half in zip(*found, strict=True):
+        np.testing.assert_array_equal(half, single)
+
+
+def test_sparse_half_precision_is_refused(model):
+    mdata = md.MuData({m: model[1][m].copy() for m in BOTH})
+    values = sp.csr_matrix(mdata["rna"].layers["log1p"])
+    values.data = values.data.astype(np.float16)
+    mdata["rna"].layers["log1p"] = values
+    for call in (cvi.model.JAMIE.setup_mudata, cvi.tl.match):
+        with pytest.raises(TypeError, match=r"In modality 'rna': .* sparse ones of float16. Convert .*np.float32"):
+            call(mdata, modalities=BOTH, layers=LAYERS)

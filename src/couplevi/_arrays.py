@@ -17,6 +17,11 @@ def dense(matrix: Any) -> np.ndarray:
     return matrix.toarray() if sp.issparse(matrix) else np.asarray(matrix)
 
 
+def full_precision(array: np.ndarray) -> np.ndarray:
+    """Half precision as single, in which sums do not overflow."""
+    return array.astype(np.float32) if array.dtype == np.float16 else array
+
+
 def effective_matches(matrix: sp.csr_array) -> FloatArray:
     """Exponential of the entropy of each row divided by its sum: 1 for a single match, k for k equal ones, 0 for none.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import scipy.sparse as sp
 
-from couplevi._arrays import dense
+from couplevi._arrays import dense, full_precision
 from couplevi._validate import check_finite, expected
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class StreamedMatrix:
         values = self.source[rows]
         if hasattr(values, "compute"):
             values = values.compute()
-        return sp.csr_array(values) if sp.issparse(values) else np.asarray(values)
+        return sp.csr_array(values) if sp.issparse(values) else full_precision(np.asarray(values))
 
     def of_columns(self, columns: IntArray) -> StreamedMatrix:
         """The same rows, other columns."""

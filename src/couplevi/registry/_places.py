@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
+from couplevi._arrays import full_precision
 from couplevi._constants import SINGLE
 from couplevi._streamed import StreamedMatrix, in_memory
 from couplevi._validate import check_finite, expected, listing, named, warn_empty_rows
@@ -81,7 +83,7 @@ def stored(adata: AnnData, attribute: str, key: str | None) -> tuple[pd.Index, M
     if attribute == "layers":
         return adata.var_names, _readable(values, f"`layers[{key!r}]`")
     if isinstance(values, pd.DataFrame):
-        return pd.Index(column_names(key, values.columns)), _numbers(values, f"`obsm[{key!r}]`")
+        return pd.Index(column_names(key, values.columns)), full_precision(_numbers(values, f"`obsm[{key!r}]`"))
     if values.ndim != 2:
         raise ValueError(expected(f"a matrix in `obsm[{key!r}]`", f"{values.ndim} dimensions"))
     return pd.Index(column_names(key, range(values.shape[1]))), _readable(values, f"`obsm[{key!r}]`")
@@ -98,7 +100,14 @@ def _numbers(table: pd.DataFrame, where: str) -> np.ndarray:
 
 
 def _readable(values: Any, where: str) -> Matrix:
-    return values if in_memory(values) else StreamedMatrix(values, where)
+    if not in_memory(values):
+        return StreamedMatrix(values, where)
+    if not sp.issparse(values):
+        return full_precision(values)
+    if values.dtype == np.float16:
+        remedy = "Convert them with `.astype(np.float32)`."
+        raise TypeError(expected(f"values in {where} that scipy computes with", "sparse ones of float16", remedy))
+    return values
 
 
 def column_names(key: str | None, columns: Iterable[object]) -> list[str]:
