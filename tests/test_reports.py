@@ -655,3 +655,20 @@ def test_sparse_half_precision_is_refused(model):
     for call in (cvi.model.JAMIE.setup_mudata, cvi.tl.match):
         with pytest.raises(TypeError, match=r"In modality 'rna': .* sparse ones of float16. Convert .*np.float32"):
             call(mdata, modalities=BOTH, layers=LAYERS)
+
+
+@pytest.mark.parametrize("value", [1e300, -1e39])
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_matrix])
+def test_values_beyond_single_precision_are_refused(model, value, kind):
+    mdata = md.MuData({m: model[1][m].copy() for m in BOTH})
+    values = np.asarray(mdata["ephys"].X, dtype=np.float64)
+    values[0, 0] = value
+    mdata["ephys"].X = kind(values)
+    message = r"values below 3.4e\+38 in `X` of modality 'ephys', found 1 beyond it. .*single precision"
+    for call in (
+        lambda: cvi.model.JAMIE.setup_mudata(mdata, modalities=BOTH, layers=LAYERS),
+        lambda: model[0].get_latent_representation(mdata),
+        lambda: cvi.tl.match(mdata, modalities=BOTH, layers=LAYERS),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
