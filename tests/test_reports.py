@@ -672,3 +672,11 @@ def test_values_beyond_single_precision_are_refused(model, value, kind):
     ):
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_umap_needs_more_points_than_its_start_has_eigenvectors(model):
+    cell = model[1][:1].copy()
+    for place in (cell, *cell.mod.values()):
+        place.obsm["X_jamie"] = np.zeros((1, 4), dtype=np.float32)
+    with pytest.raises(ValueError, match="at least 4 profiles and cells with a latent, found 3. .* draw the latents"):
+        cvi.tl.umap(cell, modalities=BOTH)

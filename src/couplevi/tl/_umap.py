@@ -13,6 +13,9 @@ from couplevi._validate import check_count, check_modality, check_mudata, check_
 if TYPE_CHECKING:
     from mudata import MuData
 
+FEWEST = 4
+"""Points that UMAP's start needs: more than the three eigenvectors that it computes."""
+
 
 def umap(
     mdata: MuData,
@@ -52,6 +55,8 @@ def umap(
         If `mdata` is not a MuData.
     KeyError
         If there are no latents.
+    ValueError
+        If fewer than 4 profiles and cells have one.
 
     Examples
     --------
@@ -81,6 +86,9 @@ def umap(
         raise KeyError(expected(f"latents in `.obsm[{latent!r}]`", found, "Run `cvi.tl.jamie` first."))
     stacked = np.concatenate([place.obsm[latent] for place in places])
     placed = np.isfinite(stacked).all(axis=1)
+    if placed.sum() < FEWEST:
+        remedy = "The graph of so few has no layout: draw the latents themselves."
+        raise ValueError(expected(f"at least {FEWEST} profiles and cells with a latent", int(placed.sum()), remedy))
     together = ad.AnnData(obsm={latent: stacked[placed]}, shape=(int(placed.sum()), 0))
     sc.pp.neighbors(together, n_neighbors=n_neighbors, use_rep=latent, random_state=seed)
     sc.tl.umap(together, min_dist=min_dist, random_state=seed)
