@@ -680,3 +680,22 @@ def test_umap_needs_more_points_than_its_start_has_eigenvectors(model):
         place.obsm["X_jamie"] = np.zeros((1, 4), dtype=np.float32)
     with pytest.raises(ValueError, match="at least 4 profiles and cells with a latent, found 3. .* draw the latents"):
         cvi.tl.umap(cell, modalities=BOTH)
+
+
+# measurements in place of labels
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda mdata, model: cvi.tl.evaluate(mdata, model, labels="depth", in_sample=True),
+        lambda mdata, model: cvi.tl.predict_labels(mdata, model, labels="depth"),
+        lambda mdata, model: cvi.tl.match(mdata, modalities=BOTH, layers=LAYERS, group_key="depth"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["float64", "Float32"])
+def test_measurements_are_no_labels(model, call, kind):
+    mdata = model[1].copy()
+    mdata.obs["depth"] = pd.array(np.linspace(0, 1, 60), dtype=kind)
+    with pytest.raises(ValueError, match="labels in column 'depth', found numbers that are not whole. Cut it into"):
+        call(mdata, model[0])

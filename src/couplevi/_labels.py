@@ -65,9 +65,18 @@ def column_of(mdata: MuData, column: str | None) -> pd.Series:
 
 
 def labels_of(mdata: MuData, labels: str | None, cells: pd.Index) -> pd.Series:
-    """Labels of cells as strings, missing ones as NaN; raise KeyError without the column."""
-    column = column_of(mdata, labels).loc[cells]
+    """Labels of cells as strings, missing ones as NaN; raise KeyError without the column, ValueError for no classes."""
+    column = column_of(mdata, labels)
+    check_classes(column, labels)
+    column = column.loc[cells]
     return pd.Series(label_texts(column), column.index, dtype=object, name=column.name)
+
+
+def check_classes(column: pd.Series, name: str | None) -> None:
+    """Raise ValueError if a column holds measurements, of which each would be a class of its own."""
+    if column.dtype.kind == "f" and (column.dropna() % 1 != 0).any():
+        remedy = "Cut it into classes with `pandas.cut`."
+        raise ValueError(expected(f"labels in column {name!r}", "numbers that are not whole", remedy))
 
 
 def label_texts(values: ArrayLike | Sequence[Any], missing: AbstractSet[str] = NO_LABEL) -> np.ndarray:

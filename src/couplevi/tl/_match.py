@@ -10,6 +10,7 @@ from sklearn.utils.extmath import row_norms
 
 from couplevi._arrays import dense
 from couplevi._constants import MATCH, Key
+from couplevi._labels import check_classes
 from couplevi._streamed import loaded
 from couplevi._validate import check_modalities, check_mudata, check_obs_names, check_option, check_slot, expected, warn
 from couplevi.correspondence import Anchored, GromovWasserstein, UnionCom
@@ -152,16 +153,16 @@ def _known(mdata: MuData, a: str, b: str, known: str | None) -> sp.csr_array | N
 
 def _groups(mdata: MuData, modality: str, key: str) -> list[object]:
     cells = mdata[modality].obs_names
-    if key in mdata.obs:
-        return list(mdata.obs.loc[cells, key])
-    if key in mdata[modality].obs:
-        return list(mdata[modality].obs[key])
-    raise KeyError(
-        expected(
-            f"column {key!r} in `mdata.obs` or `mdata[{modality!r}].obs`",
-            f"columns {list(mdata.obs.columns)} and {list(mdata[modality].obs.columns)}",
+    holder = next((data for data in (mdata, mdata[modality]) if key in data.obs), None)
+    if holder is None:
+        raise KeyError(
+            expected(
+                f"column {key!r} in `mdata.obs` or `mdata[{modality!r}].obs`",
+                f"columns {list(mdata.obs.columns)} and {list(mdata[modality].obs.columns)}",
+            )
         )
-    )
+    check_classes(holder.obs[key], key)
+    return list(holder.obs.loc[cells, key])
 
 
 def _coordinates(values: MemoryMatrix, *, is_embedding: bool) -> FloatArray:

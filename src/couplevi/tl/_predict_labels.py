@@ -8,7 +8,7 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
 from couplevi._constants import Key
-from couplevi._labels import column_of, labels_of
+from couplevi._labels import labels_of
 from couplevi._validate import check_cells, check_slot, expected, find_names
 from couplevi.tl._route import LATENT, fingerprint
 
@@ -81,13 +81,9 @@ def predict_labels(
     check_cells(mdata, model.modalities_)
     check_slot(labels, "labels")
     check_slot(key_added, "key_added")
-    column = column_of(mdata, labels)
     if labels in (*model.modalities_, LATENT):
         remedy = "Rename the column: `cvi.tl.explain` tells targets apart by name."
         raise ValueError(expected(f"`labels` other than {[*model.modalities_, LATENT]}", repr(labels), remedy))
-    if column.dtype.kind == "f" and (column.dropna() % 1 != 0).any():
-        remedy = "Cut it into classes with `pandas.cut`."
-        raise ValueError(expected(f"labels in `mdata.obs[{labels!r}]`", "numbers that are not whole", remedy))
     learned = labels_of(mdata, labels, mdata.obs_names)
     if cells is not None:
         learned = learned.iloc[find_names(mdata.obs_names, cells, "cells")]
