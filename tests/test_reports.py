@@ -15,6 +15,8 @@ from model_table import MODELS, QUICK, build, fit, fresh
 
 import couplevi as cvi
 from couplevi._mudata import without_pulling
+from couplevi.cli import main
+from couplevi.train._arguments import checkpoint_path
 
 BOTH = ("rna", "ephys")
 LAYERS = {"rna": "log1p"}
@@ -699,3 +701,50 @@ def test_measurements_are_no_labels(model, call, kind):
     mdata.obs["depth"] = pd.array(np.linspace(0, 1, 60), dtype=kind)
     with pytest.raises(ValueError, match="labels in column 'depth', found numbers that are not whole. Cut it into"):
         call(mdata, model[0])
+
+
+# paths
+
+
+def test_a_tilde_is_the_folder_of_the_user(model, tmp_path, monkeypatch, capsys):
+    home, here = tmp_path / "home", tmp_path / "here"
+    home.mkdir()
+    here.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
+    monkeypatch.chdir(here)
+    model[0].save("~/m")
+    cvi.model.JAMIE.load("~/m", adata=False)
+    assert (home / "m" / "model.pt").is_file()
+    assert checkpoint_path("~/state.ckpt") == home / "state.ckpt"
+    assert main(["match", "~/in.h5mu", "--modalities", "rna,ephys", "--out=~/out.h5mu"]) == 2
+    assert f"Expected a MuData at '{home / 'in.h5mu'}', found no such file" in capsys.readouterr().err
+    assert not any(here.iterdir())
+
+
+def test_a_model_whose_data_cannot_be_written_is_not_saved(model, tmp_path):
+    fitted, mdata = model
+    fitted.save(tmp_path / "m", save_anndata=True)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "m").iterdir()}
+    other = mdata.copy()
+    other.uns["function"] = print
+    new = cvi.tl.jamie(other, modalities=BOTH, layers=LAYERS, n_latent=3, train_kwargs=FEW)
+    with pytest.raises(Exception, match="No method registered for writing"):
+        new.save(tmp_path / "m", overwrite=True, save_anndata=True)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "m").iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"--out": "."}, "Expected a file to write to, found a folder '.'. Name a file in it."),
+        ({"--out": "out.h5mu", "--model": "in.h5mu"}, "Expected a folder for the model, found a file 'in.h5mu'"),
+    ],
+)
+def test_what_cannot_be_written_is_told_before_training(model, tmp_path, monkeypatch, capsys, given, message):
+    monkeypatch.chdir(tmp_path)
+    model[1].write("in.h5mu")
+    monkeypatch.setattr(cvi.tl, "jamie", lambda *args, **kwargs: pytest.fail("trained"))
+    options = [part for pair in given.items() for part in pair]
+    assert main(["run", "in.h5mu", "--modalities", "rna,ephys", *options]) == 2
+    assert message in capsys.readouterr().err

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from couplevi._paths import user_path
+
 if TYPE_CHECKING:
     import pandas as pd
     from mudata import MuData
@@ -46,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
 
     match = commands.add_parser("match", help="infer which cells of two modalities belong together", epilog=EXAMPLE)
     match.formatter_class = argparse.RawDescriptionHelpFormatter
-    match.add_argument("input", type=Path, help="MuData, .h5mu")
+    match.add_argument("input", type=user_path, help="MuData, .h5mu")
     match.add_argument("--modalities", type=_names, required=True, metavar="A,B", help="rows and columns")
     match.add_argument(
         "--layer", type=_pair("="), action="append", default=[], metavar="A=LAYER", help="layer; default X"
@@ -55,12 +57,14 @@ def _parser() -> argparse.ArgumentParser:
     match.add_argument("--known", metavar="KEY", help="known links in .obsp, or by_name; default: none")
     match.add_argument("--group", metavar="COLUMN", help="match only cells with the same label in .obs")
     match.add_argument("--seed", type=int, default=0, help="reproduces the result (0)")
-    match.add_argument("--out", type=Path, required=True, metavar="OUT.h5mu", help="the MuData with .obsp['match']")
+    match.add_argument(
+        "--out", type=user_path, required=True, metavar="OUT.h5mu", help="the MuData with .obsp['match']"
+    )
     match.set_defaults(command=_match)
 
     run = commands.add_parser("run", help="train JAMIE; write latents and imputations", epilog=EXAMPLE)
     run.formatter_class = argparse.RawDescriptionHelpFormatter
-    run.add_argument("input", type=Path, help="MuData, .h5mu")
+    run.add_argument("input", type=user_path, help="MuData, .h5mu")
     run.add_argument("--modalities", type=_names, required=True, metavar="A,B", help="two or more modalities")
     run.add_argument(
         "--layer", type=_pair("="), action="append", default=[], metavar="A=LAYER", help="layer; default X"
@@ -71,28 +75,34 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--preset", default="default", help="default, integration or paper")
     run.add_argument("--n-latent", type=int, default=32, help="latent dimensions (32)")
     run.add_argument("--max-epochs", type=int, help="passes through the data; default: the preset's")
-    run.add_argument("--checkpoint", type=Path, metavar="FILE", help="written while training; resumed from if there")
+    run.add_argument(
+        "--checkpoint", type=user_path, metavar="FILE", help="written while training; resumed from if there"
+    )
     run.add_argument("--seed", type=int, default=0, help="reproduces the result (0)")
     run.add_argument("--umap", action="store_true", help="also write a UMAP shared by all modalities")
-    run.add_argument("--model", type=Path, metavar="DIR", help="also save the model")
-    run.add_argument("--out", type=Path, required=True, metavar="OUT.h5mu", help="the MuData with the new slots")
+    run.add_argument("--model", type=user_path, metavar="DIR", help="also save the model")
+    run.add_argument("--out", type=user_path, required=True, metavar="OUT.h5mu", help="the MuData with the new slots")
     run.set_defaults(command=_run)
 
     evaluate = commands.add_parser("evaluate", help="score a saved model", epilog=EXAMPLE)
     evaluate.formatter_class = argparse.RawDescriptionHelpFormatter
-    evaluate.add_argument("input", type=Path, help="MuData, .h5mu")
-    evaluate.add_argument("--model", type=Path, required=True, metavar="DIR", help="saved by `couplevi run --model`")
-    evaluate.add_argument("--training-data", type=Path, metavar="H5MU", help="what to fit baselines on; default: input")
+    evaluate.add_argument("input", type=user_path, help="MuData, .h5mu")
+    evaluate.add_argument(
+        "--model", type=user_path, required=True, metavar="DIR", help="saved by `couplevi run --model`"
+    )
+    evaluate.add_argument(
+        "--training-data", type=user_path, metavar="H5MU", help="what to fit baselines on; default: input"
+    )
     evaluate.add_argument("--labels", metavar="COLUMN", help="cell types in .obs")
     evaluate.add_argument("--baselines", type=_names, default=[], metavar="knn,ridge", help="simple methods beside it")
     evaluate.add_argument("--in-sample", action="store_true", help="score imputation on fitted pairs, too")
-    evaluate.add_argument("--out", type=Path, metavar="CSV", help="default: a table on the screen")
+    evaluate.add_argument("--out", type=user_path, metavar="CSV", help="default: a table on the screen")
     evaluate.set_defaults(command=_evaluate)
     return parser
 
 
 def _match(arguments: argparse.Namespace) -> None:
-    _check_folder(arguments.out)
+    _check_output(arguments.out)
     mdata = _read(arguments.input)
 
     from couplevi import tl
@@ -110,7 +120,11 @@ def _match(arguments: argparse.Namespace) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    _check_folder(arguments.out)
+    _check_output(arguments.out)
+    if arguments.model is not None and arguments.model.is_file():
+        raise ValueError(
+            f"Expected a folder for the model, found a file {str(arguments.model)!r}. Choose another name."
+        )
     mdata = _read(arguments.input)
 
     from couplevi import tl
@@ -141,7 +155,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     if arguments.out is not None:
-        _check_folder(arguments.out)
+        _check_output(arguments.out)
     mdata = _read(arguments.input)
 
     from couplevi import tl
@@ -183,9 +197,11 @@ def _write(mdata: MuData, path: Path) -> None:
     sys.stderr.write(f"couplevi: wrote {path}\n")
 
 
-def _check_folder(path: Path) -> None:
+def _check_output(path: Path) -> None:
     if not path.parent.is_dir():
         raise FileNotFoundError(f"Expected a folder {str(path.parent)!r} to write to, found none. Create it first.")
+    if path.is_dir():
+        raise ValueError(f"Expected a file to write to, found a folder {str(path)!r}. Name a file in it.")
 
 
 def _names(text: str) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import mudata
 import pooch
 
+from couplevi._paths import user_path
 from couplevi._validate import expected
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def patchseq_motor() -> MuData:
 def _fetched(name: str) -> Path:
     """Path of a checked file: in the user's own folder, in the cache, or downloaded into it."""
     folder = os.environ.get(FOLDER_VARIABLE)
-    local = Path(folder) / name if folder else None
+    local = user_path(folder) / name if folder else None
     if local is not None and local.is_file():
         kind, _, wanted = DATASETS.registry[name].partition(":")
         if pooch.file_hash(str(local), alg=kind) != wanted:

@@ -13,6 +13,7 @@ from scvi.model._utils import parse_device_args
 from scvi.model.base import BaseModelClass
 
 from couplevi._constants import SINGLE
+from couplevi._paths import user_path
 from couplevi._validate import check_option, expected
 from couplevi.model._components import choose_components
 from couplevi.model._files import (
@@ -182,7 +183,7 @@ class Model(BaseModelClass):
         ValueError
             If the folder exists and `overwrite` is False, is a file, or `prefix` names a folder.
         """
-        folder = Path(dir_path)
+        folder = user_path(dir_path)
         if folder.exists() and not folder.is_dir():
             raise ValueError(expected("a folder", f"{str(folder)!r}, which is a file", "Choose another name."))
         if Path(prefix or "_").name != (prefix or "_"):
@@ -191,11 +192,19 @@ class Model(BaseModelClass):
             raise ValueError(expected("a new folder", f"{str(folder)!r}, which exists", "Pass `overwrite=True`."))
         folder.mkdir(parents=True, exist_ok=True)
         attributes = {name: getattr(self, name) for name in (REGISTRY, *self.saved)}
-        write_model_file(model_path(folder, prefix), self.module.state_dict(), attributes)
         paths = data_paths(folder, prefix)
+
+        def write_model() -> None:
+            write_model_file(model_path(folder, prefix), self.module.state_dict(), attributes)
+
+        def write_both(temporary: Path) -> None:
+            self.adata.write(temporary, **anndata_write_kwargs)
+            write_model()  # once its data are written: a model never lies beside those of another
+
         if save_anndata:
-            path = paths.pop(type(self.adata))
-            replace_file(path, lambda temporary: self.adata.write(temporary, **anndata_write_kwargs))
+            replace_file(paths.pop(type(self.adata)), write_both)
+        else:
+            write_model()
         for path in paths.values():
             path.unlink(missing_ok=True)  # another model's data
 

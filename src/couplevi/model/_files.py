@@ -22,6 +22,7 @@ from mudata import MuData
 from scvi.model.base._constants import SAVE_KEYS
 
 from couplevi._constants import Registry
+from couplevi._paths import user_path
 from couplevi._validate import expected, warn
 
 WEIGHTS, VAR_NAMES, ATTRIBUTES = (
@@ -40,12 +41,12 @@ DATA_FILES = {MuData: SAVE_KEYS.MDATA_FNAME, AnnData: SAVE_KEYS.ADATA_FNAME}
 
 def model_path(folder: str | os.PathLike[str], prefix: str | None) -> Path:
     """Path of the file of a model in its folder."""
-    return Path(folder) / f"{prefix or ''}{SAVE_KEYS.MODEL_FNAME}"
+    return user_path(folder) / f"{prefix or ''}{SAVE_KEYS.MODEL_FNAME}"
 
 
 def data_paths(folder: str | os.PathLike[str], prefix: str | None) -> dict[type, Path]:
     """Paths of the data that may lie beside a model, by kind."""
-    return {kind: Path(folder) / f"{prefix or ''}{name}" for kind, name in DATA_FILES.items()}
+    return {kind: user_path(folder) / f"{prefix or ''}{name}" for kind, name in DATA_FILES.items()}
 
 
 def write_model_file(path: Path, weights: Mapping[str, torch.Tensor], attributes: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ import anndata as ad
 import pandas as pd
 import zarr
 
+from couplevi._paths import user_path
 from couplevi._validate import expected
 
 ENCODING: dict[str, Any] = {"encoding-type": "array", "encoding-version": "0.2.0"}
@@ -29,6 +30,7 @@ def imputation_store(
     FileExistsError
         If there is something at `path`.
     """
+    path = user_path(path)
     if path.exists():
         raise FileExistsError(expected(f"nothing at {str(path)!r}", "a file or folder", "Choose another name."))
     unfinished = path.with_name(path.name + ".part")

@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
+from couplevi._paths import user_path
 from couplevi._validate import expected
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def finish(
     figure = cast("Figure", axes[0].get_figure(root=True))
     path = _scanpys_path(name) if save is True else save
     if path is not None and path is not False:
-        figure.savefig(path, dpi=150, bbox_inches="tight")
+        figure.savefig(user_path(path), dpi=150, bbox_inches="tight")
     if return_fig:
         return figure
     if show is None:

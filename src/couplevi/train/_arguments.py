@@ -20,6 +20,7 @@ from lightning.pytorch.loggers import Logger
 from scvi.model._utils import parse_device_args
 from scvi.train import Trainer
 
+from couplevi._paths import user_path
 from couplevi._quiet import quiet
 from couplevi._validate import SMALLEST, check_count, check_number, check_option, expected
 
@@ -106,7 +107,7 @@ def checkpoint_path(checkpoint: Any, name: str = "checkpoint") -> Path:
     """Path of the state of training; raise unless a file can be written there."""
     if not isinstance(checkpoint, str | os.PathLike):
         raise TypeError(expected(f"`{name}` to be a path", repr(checkpoint)))
-    path = Path(checkpoint)
+    path = user_path(checkpoint)
     if not path.parent.is_dir():
         raise FileNotFoundError(expected(f"a folder {str(path.parent)!r} to write to", "none", "Create it first."))
     if path.is_dir():
