@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--labels", metavar="COLUMN", help="cell types in .obs")
     evaluate.add_argument("--baselines", type=_names, default=[], metavar="knn,ridge", help="simple methods beside it")
     evaluate.add_argument("--in-sample", action="store_true", help="score imputation on fitted pairs, too")
-    evaluate.add_argument("--out", type=user_path, metavar="CSV", help="default: a table on the screen")
+    evaluate.add_argument("--out", type=user_path, metavar="CSV", help="all scores; default: a summary on the screen")
     evaluate.set_defaults(command=_evaluate)
     return parser
 
@@ -167,7 +167,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         mdata, model, labels=arguments.labels, baselines=arguments.baselines, in_sample=arguments.in_sample
     )
     if arguments.out is None:
-        sys.stdout.write(frame.to_string(index=False, float_format="{:.4g}".format) + "\n")
+        sys.stdout.write(tl.summary(frame).to_string() + "\n")
     else:
         frame.to_csv(arguments.out, index=False)
 

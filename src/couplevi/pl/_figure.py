@@ -43,7 +43,7 @@ def make_axes(
 def finish(
     axes: Sequence[Axes], show: bool | None, save: str | os.PathLike[str] | bool | None, return_fig: bool, name: str
 ) -> Figure | Axes | list[Axes] | None:
-    """Save, show or return the figure called `name` as scanpy does.
+    """Save, show or return the figure called `name` as scanpy does: one that is saved is closed.
 
     `show=None` shows unless `save` or `return_fig` is given; a backend without windows shows nothing.
     """
@@ -51,6 +51,8 @@ def finish(
     path = _scanpys_path(name) if save is True else save
     if path is not None and path is not False:
         figure.savefig(user_path(path), dpi=150, bbox_inches="tight")
+        if not show:
+            plt.close(figure)  # what is drawn next is not drawn into it
     if return_fig:
         return figure
     if show is None:
