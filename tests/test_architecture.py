@@ -23,7 +23,7 @@ ALLOWED = {
     "train": {"losses"},
     "pp": set(),
     "pl": {"metrics"},
-    "model": {"train", "nn", "losses", "dataloaders", "preparation", "registry"},
+    "model": {"train", "nn", "losses", "metrics", "dataloaders", "preparation", "registry"},
     "tl": {"metrics", "preparation", "correspondence", "registry", "nn"},
 }
 """The rooms that a file of a room may import besides its own and the root; what follows narrows or widens that."""

@@ -30,7 +30,7 @@ def test_run_writes_the_slots_of_tl(h5mu, tmp_path, mdata, quick):
     model = cvi.tl.jamie(
         mdata, modalities=("rna", "ephys"), layers={"rna": "log1p"}, n_latent=4, seed=3, train_kwargs=quick
     )
-    np.testing.assert_allclose(written.obsm["X_jamie"], model.get_latent_representation(), atol=1e-5)
+    np.testing.assert_allclose(written.obsm["X_jamie"], model.get_latent_representation(part="joint"), atol=1e-5)
     assert written["rna"].obsm["jamie_ephys"].shape == (45, 8)
     assert np.isfinite(written["rna"].obsm["jamie_ephys"]).all()
     assert written["ephys"].layers["jamie_from_rna"].shape == (45, 8)

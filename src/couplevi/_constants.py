@@ -42,6 +42,11 @@ class Registry:
         """Matrix of confidences between two modalities; `kind` is ``"correspondence"`` or ``"match"``."""
         return f"{kind}_{a}_{b}"
 
+    @staticmethod
+    def covariate(kind: str, key: str) -> str:
+        """Column of ``obs``; `kind` is ``"batch"``, ``"categorical"`` or ``"continuous"``."""
+        return f"{kind}_covariate_{key}"
+
 
 class Key:
     """Slots in a MuData, or an AnnData, by attribute. `key` is the ``key_added`` of the function that writes."""
@@ -52,10 +57,18 @@ class Key:
             """Where a model puts profiles and cells.
 
             mdata[m] | mean latent of each profile | (n_m, n_latent) float32 | tl.jamie | tl.umap, scanpy
-            mdata | latent of each cell | (n_obs, n_latent) float32, NaN for cells with none of the modalities | tl.jamie | tl.umap, scanpy
+            mdata | latent of each cell: what modalities share, and what each alone knows | (n_obs, n_latent + n_private of each modality) float32, NaN for cells with none of the modalities | tl.jamie | scanpy
             data | probabilities of the categories | (n_obs, K) float32 | tl.cplmixvae |
             """
             return f"X_{key}"
+
+        @staticmethod
+        def shared(key: str) -> str:
+            """Where cells are in the space that modalities share.
+
+            mdata | latent of each cell in the space of the profiles; not with `n_private=0`, where it is the one above | (n_obs, n_latent) float32 | tl.jamie | tl.umap
+            """
+            return f"X_{key}_shared"
 
         @staticmethod
         def umap(key: str) -> str:
@@ -105,6 +118,15 @@ class Key:
 
         mdata | positions that were simulated | (n_obs, k) float32 | data.branching_manifold, data.count_clusters |
         """
+
+    class obsp:
+        @staticmethod
+        def match(key: str) -> str:
+            """Links inferred on the way to a model.
+
+            mdata | inferred links, as of tl.match; `jamie_match_{a}_{b}` of more than two modalities | (n_obs, n_obs) CSR float32 | tl.jamie | set-up
+            """
+            return f"{key}_match"
 
     class obs:
         @staticmethod
@@ -217,6 +239,12 @@ class Key:
 
         mdata | names of features | dict: a list for each modality | tl.jamie, tl.impute, tl.explain | pl.explain
         mdata | names of features | dict: a list for the target | tl.impute_baseline |
+        """
+
+        INFERRED: Final = "inferred"
+        """Keys in ``mdata.obsp`` of links that were inferred.
+
+        mdata | keys in `mdata.obsp` of links that were inferred | list of names | tl.jamie |
         """
 
         CLASSIFIERS: Final = "classifiers"

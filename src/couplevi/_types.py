@@ -30,6 +30,8 @@ class ProfileBatch(NamedTuple):
     """What the module reads: prepared features, shape ``(n, n_prepared)``, or features, ``(n, n_vars)``."""
     drawn: torch.Tensor
     """True for a profile that was drawn, False for a partner that came along for its links, shape ``(n,)``."""
+    covariates: torch.Tensor
+    """Indicators of the batch and other covariates, shape ``(n, n_covariates)``."""
 
 
 class LinkBatch(NamedTuple):

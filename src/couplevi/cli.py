@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--impute", type=_pair(":"), action="append", default=[], metavar="A:B", help="predict B from A")
     run.add_argument("--correspondence", metavar="KEY", help="links in .obsp; default: cells of the same name")
     run.add_argument("--match", metavar="KEY", help="inferred links in .obsp")
+    run.add_argument("--batch-key", metavar="COLUMN", help="batch of each cell, in .obs")
     run.add_argument("--preset", default="default", help="default, integration or paper")
     run.add_argument("--n-latent", type=int, default=32, help="latent dimensions (32)")
     run.add_argument("--max-epochs", type=int, help="passes through the data; default: the preset's")
@@ -139,6 +140,7 @@ def _run(arguments: argparse.Namespace) -> None:
         layers=dict(arguments.layer),
         correspondence_key=arguments.correspondence,
         match_key=arguments.match,
+        batch_key=arguments.batch_key,
         preset=arguments.preset,
         n_latent=arguments.n_latent,
         seed=arguments.seed,

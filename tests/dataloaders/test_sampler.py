@@ -163,3 +163,26 @@ def test_units_held_back_are_drawn_from_their_epoch_on():
         draws = list(sampler)
         assert len(draws) == len(sampler)
         assert set(range(20)) - {i for d in draws for i in drawn(d, "a")} == missing
+
+
+def test_units_are_mixed_within_their_batch():
+    n, rng = 60, np.random.default_rng(0)
+    batch = rng.integers(0, 3, n)
+    dataset = dataset_of(np.eye(n))
+    covariates = {m: np.eye(3, dtype=np.float32)[batch] for m in "ab"}
+    dataset = CoupledDataset(dataset.rows, dataset.links, None, covariates, 3)
+    assert set(dataset.batches(np.arange(n)).ravel()) == {0, 1, 2}
+    sampler = UnitSampler(dataset, np.arange(n), batch_size=30, mixup_alpha=1.0)
+    for draw in sampler:
+        for m in "ab":
+            part = draw[m]
+            assert (batch[part.position] == batch[part.position[part.other]]).all()
+            assert (part.other != np.arange(len(part.other))).mean() > 0.5
+        read = dataset[draw]["profiles"]["a"]
+        np.testing.assert_array_equal(read.covariates.argmax(dim=1), batch[draw["a"].position])
+        assert ((read.covariates == 0) | (read.covariates == 1)).all()
+
+
+def test_without_batches_units_tell_only_what_they_have():
+    dataset = dataset_of([[1, 0, 0], [0, 0, 0]])
+    assert sorted(dataset.batches(np.arange(len(dataset))).tolist()) == [[-1, 0], [-1, 0], [0, -1], [0, 0]]

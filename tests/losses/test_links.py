@@ -77,3 +77,33 @@ def test_contrastive_falls_when_partners_come_closer():
     bad = contrastive_alignment(far, scattered, torch.eye(4), temperature, known, 1.0)
     assert (good < math.log(4)).all()
     assert (bad > good).all()
+
+
+def test_profiles_of_other_batches_are_no_negatives(latents):
+    """Each batch by itself gives the same; a link across batches still counts."""
+    a, b = latents
+    temperature, batch = torch.tensor(0.7), torch.tensor([0, 0, 0, 1, 1])
+    same = batch[:, None] == batch
+    actual = contrastive_alignment(a, b, torch.eye(5), temperature, ALL_KNOWN, 0.3, same)
+    for code in (0, 1):
+        own = batch == code
+        alone = contrastive_alignment(a[own], b[own], torch.eye(int(own.sum())), temperature, ALL_KNOWN[own], 0.3)
+        torch.testing.assert_close(actual[own], alone)
+    across = torch.zeros(5, 5)
+    across[0, 4] = 1
+    found = contrastive_alignment(a.requires_grad_(), b, across, temperature, ALL_KNOWN, 0.3, same)
+    seen = torch.tensor([0, 1, 2, 4])
+    torch.testing.assert_close(
+        found[0], contrastive_alignment(a[:1], b[seen], torch.eye(4)[3:], temperature, ALL_KNOWN[seen], 0.3)[0]
+    )
+    found.sum().backward()
+    assert torch.isfinite(a.grad).all()
+
+
+def test_a_profile_without_any_to_compare_with_is_left_out():
+    a, b = torch.randn(2, 3, requires_grad=True), torch.randn(2, 3)
+    comparable = torch.tensor([[True, True], [False, False]])
+    value = contrastive_alignment(a, b, torch.zeros(2, 2), torch.tensor(1.0), ALL_KNOWN[:2], 0.3, comparable)
+    assert value.tolist() == [0, 0]
+    value.sum().backward()
+    assert a.grad.abs().sum() == 0

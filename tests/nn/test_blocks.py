@@ -69,3 +69,12 @@ def test_prepared_features_are_hidden_from_an_encoder_in_training_alone():
     assert not torch.equal(encoder(h).loc, encoder(h).loc)
     encoder.eval()
     assert torch.equal(encoder(h).loc, encoder(h).loc)
+
+
+def test_covariates_are_read_beside_the_features_and_never_hidden():
+    encoder = Encoder(5, 3, (8,), input_dropout_rate=0.99, n_covariates=2, **WHOLE).train()
+    h, one, other = torch.zeros(50, 5), torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+    means = [encoder(torch.cat([h, c.expand(50, 2)], dim=1)).loc for c in (one, other)]
+    for mean in means:
+        torch.testing.assert_close(mean, mean[:1].expand(50, 3))
+    assert (means[0] - means[1]).abs().max() > 1e-3

@@ -76,3 +76,15 @@ def test_the_mean_of_a_distribution_has_a_gradient():
     mean = Mean(encoder)(h)
     torch.testing.assert_close(mean, encoder(h).loc)
     assert torch.autograd.grad(mean.sum(), h)[0].abs().min() > 0
+
+
+def test_given_covariates_the_network_reads_features_alone():
+    network = torch.nn.Linear(5, 2).eval().requires_grad_(False)
+    preparation = fit_preparation(np.random.default_rng(0).normal(size=(20, 3)))
+    route = Route(preparation, network, None, np.zeros(2), ["a", "b"], np.arange(2), 2, n_covariates=2)
+    h, c = np.ones((4, 3), dtype=np.float32), np.array([1.0, -2.0], dtype=np.float32)
+    together = route.predict(np.hstack([h, np.tile(c, (4, 1))]))
+    given = route.given(c)
+    assert given.n_covariates == 0
+    np.testing.assert_allclose(given.predict(h), together)
+    assert given.given(c) is given

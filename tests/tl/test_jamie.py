@@ -12,7 +12,8 @@ def test_slots_hold_what_the_model_gives(fitted):
     model, mdata = fitted
     for m in BOTH:
         np.testing.assert_array_equal(mdata[m].obsm["X_jamie"], model.get_latent_representation(modality=m))
-    np.testing.assert_array_equal(mdata.obsm["X_jamie"], model.get_latent_representation())
+    np.testing.assert_array_equal(mdata.obsm["X_jamie"], model.get_latent_representation(part="joint"))
+    np.testing.assert_array_equal(mdata.obsm["X_jamie_shared"], model.get_latent_representation())
     summary = mdata.uns["jamie"]
     assert summary["modalities"] == ["rna", "ephys"]
     assert summary["var_names"]["ephys"] == list(mdata["ephys"].var_names)
@@ -85,3 +86,66 @@ def test_three_modalities(three_modalities, quick):
     cvi.tl.umap(mdata)
     axes = cvi.pl.latent(mdata, show=False)
     assert [ax.get_title() for ax in axes] == ["rna", "ephys", "morph", "all"]
+
+
+def half_linked():
+    mdata = cvi.data.branching_manifold(n_obs=80, n_features={"rna": 30, "ephys": 8}, seed=1)
+    cvi.pp.link(mdata, modalities=BOTH, hide=0.5, seed=0)
+    return mdata
+
+
+def test_links_that_nobody_gave_are_inferred_and_named(quick):
+    mdata = half_linked()
+    model = cvi.tl.jamie(mdata, modalities=BOTH, correspondence_key="correspondence", seed=0, train_kwargs=quick)
+    assert mdata.uns["jamie"]["inferred"] == ["jamie_match"]
+    assert mdata.uns["jamie_match"]["method"] == "anchored"
+    assert mdata.uns["jamie_match"]["n_known"] == 40
+    assert model.history["alignment_train"]["alignment_train"].min() > 0
+    again = half_linked()
+    cvi.tl.match(again, modalities=BOTH, known="correspondence", method="anchored")
+    assert abs(again.obsp["match"] - mdata.obsp["jamie_match"]).max() == 0
+
+
+@pytest.mark.parametrize("arguments", [{"match": None}, {"match_key": "given"}, {"batch_key": "half"}])
+def test_nothing_is_inferred_that_is_not_wanted(quick, arguments):
+    mdata = half_linked()
+    mdata.obs["half"] = np.where(np.arange(80) % 2, "a", "b")
+    cvi.pp.link(mdata, modalities=BOTH, key_added="given")
+    cvi.tl.jamie(mdata, modalities=BOTH, correspondence_key="correspondence", train_kwargs=quick, **arguments)
+    assert mdata.uns["jamie"]["inferred"] == []
+    assert "jamie_match" not in mdata.obsp
+
+
+def test_nothing_is_inferred_where_all_or_nothing_is_known(quick, paired):
+    cvi.tl.jamie(paired, modalities=BOTH, train_kwargs=quick)
+    assert "jamie_match" not in paired.obsp
+    hidden = half_linked()
+    cvi.pp.link(hidden, modalities=BOTH, hide=0.95, seed=0)
+    cvi.tl.jamie(hidden, modalities=BOTH, correspondence_key="correspondence", train_kwargs=quick)
+    assert "jamie_match" not in hidden.obsp  # four links are too few
+
+
+def test_inferred_links_are_as_before_if_the_training_fails(quick):
+    mdata = half_linked()
+    arguments = {"modalities": BOTH, "correspondence_key": "correspondence"}
+    with pytest.raises(ValueError, match="n_latent"):
+        cvi.tl.jamie(mdata, **arguments, n_latent=0, train_kwargs=quick)
+    assert "jamie_match" not in mdata.obsp
+    assert "jamie_match" not in mdata.uns
+    cvi.tl.jamie(mdata, **arguments, train_kwargs=quick)
+    before = mdata.obsp["jamie_match"].copy()
+    with pytest.raises(ValueError, match="n_latent"):
+        cvi.tl.jamie(mdata, **arguments, layers={"rna": "log1p"}, n_latent=0, train_kwargs=quick)
+    assert abs(mdata.obsp["jamie_match"] - before).max() == 0
+
+
+def test_each_pair_of_modalities_is_matched_by_itself(three_modalities, quick):
+    mdata = three_modalities.copy()
+    cvi.tl.jamie(mdata, modalities=("rna", "ephys", "morph"), seed=0, train_kwargs=quick)
+    assert set(mdata.uns["jamie"]["inferred"]) == {key for key in mdata.obsp if key.startswith("jamie_match_")}
+    assert "jamie_match_rna_ephys" in mdata.obsp
+
+
+def test_matching_is_automatic_or_not(mdata, quick):
+    with pytest.raises(ValueError, match="`match` to be one of"):
+        cvi.tl.jamie(mdata, modalities=BOTH, match="magic", train_kwargs=quick)

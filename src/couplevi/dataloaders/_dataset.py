@@ -51,6 +51,10 @@ class CoupledDataset(Dataset[Batch]):
         Prepared profiles by modality.
     links, matches
         Given and inferred links by pair of modalities.
+    covariates
+        Covariates by modality, shape ``(n_profiles, n_covariates)``; None where there are none.
+    n_batches
+        Number of their columns, the first, that say which batch a profile is of.
     """
 
     def __init__(
@@ -58,10 +62,14 @@ class CoupledDataset(Dataset[Batch]):
         rows: Mapping[str, Rows],
         links: Mapping[ModalityPair, Links],
         matches: Mapping[ModalityPair, Links] | None = None,
+        covariates: Mapping[str, FloatArray] | None = None,
+        n_batches: int = 0,
     ) -> None:
         self.rows = dict(rows)
         self.links = dict(links)
         self.matches = dict(matches or {})
+        self.covariates = covariates or {m: np.empty((len(r), 0), dtype=np.float32) for m, r in self.rows.items()}
+        self.n_batches = n_batches
         self.units = make_units({m: len(r) for m, r in self.rows.items()}, self.links)
 
     @property
@@ -73,6 +81,16 @@ class CoupledDataset(Dataset[Batch]):
         """Places of the profiles of some units, by modality."""
         columns = dict(zip(self.rows, self.units[units].T, strict=True))
         return {m: column[column >= 0] for m, column in columns.items()}
+
+    def batches(self, units: IntArray) -> IntArray:
+        """Batch of each profile of some units, -1 where a unit has none, shape ``(n_units, n_modalities)``."""
+        if not self.n_batches:
+            return np.where(self.units[units] >= 0, 0, -1)
+        columns = zip(self.modalities, self.units[units].T, strict=True)
+        codes = [
+            np.where(place >= 0, self.covariates[m][place, : self.n_batches].argmax(axis=1), -1) for m, place in columns
+        ]
+        return np.stack(codes, axis=1)
 
     def inside(self, units: IntArray) -> dict[str, BoolArray]:
         """Whether a profile is of some units, shape ``(n_profiles,)``, by modality."""
@@ -87,9 +105,15 @@ class CoupledDataset(Dataset[Batch]):
     def __getitem__(self, draw: Draw) -> Batch:
         profiles = {}
         for m, part in draw.items():
-            h = torch.from_numpy(np.asarray(self.rows[m][part.position]))
             share = torch.from_numpy(part.share)[:, None]
-            profiles[m] = ProfileBatch(torch.lerp(h[part.other], h, share), torch.from_numpy(part.drawn))
+            h, covariates = (
+                torch.lerp(own[part.other], own, share)
+                for own in (
+                    torch.from_numpy(np.asarray(self.rows[m][part.position])),
+                    torch.from_numpy(self.covariates[m][part.position]),
+                )
+            )
+            profiles[m] = ProfileBatch(h, torch.from_numpy(part.drawn), covariates)
         blocks = [
             {(a, b): table.block(draw[a].position, draw[b].position) for (a, b), table in tables.items()}
             for tables in (self.links, self.matches)

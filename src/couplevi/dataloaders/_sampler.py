@@ -24,8 +24,8 @@ class UnitSampler(DistributedSampler):
     which lie in the same part of the data. All random draws are made here, so that reading a batch needs no random
     state.
 
-    With `mixup_alpha`, a unit is mixed with another one of the batch that was measured in the same modalities, all
-    its profiles with the same share, so that a mixture is again a pair. Units with links to others are left alone.
+    With `mixup_alpha`, a unit is mixed with another one of the minibatch that was measured in the same modalities and
+    experimental batch, all its profiles with the same share, so that a mixture is again a pair. Units with links to others are left alone.
 
     Parameters
     ----------
@@ -108,14 +108,14 @@ class UnitSampler(DistributedSampler):
         return draw
 
     def _mixtures(self, units: IntArray, rng: np.random.Generator) -> tuple[IntArray, FloatArray]:
-        """For each unit the place of another one, measured in the same modalities, and its own share of at least half.
+        """For each unit the place of another one, of the same modalities and batch, and its own share of at least half.
 
         Zhang et al., mixup: beyond empirical risk minimization, ICLR 2018.
         """
         mate, share = np.arange(len(units)), np.ones(len(units), dtype=np.float32)
         if not self.mixup_alpha:
             return mate, share
-        _, pattern = np.unique(self.dataset.units[units] >= 0, axis=0, return_inverse=True)
+        _, pattern = np.unique(self.dataset.batches(units), axis=0, return_inverse=True)
         for group in range(pattern.max(initial=-1) + 1):
             members = np.flatnonzero((pattern.ravel() == group) & self._mixes[units])
             mate[members] = rng.permutation(members)

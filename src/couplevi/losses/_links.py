@@ -34,6 +34,7 @@ def contrastive_alignment(
     temperature: torch.Tensor,
     known_b: torch.Tensor,
     unknown_weight: float,
+    comparable: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Cross-entropy, in nats, of finding the linked profiles of `b` among those of the batch, shape ``(n_a,)``.
 
@@ -51,10 +52,15 @@ def contrastive_alignment(
     known_b
         Whether a profile of `b` has any link at all, shape ``(n_b,)``. One that has none may be the partner of any
         profile, so it counts as a negative with weight `unknown_weight` in (0, 1] only.
+    comparable
+        Which profiles of `b` count as negatives of which of `a`, shape ``(n_a, n_b)``: those of the same batch, as
+        others could be told apart by their batch alone. None takes all.
     """
     distance = mu_a.square().sum(dim=1, keepdim=True) + mu_b.square().sum(dim=1) - 2 * mu_a @ mu_b.T
     logits = -distance / (mu_a.shape[1] * temperature)
     logits = logits + torch.where(known_b, 0.0, math.log(unknown_weight))
+    if comparable is not None:
+        logits = logits.masked_fill(~comparable & (links == 0), -math.inf)
     total = links.sum(dim=1, keepdim=True)
     targets = links / torch.where(total > 0, total, torch.ones_like(total))
-    return -(targets * log_softmax(logits, dim=1)).sum(dim=1)
+    return -torch.where(targets > 0, targets * log_softmax(logits, dim=1), 0).sum(dim=1)

@@ -57,7 +57,8 @@ def coupled_dataset(
         {(a, b): Links(t[order[a]][:, order[b]].sorted_indices()) for (a, b), t in registered.links(kind).items()}
         for kind in ("correspondence", "match")
     )
-    return CoupledDataset(rows, links, matches), order
+    covariates = {m: registered.covariates(m)[order[m]] for m in rows}
+    return CoupledDataset(rows, links, matches, covariates, registered.n_batches), order
 
 
 def cells_of_units(

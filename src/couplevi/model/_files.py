@@ -32,7 +32,7 @@ WEIGHTS, VAR_NAMES, ATTRIBUTES = (
 )
 REGISTRY = "registry_"
 FORMAT_KEY = "format"
-FORMAT = 1
+FORMAT = 2
 """Number of the format that is written; files without one are of format 0."""
 
 DATA_FRAME = "data_frame"
@@ -131,7 +131,21 @@ def _from_0_to_1(state: dict[str, Any]) -> None:
         state[WEIGHTS] = {re.sub(old, new, name): value for name, value in state[WEIGHTS].items()}
 
 
-UPGRADES: tuple[Callable[[dict[str, Any]], None], ...] = (_from_0_to_1,)
+def _from_1_to_2(state: dict[str, Any]) -> None:
+    """Format 1 to 2: JAMIE has no private latents, covariates or weights of pairs of modalities."""
+    attributes, weights = state[ATTRIBUTES], state[WEIGHTS]
+    if attributes[REGISTRY].get("model_name") != "JAMIE":
+        return
+    settings, n_modalities = attributes["settings_"], len(attributes["modalities_"])
+    settings |= {"n_private": 0, "private_dropout_rate": 0.0}
+    weights["pair_weights"] = torch.ones(n_modalities, n_modalities)
+    weights["embedding.shared_map"] = torch.eye(settings["n_latent"])
+    for i in range(n_modalities):
+        weights[f"embedding.private_map_{i}"] = torch.eye(0)
+        weights[f"embedding.expectation_{i}"] = torch.zeros(settings["n_latent"] + 1, 0)
+
+
+UPGRADES: tuple[Callable[[dict[str, Any]], None], ...] = (_from_0_to_1, _from_1_to_2)
 """What turns the content of a file of format i into one of format i + 1, in place."""
 
 

@@ -55,22 +55,34 @@ class Encoder(nn.Module):
         Widths of the hidden layers.
     input_dropout_rate
         Probability in [0, 1) that a prepared feature is hidden from the encoder in training.
+    n_covariates
+        Number of covariates that are read beside the features, and never hidden.
     **hidden
         `normalization`, `activation` and `dropout_rate` of the hidden layers.
     """
 
     def __init__(
-        self, n_in: int, n_latent: int, widths: Sequence[int], *, input_dropout_rate: float = 0.0, **hidden: Any
+        self,
+        n_in: int,
+        n_latent: int,
+        widths: Sequence[int],
+        *,
+        input_dropout_rate: float = 0.0,
+        n_covariates: int = 0,
+        **hidden: Any,
     ) -> None:
         super().__init__()
         self.input_dropout = nn.Dropout(input_dropout_rate)
-        self.hidden = hidden_layers(n_in, widths, **hidden)
-        n_hidden = [n_in, *widths][-1]
+        self.n_in = n_in
+        self.hidden = hidden_layers(n_in + n_covariates, widths, **hidden)
+        n_hidden = [n_in + n_covariates, *widths][-1]
         self.mean = nn.Linear(n_hidden, n_latent)
         self.log_variance = nn.Linear(n_hidden, n_latent)
 
-    def forward(self, h: torch.Tensor) -> Normal:
-        hidden = self.hidden(self.input_dropout(h))
+    def forward(self, x: torch.Tensor) -> Normal:
+        """Posterior given features, and covariates behind them, shape ``(n, n_in + n_covariates)``."""
+        h, covariates = x[:, : self.n_in], x[:, self.n_in :]
+        hidden = self.hidden(torch.cat([self.input_dropout(h), covariates], dim=1))
         log_variance = self.log_variance(hidden).clamp(*LOG_VARIANCE_RANGE)
         return Normal(self.mean(hidden), (0.5 * log_variance).exp(), validate_args=False)
 

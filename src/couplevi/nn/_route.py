@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Route:
     """Way from the features of a modality to what is predicted from them, differentiable in between.
 
-    Outputs are ``network(prepared) @ mix + offset``.
+    Outputs are ``network(prepared) @ mix + offset``; a network that reads covariates has them behind the features.
 
     Attributes
     ----------
@@ -34,6 +34,8 @@ class Route:
         Names of the outputs.
     columns, n_possible
         Their places among all that could be asked for, and the number of these.
+    n_covariates
+        Number of covariates that the network reads; :meth:`given` tells them.
     """
 
     preparation: Preparation
@@ -43,6 +45,7 @@ class Route:
     names: list[str]
     columns: IntArray
     n_possible: int
+    n_covariates: int = 0
 
     @property
     def device(self) -> torch.device:
@@ -63,13 +66,20 @@ class Route:
             self, network=network, mix=None, offset=offset, names=shown, columns=columns, n_possible=len(names)
         )
 
+    def given(self, covariates: FloatArray) -> Self:
+        """The route of profiles with these covariates, shape ``(n_covariates,)``, whose network reads features alone."""
+        if not self.n_covariates:
+            return self
+        network = nn.Sequential(With(covariates), self.network).to(self.device).eval()
+        return replace(self, network=network, n_covariates=0)
+
     def outputs(self, inner: FloatArray) -> FloatArray:
         """What the network gives, or attributions of it along the last axis, in the units of the outputs."""
         return inner if self.mix is None else inner @ self.mix
 
     @torch.inference_mode()
     def predict(self, prepared: FloatArray, columns: IntArray | slice = slice(None)) -> FloatArray:
-        """Outputs, or some of them, of prepared features, shape ``(n, n_outputs)``."""
+        """Outputs, or some of them, of prepared features and covariates, shape ``(n, n_outputs)``."""
         inner = self.network(torch.from_numpy(prepared).to(self.device)).cpu().numpy()
         chosen = inner[:, columns] if self.mix is None else inner @ self.mix[:, columns]
         return chosen + self.offset[columns]
@@ -80,6 +90,19 @@ class Route:
         enter = linear(loadings, -self.preparation.mean.astype(np.float64) @ loadings)
         mix = np.eye(len(self.names)) if self.mix is None else self.mix
         return nn.Sequential(enter, self.network, linear(mix, self.offset)).to(self.device)
+
+
+class With(nn.Module):
+    """Puts the same covariates behind the features of all profiles."""
+
+    covariates: torch.Tensor
+
+    def __init__(self, covariates: FloatArray) -> None:
+        super().__init__()
+        self.register_buffer("covariates", torch.from_numpy(np.asarray(covariates, dtype=np.float32)))
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        return torch.cat([h, self.covariates.expand(len(h), -1)], dim=1)
 
 
 class Mean(nn.Module):

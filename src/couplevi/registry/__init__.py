@@ -1,5 +1,6 @@
 """What was registered at set-up, and how it is read from the data of a model or from others."""
 
+from couplevi.registry._covariates import Covariate, CovariateField, Design
 from couplevi.registry._fields import Keys, MuDataObspField, ValuesField, registered_keys
 from couplevi.registry._links import links_between, links_by_name, rows_in_obs, written_links
 from couplevi.registry._places import stored, value_places
@@ -8,6 +9,9 @@ from couplevi.registry._registered import Registered
 from couplevi.registry._setup import coupled_manager, single_manager
 
 __all__ = [
+    "Covariate",
+    "CovariateField",
+    "Design",
     "Keys",
     "ModalityReader",
     "MuDataObspField",

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -23,6 +23,7 @@ from couplevi._validate import (
     warn,
     warn_empty_rows,
 )
+from couplevi.registry._covariates import Design, registered_design
 from couplevi.registry._places import FEWEST_FEATURES, column_names, stored, where_is
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ class ModalityReader:
         What was seen in training; data far from it are warned about. None compares with nothing.
     stand_in
         Value of each feature where data lack it, shape ``(n_vars,)``; None refuses such data.
+    design
+        Covariates of the model.
     """
 
     modality: str
@@ -80,6 +83,7 @@ class ModalityReader:
     var_names: tuple[str, ...]
     seen: Seen | None = None
     stand_in: FloatArray | None = None
+    design: Design = Design()
 
     def of_model(self, var_names: Iterable[str], seen: Seen | None, stand_in: FloatArray | None) -> Self:
         """The same place, read as a model wants it."""
@@ -118,6 +122,20 @@ class ModalityReader:
         if self.seen is not None and matrix.shape[0]:
             self._compare(matrix, self.seen)
         return sp.csr_array(matrix) if sp.issparse(matrix) else np.asarray(matrix)
+
+    def cells(self, mdata: MuData, names: Sequence[str] | pd.Index) -> AnnData:
+        """Profiles of some cells of a MuData, by themselves: with the covariates that the model reads in their `obs`."""
+        chosen = mdata[self.modality][names]
+        if not self.design.covariates:
+            return chosen
+        told = {c.key: c.column(mdata, self.modality).loc[chosen.obs_names] for c in self.design.covariates}
+        chosen = chosen.copy()
+        chosen.obs = chosen.obs.assign(**told)
+        return chosen
+
+    def covariates(self, data: AnnData | MuData) -> FloatArray:
+        """Covariates of the profiles, see :meth:`Design.rows`."""
+        return self.design.rows(data, self.modality)
 
     def measured(self, data: AnnData | MuData) -> Matrix:
         """Values as :meth:`read`, for what they are compared with: nothing stands in for features that are missing."""
@@ -183,10 +201,11 @@ class ModalityReader:
 
 def registered_readers(registry: Mapping[str, Any], modalities: Iterable[str]) -> dict[str, ModalityReader]:
     """Readers of the values that scvi-tools has registered for these modalities, with their features as registered."""
+    design = registered_design(registry)
     readers = {}
     for m in modalities:
         field = registry["field_registries"][Registry.values(m)]
         attribute, key = field["data_registry"]["attr_name"], field["data_registry"]["attr_key"]
         names = column_names(key, field["state_registry"]["column_names"])
-        readers[m] = ModalityReader(m, attribute, key, tuple(names))
+        readers[m] = ModalityReader(m, attribute, key, tuple(names), design=design)
     return readers

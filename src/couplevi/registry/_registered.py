@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import scipy.sparse as sp
 
     from couplevi._streamed import Matrix
-    from couplevi._types import IntArray, ModalityPair
+    from couplevi._types import FloatArray, IntArray, ModalityPair
     from couplevi.registry._reader import ModalityReader
 
 
@@ -68,6 +68,15 @@ class Registered:
     def values(self, modality: str) -> Matrix:
         """Values of a modality, see :meth:`ModalityReader.read`."""
         return self.readers[modality].read(self.data)
+
+    @property
+    def n_batches(self) -> int:
+        """Number of batches, columns that come first in the covariates."""
+        return len(next(iter(self.readers.values())).design.batches)
+
+    def covariates(self, modality: str) -> FloatArray:
+        """Covariates of the profiles of a modality, shape ``(n_profiles, n_covariates)``."""
+        return self.readers[modality].covariates(self.data)
 
     def rows(self, modality: str) -> IntArray:
         """Row of the cell of each profile of a modality, shape ``(n_profiles,)``."""

@@ -24,6 +24,7 @@ from couplevi._validate import (
     warn,
     warn_generic_names,
 )
+from couplevi.registry._covariates import covariate_fields
 from couplevi.registry._fields import ValuesField, link_fields, registered_keys
 from couplevi.registry._links import links_by_name
 from couplevi.registry._places import value_places
@@ -43,6 +44,9 @@ def coupled_manager(
     use_rep: Mapping[str, str] | None,
     correspondence_key: Keys,
     match_key: Keys = None,
+    batch_key: str | None = None,
+    categorical_covariate_keys: Sequence[str] | None = None,
+    continuous_covariate_keys: Sequence[str] | None = None,
     **kwargs: Any,
 ) -> AnnDataManager:
     """Manager of several modalities and the links between them, with all of it checked.
@@ -52,11 +56,15 @@ def coupled_manager(
     setup_method_args, modalities, layers, use_rep, correspondence_key, match_key = _plain(
         (setup_method_args, modalities, layers, use_rep, correspondence_key, match_key)
     )
+    batch_key, categorical_covariate_keys, continuous_covariate_keys = _plain(
+        (batch_key, categorical_covariate_keys, continuous_covariate_keys)
+    )
     names = _check_mudata_setup(mdata, modalities)
     values = [ValuesField(m, *place, mod_key=m) for m, place in value_places(mdata, names, layers, use_rep).items()]
     correspondence = link_fields(names, correspondence_key, "correspondence")
+    covariates = covariate_fields(batch_key, categorical_covariate_keys, continuous_covariate_keys, sorted(names))
     manager = AnnDataManager(
-        fields=[*values, *correspondence, *link_fields(names, match_key, "match")],
+        fields=[*values, *correspondence, *link_fields(names, match_key, "match"), *covariates],
         setup_method_args=setup_method_args,
         validation_checks=AnnDataManagerValidationCheck(check_fully_paired_mudata=False),
     )

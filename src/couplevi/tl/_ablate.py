@@ -154,7 +154,7 @@ def ablate(
         y = labels_of(mdata, labels, names)
         names = names[y.notna()]
         route = find_route(mdata, model, source, LATENT, None, "")
-        z = model.get_latent_representation(mdata[target][names], modality=target)
+        z = model.get_latent_representation(model.reader(target).cells(mdata, names), modality=target)
         halves = _halves(len(names), n_seeds, n_neighbors, seed)
         score, shown = _transfer(z, y.dropna().to_numpy(), halves, n_neighbors), [labels]
     else:
@@ -169,14 +169,19 @@ def ablate(
     reference = x if background is None else x[find_names(cell_names, background, f"cells of {source!r}")]
     if reference.shape[0] < 2:
         raise ValueError(expected("a `background` of at least 2 cells", reference.shape[0]))
-    ablated = _Ablation(route, x[cell_names.get_indexer(names)], reference)
+    measured_rows = cell_names.get_indexer(names)
+    covariates = model.reader(source).covariates(mdata)[measured_rows]
+    ablated = _Ablation(route, x[measured_rows], reference)
 
-    intact = route.predict(ablated.prepared)
+    def predict(prepared: FloatArray, read: IntArray | slice = slice(None)) -> FloatArray:
+        return route.predict(np.hstack([prepared, covariates]), read)
+
+    intact = predict(ablated.prepared)
     score_intact = score(intact, np.arange(len(shown)))
     rows = []
     for group in progress(todo, "ablated group", shown=progress_bar):
         read = slice(None) if metric == "lta" else group.targets
-        outputs = route.predict(ablated.without(group.features), read)
+        outputs = predict(ablated.without(group.features), read)
         squares = np.square(outputs - intact[:, read]).mean(axis=0)
         shift = np.sqrt(squares.sum(keepdims=True) if metric == "lta" else squares)
         for t, new, moved in zip(group.targets, score(outputs, group.targets), shift, strict=True):

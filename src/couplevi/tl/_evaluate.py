@@ -162,7 +162,7 @@ def _splits(mdata: MuData, model: Scored, a: str, b: str, labels: str | None) ->
 
 
 def _alignment(mdata: MuData, model: Scored, a: str, b: str, cells: _Cells, n_neighbors: int) -> list[tuple]:
-    z = {m: model.get_latent_representation(mdata[m][cells.names], modality=m) for m in (a, b)}
+    z = {m: model.get_latent_representation(model.reader(m).cells(mdata, cells.names), modality=m) for m in (a, b)}
     method, n = type(model).__name__, len(cells.names)
     rows = [("foscttm", a, b, method, cells.split, n, metrics.foscttm(z[a], z[b]))]
     if cells.labels is None:
@@ -183,7 +183,8 @@ def _unpaired(mdata: MuData, model: Scored, a: str, b: str, labels: str, n_neigh
     known = {m: column.dropna() for m, column in y.items()}
     if min(map(len, known.values())) < n_neighbors:
         return []
-    z = {m: model.get_latent_representation(mdata[m][column.index], modality=m) for m, column in known.items()}
+    cells = {m: model.reader(m).cells(mdata, column.index) for m, column in known.items()}
+    z = {m: model.get_latent_representation(profiles, modality=m) for m, profiles in cells.items()}
     method, n = type(model).__name__, sum(map(len, y.values()))
     missing = float(n - sum(map(len, known.values())))
     rows = [("cells_without_label", a, b, method, UNPAIRED, n, missing)]
@@ -202,7 +203,7 @@ def _imputation(
     baselines: Sequence[str],
     n_neighbors: int,
 ) -> list[tuple]:
-    query = mdata[source][cells.names]
+    query = model.reader(source).cells(mdata, cells.names)
     measured = dense(model.reader(target).measured(mdata[target][cells.names]))
     predicted = model.impute(source=source, target=target, adata=query, return_sd=model.has_sd(source, target))
     imputed = {type(model).__name__: predicted.X}

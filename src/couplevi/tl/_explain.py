@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -49,7 +50,8 @@ def explain(
     """Which features of one modality drove the prediction of another: Shapley values in the target's units.
 
     The values of a cell and an output sum to the output minus its mean over the background. They describe the
-    model, not the cell: a gene that stands for many correlated ones may get the credit of all.
+    model, not the cell: a gene that stands for many correlated ones may get the credit of all. Covariates are held at
+    those of the cell, for the background, too.
 
     Parameters
     ----------
@@ -149,25 +151,30 @@ def explain(
         found = f"{shape[0]} cells x {shape[1]} features x {shape[2]} targets"
         raise ValueError(expected(f"at most {MAX_ARRAY_BYTES / 1e9:g} GB of values", found, remedy))
     reference = _float32(x, from_rows)
-    attribute = {
-        "gradient": lambda: expected_gradients(route, reference, n_nodes),
-        "deep": lambda: deep(route, reference),
-        "permutation": lambda: permutation(route, reference, seed),
-    }[method]()
-    shown = progress(rows, "explained cell", shown=progress_bar)
-    parts = (attribute(_float32(x, np.array([row]))[0]) for row in shown)
+    explainer = {
+        "gradient": lambda route: expected_gradients(route, reference, n_nodes),
+        "deep": lambda route: deep(route, reference),
+        "permutation": lambda route: permutation(route, reference, seed),
+    }[method]
+    designs, design_of = np.unique(model.reader(source).covariates(mdata)[rows], axis=0, return_inverse=True)
+    given = [route.given(design) for design in designs]
+    attribute = lru_cache(maxsize=1)(lambda i: explainer(given[i]))
+    order = np.argsort(design_of, kind="stable")
+    shown = progress(order, "explained cell", shown=progress_bar)
+    parts = ((i, attribute(design_of[i])(_float32(x, rows[i : i + 1])[0])) for i in shown)
     features = list(model.var_names_[source])
     if aggregate == "mean_abs":
-        table = _mean_abs(parts, shape)
+        table = _mean_abs((part for _, part in parts), shape)
         explanation = shap.Explanation(table, feature_names=features, output_names=route.names)
     else:
         values = np.empty(shape, dtype=np.float32)
-        for i, part in enumerate(parts):
+        for i, part in parts:
             values[i] = part
-        base = route.predict(route.preparation.transform(reference)).mean(axis=0)
+        prepared = route.preparation.transform(reference)
+        base = np.stack([r.predict(prepared).mean(axis=0) for r in given])
         explanation = shap.Explanation(
             values,
-            np.tile(base, (len(rows), 1)),
+            base[design_of],
             _float32(x, rows),
             feature_names=features,
             output_names=route.names,

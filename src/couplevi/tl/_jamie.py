@@ -1,13 +1,18 @@
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, Literal
 
 from couplevi._constants import Key
-from couplevi._validate import check_slot
+from couplevi._validate import check_modalities, check_mudata, check_obs_names, check_option, check_slot
 from couplevi.model.jamie import JAMIE
+from couplevi.registry import links_by_name, written_links
 from couplevi.tl._fit import seeded, versions
+from couplevi.tl._match import BY_NAME, FEWEST_ANCHORS
+from couplevi.tl._match import match as infer
 
 if TYPE_CHECKING:
     from mudata import MuData
@@ -15,6 +20,10 @@ if TYPE_CHECKING:
     from couplevi._protocols import EmbedsRoutes, Scored
     from couplevi._types import PresetName
     from couplevi.model.jamie import Settings
+
+
+MAX_PROFILES = 20_000
+"""Profiles of a modality up to which links are inferred without being asked for."""
 
 
 def jamie(
@@ -25,6 +34,10 @@ def jamie(
     use_rep: Mapping[str, str] | None = None,
     correspondence_key: str | Mapping[tuple[str, str], str] | None = None,
     match_key: str | Mapping[tuple[str, str], str] | None = None,
+    match: Literal["auto"] | None = "auto",
+    batch_key: str | None = None,
+    categorical_covariate_keys: Sequence[str] | None = None,
+    continuous_covariate_keys: Sequence[str] | None = None,
     preset: PresetName | Settings = "default",
     n_latent: int = 32,
     key_added: str = "jamie",
@@ -40,6 +53,12 @@ def jamie(
         MuData whose rows of the same name are the same cell; cells may lack modalities.
     modalities, layers, use_rep, correspondence_key, match_key
         What is modelled and how it is linked, see :meth:`~couplevi.model.JAMIE.setup_mudata`.
+    match
+        ``"auto"`` infers links between profiles without one, as :func:`couplevi.tl.match` does from those that are
+        known, and aligns by them: where `match_key` is None, at least 10 links of a pair of modalities are known, and
+        both have up to 20,000 profiles, some of them without a link. None infers nothing.
+    batch_key, categorical_covariate_keys, continuous_covariate_keys
+        How cells were measured, see :meth:`~couplevi.model.JAMIE.setup_mudata`. With batches nothing is inferred.
     preset, n_latent
         Settings and number of latent dimensions, see :class:`~couplevi.model.JAMIE`.
     key_added
@@ -58,9 +77,13 @@ def jamie(
     The fitted model. Also writes, all float32,
 
     - ``mdata[m].obsm["X_jamie"]``: mean latent of each profile, shape ``(n_m, n_latent)``;
-    - ``mdata.obsm["X_jamie"]``: latent of each cell, shape ``(n_obs, n_latent)``; NaN for cells with none of the
-      modalities;
-    - ``mdata.uns["jamie"]``: settings, versions, losses and feature names.
+    - ``mdata.obsm["X_jamie"]``: where each cell is, for neighbours and clusters: what modalities share, and what each
+      alone knows, shape ``(n_obs, n_latent + n_private * n_modalities)``; NaN for cells with none of the modalities;
+    - ``mdata.obsm["X_jamie_shared"]``: what modalities share alone, in the space of the profiles, shape
+      ``(n_obs, n_latent)``. With ``n_private=0``, as in ``preset="paper"``, that is ``X_jamie``;
+    - ``mdata.obsp["jamie_match"]`` and ``mdata.uns["jamie_match"]``: links that were inferred, if any, as
+      :func:`couplevi.tl.match` writes them; ``"jamie_match_{a}_{b}"`` of more than two modalities;
+    - ``mdata.uns["jamie"]``: settings, versions, losses, feature names, and keys of inferred links.
 
     Raises
     ------
@@ -82,24 +105,81 @@ def jamie(
     ((100, 32), (100, 32))
     """
     check_slot(key_added, "key_added")
-    with seeded(seed):
+    if match is not None:
+        check_option(match, ["auto"], "match")
+    infers = match == "auto" and match_key is None and batch_key is None
+    with seeded(seed), _put_back(mdata, Key.obsp.match(key_added)):
+        inferred: dict[tuple[str, str], str] = {}
+        if infers and all(isinstance(places, Mapping | None) for places in (layers, use_rep)):
+            inferred = _inferred(mdata, modalities, layers, use_rep, correspondence_key, Key.obsp.match(key_added))
         JAMIE.setup_mudata(
             mdata,
             modalities=modalities,
             layers=layers,
             use_rep=use_rep,
             correspondence_key=correspondence_key,
-            match_key=match_key,
+            match_key=inferred or match_key,
+            batch_key=batch_key,
+            categorical_covariate_keys=categorical_covariate_keys,
+            continuous_covariate_keys=continuous_covariate_keys,
         )
         model = JAMIE(mdata, preset, n_latent=n_latent, **model_kwargs)
         model.train(**(train_kwargs or {}))
     profiles = {m: model.get_latent_representation(modality=m) for m in model.modalities_}
-    cells = model.get_latent_representation()
+    parts: dict[str, Literal["joint", "shared"]] = {Key.obsm.latent(key_added): "shared"}
+    if model.settings_.n_private:
+        parts = {Key.obsm.latent(key_added): "joint", Key.obsm.shared(key_added): "shared"}
+    cells = {slot: model.get_latent_representation(part=part) for slot, part in parts.items()}
     for m, z in profiles.items():
         mdata[m].obsm[Key.obsm.latent(key_added)] = z
-    mdata.obsm[Key.obsm.latent(key_added)] = cells
+    mdata.obsm.update(cells)
     mdata.uns[key_added] = _summary(model, [str(m) for m in modalities], preset)
+    mdata.uns[key_added][Key.uns.INFERRED] = list(inferred.values())
     return model
+
+
+@contextmanager
+def _put_back(mdata: MuData, key: str) -> Iterator[None]:
+    """Put back what was in the slots of inferred links if the block fails."""
+    stores = [store for name in ("obsp", "uns") if (store := getattr(mdata, name, None)) is not None]
+    before = [{name: value for name, value in store.items() if name.startswith(key)} for store in stores]
+    try:
+        yield
+    except BaseException:
+        for store, kept in zip(stores, before, strict=True):
+            for name in [name for name in store if name.startswith(key)]:
+                del store[name]
+            store.update(kept)
+        raise
+
+
+def _inferred(
+    mdata: MuData,
+    modalities: Sequence[str],
+    layers: Mapping[str, str | None] | None,
+    use_rep: Mapping[str, str] | None,
+    correspondence_key: str | Mapping[tuple[str, str], str] | None,
+    key: str,
+) -> dict[tuple[str, str], str]:
+    """Infer links of each pair of modalities that has some and lacks others; their keys in ``mdata.obsp``."""
+    names = check_modalities(check_mudata(mdata), modalities)
+    check_obs_names(mdata, names)
+    if isinstance(correspondence_key, str):
+        correspondence_key = {(names[0], names[1]): correspondence_key} if len(names) == 2 else {}
+    found = {}
+    for a, b in combinations(names, 2):
+        given = dict(correspondence_key or {})
+        pair = (b, a) if (b, a) in given else (a, b)
+        known = written_links(mdata, given[pair], *pair) if pair in given else links_by_name(mdata, *pair)
+        if known.nnz < FEWEST_ANCHORS or max(known.shape) > MAX_PROFILES:
+            continue
+        if all((known.max(axis=axis).toarray() == 0).any() for axis in (0, 1)):
+            found[pair] = key if len(names) == 2 else f"{key}_{pair[0]}_{pair[1]}"
+            of_pair = {m: place for m, place in (layers or {}).items() if m in pair}
+            reps = {m: place for m, place in (use_rep or {}).items() if m in pair}
+            links = given.get(pair, BY_NAME)
+            infer(mdata, modalities=pair, layers=of_pair, use_rep=reps, known=links, key_added=found[pair])
+    return found
 
 
 def _summary(model: JAMIE, modalities: list[str], preset: str | Settings) -> dict[str, Any]:

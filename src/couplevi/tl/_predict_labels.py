@@ -93,7 +93,8 @@ def predict_labels(
     classes = sorted(set(y))
     if len(classes) < 2:
         raise ValueError(expected(f"at least two labels in `mdata.obs[{labels!r}]` to learn", classes))
-    z = [model.get_latent_representation(mdata[m][names], modality=m) for m, names in profiles.items() if len(names)]
+    known = {m: model.reader(m).cells(mdata, names) for m, names in profiles.items() if len(names)}
+    z = [model.get_latent_representation(adata, modality=m) for m, adata in known.items()]
     fit = LogisticRegression(max_iter=10_000).fit(np.concatenate(z), y)
     cell = model.get_latent_representation(mdata)
     placed = np.isfinite(cell).all(axis=1)

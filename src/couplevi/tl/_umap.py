@@ -73,7 +73,7 @@ def umap(
     check_mudata(mdata)
     check_slot(key_added, "key_added")
     check_count(n_neighbors, "n_neighbors", minimum=2)
-    latent = Key.obsm.latent(key_added)
+    latent, shared = Key.obsm.latent(key_added), Key.obsm.shared(key_added)
     if modalities is None:
         modalities = list(mdata.uns.get(key_added, {}).get(Key.uns.MODALITIES, []))
     places = [mdata]
@@ -84,7 +84,7 @@ def umap(
     if any(latent not in place.obsm for place in places):
         found = "none in " + listing([m for m in modalities if latent not in mdata[m].obsm] or ["mdata.obsm"])
         raise KeyError(expected(f"latents in `.obsm[{latent!r}]`", found, "Run `cvi.tl.jamie` first."))
-    stacked = np.concatenate([place.obsm[latent] for place in places])
+    stacked = np.concatenate([place.obsm[shared if shared in place.obsm else latent] for place in places])
     placed = np.isfinite(stacked).all(axis=1)
     if placed.sum() < FEWEST:
         remedy = "The graph of so few has no layout: draw the latents themselves."

@@ -30,7 +30,11 @@ def make(likelihood="gaussian", n_arms=2, modalities=("a",), **overrides):
 def batch(module, n=20, links=None, x=None):
     x = torch.randn(n, 6) if x is None else x
     drawn = torch.ones(len(x), dtype=torch.bool)
-    return {"profiles": {m: ProfileBatch(x, drawn) for m in module.index}, "links": links or {}, "matches": {}}
+    return {
+        "profiles": {m: ProfileBatch(x, drawn, torch.zeros(len(x), 0)) for m in module.index},
+        "links": links or {},
+        "matches": {},
+    }
 
 
 def link_batch(row, col, confidence, n):
@@ -90,8 +94,8 @@ def test_profiles_that_only_came_along_enter_no_profile_term():
     x = data["profiles"]["a"].h.clone()
     x[10:] = 1e3
     drawn = torch.arange(20) < 10
-    data["profiles"]["a"] = ProfileBatch(x, drawn)
-    own = {**data, "profiles": {"a": ProfileBatch(x[:10], drawn[:10])}}
+    data["profiles"]["a"] = ProfileBatch(x, drawn, torch.zeros(len(x), 0))
+    own = {**data, "profiles": {"a": ProfileBatch(x[:10], drawn[:10], torch.zeros(10, 0))}}
     torch.testing.assert_close(module(data)[2].loss, module(own)[2].loss)
 
 
@@ -191,7 +195,7 @@ def test_residual_variance_ignores_profiles_that_only_came_along():
     x = torch.randn(40, 6)
     x[20:] = 1e4
     data = batch(module, 40, x=x)
-    data["profiles"]["a"] = ProfileBatch(x, torch.arange(40) < 20)
+    data["profiles"]["a"] = ProfileBatch(x, torch.arange(40) < 20, torch.zeros(40, 0))
     for _ in range(30):
         module(data)
     assert all(arm.head.variance.max() < 100 for arm in module.arms)

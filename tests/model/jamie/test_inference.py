@@ -92,7 +92,7 @@ def test_imputation_is_the_decoder_of_the_target_in_its_own_units(fitted):
     imputed = model.impute(source="rna", target="ephys")
     z = torch.from_numpy(model.get_latent_representation(modality="rna"))
     with torch.inference_mode():
-        h = model.module.decode("ephys", z).mean.numpy()
+        h = model.module.decode("ephys", z, torch.zeros(len(z), 0)).mean.numpy()
     ephys = mdata["ephys"].X
     np.testing.assert_allclose(imputed.X, h * ephys.std(axis=0) + ephys.mean(axis=0), rtol=1e-3, atol=1e-3)
     assert imputed.obs_names.equals(mdata["rna"].obs_names)
@@ -105,9 +105,10 @@ def test_errors_and_bound(fitted):
     errors = model.get_reconstruction_error()
     for m, layer in (("rna", "log1p"), ("ephys", None)):
         x = mdata[m].layers[layer] if layer else mdata[m].X
-        z = torch.from_numpy(model.get_latent_representation(modality=m))
+        z, own = (torch.from_numpy(model.get_latent_representation(modality=m, part=p)) for p in ("shared", "private"))
         with torch.inference_mode():
-            decoded = model.module.observation(m).preparation.record().inverse(model.module.decode(m, z).mean.numpy())
+            h = model.module.decode(m, z, torch.zeros(len(z), 0), own).mean.numpy()
+        decoded = model.module.observation(m).preparation.record().inverse(h)
         expected = np.square((x - decoded) / x.std(axis=0)).mean()
         assert errors[m] == pytest.approx(expected, rel=1e-3)
     assert -1 < model.get_elbo() + np.mean(list(errors.values())) < 0  # the divergence weighs little
@@ -130,6 +131,11 @@ def test_data_without_distinct_cells_or_a_modality(fitted):
         model.get_latent_representation(double)
     with pytest.raises(KeyError, match=r"`modality` to be one of \['rna'\], found 'ephys'"):
         model.get_elbo(md.MuData({"rna": mdata["rna"].copy()}))
+
+
+def _latents(model, profiles, modality):
+    none = np.empty((profiles.n_obs, 0), dtype=np.float32)
+    return latents_of_profiles(model.module, model.reader(modality), profiles, none, True, None)
 
 
 def registered(mdata, model):
@@ -155,8 +161,8 @@ def linked(mdata):
 
 def test_latent_of_a_cell_uses_links_and_matches_of_any_direction_and_their_shares(linked):
     model, mdata, given, inferred = linked
-    found = latents_of_cells(model.module, registered(mdata, model), True, None)
-    z = {m: latents_of_profiles(model.module, model.reader(m), mdata[m], True, None) for m in BOTH}
+    found = latents_of_cells(model.module, registered(mdata, model), "shared", True, None)
+    z = {m: model.module.shared(_latents(model, mdata[m], m)).numpy() for m in BOTH}
     w = {"ephys": np.exp(0.3), "rna": np.exp(-0.6)}
 
     def bounded(p):  # a row whose sum exceeds 1 is divided by it
@@ -175,14 +181,15 @@ def test_latent_of_a_cell_uses_links_and_matches_of_any_direction_and_their_shar
 def test_posteriors_are_those_of_the_prepared_features_without_dropout(fitted):
     model, mdata = fitted
     model.module.train()
-    parts = list(posteriors(model.module, model.reader("rna"), mdata["rna"], 20))
-    assert [(rows.start, rows.stop) for rows, _, _ in parts] == [(0, 20), (20, 40), (40, 45)]
+    none = np.empty((45, 0), dtype=np.float32)
+    parts = list(posteriors(model.module, model.reader("rna"), mdata["rna"], none, 20))
+    assert [(rows.start, rows.stop) for rows, *_ in parts] == [(0, 20), (20, 40), (40, 45)]
     assert not model.module.training
     record = model.module.observation("rna").preparation.record()
     expected = torch.from_numpy(record.transform(mdata["rna"].layers["log1p"]))
-    torch.testing.assert_close(torch.cat([h for _, h, _ in parts]), expected)
-    q = model.module.encode("rna", expected)
-    torch.testing.assert_close(torch.cat([q.scale for _, _, q in parts]), q.scale.detach())
+    torch.testing.assert_close(torch.cat([h for _, h, _, _ in parts]), expected)
+    q = model.module.encode("rna", expected, torch.zeros(len(expected), 0))
+    torch.testing.assert_close(torch.cat([q.scale for *_, q in parts]), q.scale.detach())
 
 
 def test_imputed_values_come_with_deviations_if_these_are_asked_for(fitted):
@@ -190,7 +197,8 @@ def test_imputed_values_come_with_deviations_if_these_are_asked_for(fitted):
     module = copy.deepcopy(model.module)
     module.residual_variance("rna", "ephys").fill_(4.0)
     for uncertainty in (None, Uncertainty(module)):
-        parts = list(imputed(module, model.reader("rna"), mdata["rna"], "ephys", uncertainty, 30))
+        none = np.empty((45, 0), dtype=np.float32)
+        parts = list(imputed(module, model.reader("rna"), mdata["rna"], none, "ephys", [], uncertainty, 30))
         mean = np.concatenate([mean for _, mean, _ in parts])
         np.testing.assert_allclose(mean, model.impute(source="rna", target="ephys").X, rtol=1e-4, atol=1e-4)
         assert all((sd is None) == (uncertainty is None) for _, _, sd in parts)

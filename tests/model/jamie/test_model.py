@@ -97,7 +97,7 @@ def test_matches_pull_hidden_pairs_together(paired):
         warned = nullcontext() if kwargs else pytest.warns(UserWarning, match="No profile")
         with warned:
             model = make_jamie(mdata, correspondence_key="none", **kwargs)
-        model.train(max_epochs=150, enable_progress_bar=False)
+        model.train(max_epochs=200, enable_progress_bar=False)
         return cvi.metrics.foscttm(*(model.get_latent_representation(modality=m) for m in BOTH))
 
     assert distance(match_key="match") < 0.1

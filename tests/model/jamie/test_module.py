@@ -21,6 +21,11 @@ DRAWN = {"a": torch.tensor([True, True, False, True, True]), "b": torch.tensor([
 ROWS, COLS = np.arange(5), np.arange(4)
 
 
+def none(n):
+    """No covariates of n profiles."""
+    return torch.zeros(n, 0)
+
+
 def make_module(**options):
     defaults = {
         "widths": {"a": (7,), "b": (6,)},
@@ -43,7 +48,7 @@ def make_module(**options):
 def make_batch(links=P, matches=F, drawn=DRAWN):
     sizes = {"a": 3, "b": 2}
     generator = torch.Generator().manual_seed(1)
-    profiles = {m: ProfileBatch(torch.randn(N[m], sizes[m], generator=generator), drawn[m]) for m in N}
+    profiles = {m: ProfileBatch(torch.randn(N[m], sizes[m], generator=generator), drawn[m], none(N[m])) for m in N}
     blocks = [{("a", "b"): Links(sp.csr_array(x)).block(ROWS, COLS)} if x is not None else {} for x in (links, matches)]
     return {"profiles": profiles, "links": blocks[0], "matches": blocks[1]}
 
@@ -110,7 +115,7 @@ def test_profile_terms_are_means_over_drawn_profiles(result):
         each = -0.5 * (1 + log_variance - q.loc**2 - log_variance.exp()).sum(dim=1)
         kl += each[drawn].mean().item()
         assert metrics[f"kl_{m}"] == pytest.approx(each[drawn].mean().item(), rel=1e-5)
-        h_hat = module.decode(m, inference["z_aggregated"][m]).mean
+        h_hat = module.decode(m, inference["z_aggregated"][m], none(N[m])).mean
         error = (batch["profiles"][m].h - h_hat).square().sum(dim=1)[drawn].mean()
         reconstruction += (error * module.observation(m).preparation.error_weight).item()
     assert metrics["kl"] == pytest.approx(kl, rel=1e-5)
@@ -138,7 +143,7 @@ def test_cross_reconstruction_is_a_mean_over_links_by_confidence(result):
     module, batch, inference, _, metrics, _ = result
     expected = 0
     for source, target, matrix in (("a", "b", P), ("b", "a", P.T)):
-        h_hat = module.decode(target, inference["z"][source]).mean
+        h_hat = module.decode(target, inference["z"][source], none(N[source])).mean
         total = 0
         for i, j in zip(*matrix.nonzero(), strict=True):
             error = (batch["profiles"][target].h[j] - h_hat[i]).square().sum() * module.observation(
@@ -218,7 +223,7 @@ def test_without_links_link_terms_are_zero_and_finite():
 def test_batch_without_one_modality_is_finite():
     module, batch = make_module(), make_batch()
     empty = torch.zeros(0, dtype=torch.bool)
-    batch["profiles"]["b"] = ProfileBatch(torch.zeros(0, 2), empty)
+    batch["profiles"]["b"] = ProfileBatch(torch.zeros(0, 2), empty, none(0))
     nothing = Links(sp.csr_array(P)).block(ROWS, COLS[:0])
     batch["links"]["a", "b"] = batch["matches"]["a", "b"] = nothing
     *_, metrics, losses = run(module, batch)
@@ -280,7 +285,7 @@ def test_modalities_may_have_any_name():
         "match_weight": 0.0,
     }
     module = JAMIEModule({"rna.v2": (5, None), "values": (6, None)}, 2, **options)
-    assert module.encode("values", torch.zeros(3, 6)).loc.shape == (3, 2)
+    assert module.encode("values", torch.zeros(3, 6), none(3)).loc.shape == (3, 2)
 
 
 def small(**options):
@@ -297,14 +302,14 @@ def small(**options):
 
 
 def profiles(n=6, sizes=(("a", 4), ("b", 3))):
-    return {m: ProfileBatch(torch.randn(n, size), torch.arange(n) < n - 2) for m, size in sizes}
+    return {m: ProfileBatch(torch.randn(n, size), torch.arange(n) < n - 2, none(n)) for m, size in sizes}
 
 
 def test_a_decoder_has_the_widths_of_its_encoder_in_reverse():
     module = small()
     widths = [layer.out_features for layer in module.decoders[0].hidden if isinstance(layer, torch.nn.Linear)]
     assert widths == [5, 7]
-    assert module.decode("a", torch.zeros(3, 2)).mean.shape == (3, 4)
+    assert module.decode("a", torch.zeros(3, 2), none(3)).mean.shape == (3, 4)
 
 
 def test_latent_samples_have_the_spread_of_the_posterior_and_common_draws():
@@ -319,9 +324,9 @@ def test_latent_samples_have_the_spread_of_the_posterior_and_common_draws():
 
 def test_errors_of_profiles_are_those_of_the_mean_latent():
     module, h = small(), torch.randn(5, 4)
-    q = module.encode("a", h)
-    error, divergence = module.profile_errors("a", h, q)
-    torch.testing.assert_close(error, (h - module.decode("a", q.loc).mean).square().mean(dim=1))
+    q = module.encode("a", h, none(len(h)))
+    error, divergence = module.profile_errors("a", h, none(len(h)), q)
+    torch.testing.assert_close(error, (h - module.decode("a", q.loc, none(len(h))).mean).square().mean(dim=1))
     torch.testing.assert_close(divergence, torch_kl(q, Normal(0.0, 1.0)).sum(dim=1))
 
 

@@ -119,7 +119,9 @@ def test_a_route_through_components_predicts_what_the_module_decodes(reduced, fe
     h = route.preparation.transform(x["a"])
     module.eval()
     with torch.inference_mode():
-        expected = module.features("b", module.encode("a", torch.from_numpy(h)).loc)
+        expected = module.features(
+            "b", module.encode("a", torch.from_numpy(h), torch.zeros(len(h), 0)).loc, torch.zeros(len(h), 0), ()
+        )
     columns = [names["b"].index(f) for f in features or names["b"]]
     assert (route.mix is None) == (len(columns) <= 3)
     np.testing.assert_allclose(route.predict(h), expected[:, columns], rtol=1e-3, atol=1e-3)

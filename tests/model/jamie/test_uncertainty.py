@@ -149,6 +149,32 @@ def callbacks_of(callback, epochs):
 
 
 def test_calibration_measures_once_when_units_are_released():
-    measured = []
-    _, module = callbacks_of(Calibration(lambda held, fitted: measured.append((held.tolist(), fitted.tolist()))), 5)
+    measured, weighed = [], []
+    calibration = Calibration(
+        lambda held, fitted: measured.append((held.tolist(), fitted.tolist())),
+        lambda held: weighed.append(held.tolist()),
+    )
+    _, module = callbacks_of(calibration, 5)
     assert measured == [([1, 4], [0, 2, 3, 5])]
+    assert weighed == [[1, 4], [1, 4]]  # half-way to the release, and there
+
+
+def test_a_modality_that_says_nothing_of_the_others_has_no_weight(quick):
+    cells = cvi.data.branching_manifold(n_obs=300, n_features={"rna": 30, "ephys": 8}, seed=0)
+    noise = cells["ephys"].copy()
+    noise.X = np.random.default_rng(0).normal(size=noise.shape).astype(np.float32)
+    noise.var_names = [f"noise{j}" for j in range(noise.n_vars)]
+    mdata = md.MuData({"rna": cells["rna"].copy(), "ephys": cells["ephys"].copy(), "noise": noise})
+    model = cvi.tl.jamie(
+        mdata,
+        modalities=("rna", "ephys", "noise"),
+        layers={"rna": "log1p"},
+        seed=0,
+        train_kwargs={**quick, "max_epochs": 60},
+    )
+    module = model.module
+    assert module.pair_weight("rna", "ephys") == 1
+    assert module.pair_weight("rna", "noise") == module.pair_weight("noise", "rna") < 0.1
+    assert module.pair_weight("ephys", "noise") < 0.1
+    weight = module.cell_weights()
+    assert weight["noise"] < 0.2 * weight["rna"]

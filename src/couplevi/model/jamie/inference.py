@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,54 +22,87 @@ if TYPE_CHECKING:
     from couplevi.registry import ModalityReader, Registered
 
 
+PARTS = ("shared", "private", "joint")
+
+
+@torch.inference_mode()
+def part_of_latents(module: JAMIEModule, z: torch.Tensor, private: Mapping[str, torch.Tensor], part: str) -> FloatArray:
+    """One of the `PARTS` of latents, the first columns of which are the shared ones."""
+    if part == "shared":
+        return module.shared(z).cpu().numpy()
+    found = (
+        torch.cat(list(private.values()), dim=1) if part == "private" else module.embedding(module.shared(z), private)
+    )
+    return found.cpu().numpy()
+
+
 @torch.inference_mode()
 def posteriors(
-    module: JAMIEModule, reader: ModalityReader, profiles: AnnData, batch_size: int | None
-) -> Iterator[tuple[slice, torch.Tensor, Normal]]:
-    """Rows, prepared features and posterior of the profiles of a modality."""
+    module: JAMIEModule,
+    reader: ModalityReader,
+    profiles: AnnData,
+    covariates: FloatArray,
+    batch_size: int | None,
+) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor, Normal]]:
+    """Rows, prepared features, covariates and posterior of the profiles of a modality."""
     matrix = reader.read(profiles)
     preparation = module.observation(reader.modality).preparation.record()
     module.eval()
     step = CHUNK if batch_size is None else batch_size
     check_count(step, "batch_size")
     for rows, x in chunks(matrix, preparation, step):
-        h = torch.from_numpy(x).to(module.device)
-        yield rows, h, module.encode(reader.modality, h)
+        h, c = (torch.from_numpy(part).to(module.device) for part in (x, covariates[rows]))
+        yield rows, h, c, module.encode(reader.modality, h, c)
 
 
 def latents_of_profiles(
-    module: JAMIEModule, reader: ModalityReader, profiles: AnnData, give_mean: bool, batch_size: int | None
-) -> FloatArray:
-    """Latents of the profiles of a modality, each by itself, shape ``(n, n_latent)``."""
-    z = np.empty((profiles.n_obs, module.n_latent), dtype=np.float32)
-    for rows, _, q in posteriors(module, reader, profiles, batch_size):
-        z[rows] = (q.loc if give_mean else q.sample()).cpu().numpy()
+    module: JAMIEModule,
+    reader: ModalityReader,
+    profiles: AnnData,
+    covariates: FloatArray,
+    give_mean: bool,
+    batch_size: int | None,
+) -> torch.Tensor:
+    """Shared and private latents of the profiles of a modality, each by itself, ``(n, n_latent + n_private)``."""
+    z = torch.empty(profiles.n_obs, module.n_latent + module.n_private, device=module.device)
+    for rows, _, _, q in posteriors(module, reader, profiles, covariates, batch_size):
+        z[rows] = q.loc if give_mean else q.sample()
     return z
 
 
 @torch.inference_mode()
 def latents_of_cells(
-    module: JAMIEModule, registered: Registered, give_mean: bool, batch_size: int | None
+    module: JAMIEModule, registered: Registered, part: str, give_mean: bool, batch_size: int | None
 ) -> FloatArray:
-    """Mean over the modalities of a cell of latents averaged over all links; NaN for a cell with none of them."""
-    z = {
-        m: torch.from_numpy(
-            latents_of_profiles(module, registered.readers[m], registered.profiles(m), give_mean, batch_size)
+    """One of the `PARTS` of the latents of cells; the private ones of modalities are in alphabetical order.
+
+    The shared one is the mean over the modalities of a cell of latents averaged over all links; NaN for a cell with
+    none of them. The private one of a modality that was not measured is what is expected given the shared one.
+    """
+    both = {
+        m: latents_of_profiles(
+            module, registered.readers[m], registered.profiles(m), registered.covariates(m), give_mean, batch_size
         )
         for m in registered.present
     }
+    z = {m: module.shared(part) for m, part in both.items()}
     links, matches = (
         {pair: Links(matrix).all() for pair, matrix in registered.links(kind).items()}
         for kind in ("correspondence", "match")
     )
-    weights = module.aggregation_weights()
+    weights = module.cell_weights()
     total = np.zeros((len(registered.obs_names), module.n_latent))
     weight = np.zeros((len(total), 1))
     for m, aggregated in module.aggregate(z, links, matches).items():
         rows = registered.rows(m)
         total[rows] += weights[m].item() * aggregated.cpu().numpy()
         weight[rows] += weights[m].item()
-    return np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0).astype(np.float32)
+    mean = np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0)
+    shared = torch.from_numpy(mean.astype(np.float32)).to(module.device)
+    private = {m: module.embedding.expected_private(m, shared) for m in registered.readers}
+    for m, latents in both.items():
+        private[m][torch.from_numpy(registered.rows(m))] = module.private(latents)
+    return part_of_latents(module, shared, private, part)
 
 
 @torch.inference_mode()
@@ -77,14 +110,17 @@ def imputed(
     module: JAMIEModule,
     reader: ModalityReader,
     profiles: AnnData,
+    covariates: FloatArray,
     target: str,
+    batches: Sequence[int],
     uncertainty: Uncertainty | None,
     batch_size: int | None,
 ) -> Iterator[tuple[slice, FloatArray, FloatArray | None]]:
-    """Rows, features of the target, and with `uncertainty` their standard deviations."""
-    for rows, _, q in posteriors(module, reader, profiles, batch_size):
-        mean = module.features(target, q.loc)
-        yield rows, mean, None if uncertainty is None else uncertainty.sd(reader.modality, target, q, mean)
+    """Rows, features of the target as measured in some batches, and with `uncertainty` their standard deviations."""
+    for rows, _, c, q in posteriors(module, reader, profiles, covariates, batch_size):
+        mean = module.features(target, module.shared(q.loc), c, batches)
+        sd = None if uncertainty is None else uncertainty.sd(reader.modality, target, q, c, batches, mean)
+        yield rows, mean, sd
 
 
 @torch.inference_mode()
@@ -98,7 +134,8 @@ def errors(
         check_modality(mdata, m)
         if not mdata[m].n_obs:
             raise ValueError(expected(f"at least one cell of modality {m!r}", "none"))
-        parts = [module.profile_errors(m, h, q) for _, h, q in posteriors(module, reader, mdata[m], batch_size)]
+        found_posteriors = posteriors(module, reader, mdata[m], registered.covariates(m), batch_size)
+        parts = [module.profile_errors(m, h, c, q) for _, h, c, q in found_posteriors]
         error, kl = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
         found[m] = error, kl
     return found

@@ -3,10 +3,10 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import anndata as ad
 import numpy as np
@@ -23,7 +23,6 @@ from couplevi._validate import (
     check_option,
     check_rows,
     expected,
-    not_yet,
     stored_values,
     warn_counts,
 )
@@ -32,12 +31,19 @@ from couplevi.model._base import Model
 from couplevi.model._dataset import CHUNK, cells_of_units
 from couplevi.model._fitted_links import FittedLinks
 from couplevi.model._store import imputation_store
-from couplevi.model.jamie.inference import errors, imputed, latents_of_cells, latents_of_profiles
+from couplevi.model.jamie.inference import (
+    PARTS,
+    errors,
+    imputed,
+    latents_of_cells,
+    latents_of_profiles,
+    part_of_latents,
+)
 from couplevi.model.jamie.module import TERMS, JAMIEModule
 from couplevi.model.jamie.routes import make_route
 from couplevi.model.jamie.settings import Settings, make_settings
-from couplevi.model.jamie.training import REMEDY, Length, training_data
-from couplevi.model.jamie.uncertainty import Calibration, Uncertainty, n_calibration
+from couplevi.model.jamie.training import REMEDY, Length, fit_embedding, training_data
+from couplevi.model.jamie.uncertainty import Calibration, Uncertainty, n_calibration, weigh_pairs
 from couplevi.registry import coupled_manager, registered_readers
 from couplevi.train import CoupledTrainingPlan, TrainingRun, check_arguments
 
@@ -47,7 +53,7 @@ if TYPE_CHECKING:
 
     from couplevi._types import BoolArray, FloatArray, IntArray, PresetName
     from couplevi.nn import Route
-    from couplevi.registry import Keys, ModalityReader
+    from couplevi.registry import Keys
 
 SPLITTER_SETTINGS = ("n_partners", "mixup_alpha")
 PLAN_SETTINGS = ("lr", "weight_decay", "lr_schedule", "kl_warmup", "kl_schedule")
@@ -135,6 +141,8 @@ class JAMIE(Model):
         correspondence_key: Keys = None,
         match_key: Keys = None,
         batch_key: str | None = None,
+        categorical_covariate_keys: Sequence[str] | None = None,
+        continuous_covariate_keys: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
         """Register modalities and their links. Only scvi-tools' two identifiers are written, to ``mdata.uns``.
@@ -156,19 +164,24 @@ class JAMIE(Model):
         match_key
             Inferred links in ``mdata.obsp``, used by the alignment term; given like `correspondence_key`. None
             switches the term off.
-        %(setup_kwargs)s
+        batch_key
+            Column of ``mdata.obs``, or of the ``obs`` of the modalities, with the batch of each cell: a donor, a plate,
+            a run. Latents are learned to hold nothing of it: profiles are contrasted and mixed within their batch, and
+            networks read which it is. A batch may lack modalities.
+        categorical_covariate_keys, continuous_covariate_keys
+            Further columns that networks read, so that latents need not hold them.
+        **kwargs
+            Used by scvi-tools when a set-up is repeated for other data.
 
         Raises
         ------
         TypeError
-            If `mdata` is not a MuData.
+            If `mdata` is not a MuData, or a continuous covariate holds no numbers.
         KeyError
-            If a modality, layer, representation or matrix is missing.
+            If a modality, layer, representation, matrix or column is missing.
         ValueError
-            If names are not unique, values are not finite, or links are not as described in
-            :func:`couplevi.pp.link`.
-        NotImplementedError
-            For batch covariates.
+            If names are not unique, values are not finite, a cell has no value of a covariate, or links are not as
+            described in :func:`couplevi.pp.link`.
 
         Examples
         --------
@@ -177,8 +190,6 @@ class JAMIE(Model):
         >>> cvi.model.JAMIE.setup_mudata(mdata, modalities=("rna", "ephys"), layers={"rna": "log1p"})
         """
         setup_method_args = cls._get_setup_method_args(**locals())
-        if batch_key is not None:
-            raise NotImplementedError(not_yet("batch_key", "batch covariates"))
         manager = coupled_manager(
             mdata,
             setup_method_args,
@@ -187,6 +198,9 @@ class JAMIE(Model):
             use_rep=use_rep,
             correspondence_key=correspondence_key,
             match_key=match_key,
+            batch_key=batch_key,
+            categorical_covariate_keys=categorical_covariate_keys,
+            continuous_covariate_keys=continuous_covariate_keys,
             **kwargs,
         )
         cls.register_manager(manager)
@@ -216,9 +230,14 @@ class JAMIE(Model):
     def _build_module(self) -> JAMIEModule:
         s = self.settings_
         sizes = {m: (len(self.var_names_[m]), self.n_components_[m]) for m in self.modalities_}
+        design = registered_readers(self.registry_, self.modalities_)[self.modalities_[0]].design
         return JAMIEModule(
             sizes,
             s.n_latent,
+            n_private=s.n_private,
+            n_batches=len(design.batches),
+            n_covariates=design.width,
+            private_dropout_rate=s.private_dropout_rate,
             widths={m: s.widths(n_components or n_vars) for m, (n_vars, n_components) in sizes.items()},
             weights={name: getattr(s, f"{name}_weight") for name in TERMS},
             input_dropout_rate=s.input_dropout_rate,
@@ -335,7 +354,8 @@ class JAMIE(Model):
             scheduled = {name: getattr(settings, name) for name in PLAN_SETTINGS}
             plan = CoupledTrainingPlan(self.module, **scheduled | (plan_kwargs or {}))
             best = length.best_weights()
-            calibration = Calibration(partial(Uncertainty(self.module).measure, registered, dataset, order))
+            measure = partial(Uncertainty(self.module).measure, registered, dataset, order)
+            calibration = Calibration(measure, partial(weigh_pairs, self.module, dataset))
             callbacks = [*(trainer_kwargs.pop("callbacks", None) or []), best, calibration]
             run.fit(
                 splitter,
@@ -349,6 +369,7 @@ class JAMIE(Model):
             )
             if best.failed and not math.isfinite(best.best):
                 raise RuntimeError(expected("a finite loss", "NaN or infinity in the first epoch of training", REMEDY))
+            fit_embedding(self.module, dataset)
             seen = FittedLinks.within(registered, dataset, order, self.train_indices)
             self.fitted_links_ = dict(FittedLinks(self.fitted_links_).together(seen).ends)
             for name in ("train_indices", "validation_indices", "test_indices"):
@@ -406,6 +427,7 @@ class JAMIE(Model):
         adata: AnnData | MuData | None = None,
         *,
         modality: str | None = None,
+        part: Literal["shared", "private", "joint"] = "shared",
         indices: Sequence[int] | None = None,
         give_mean: bool = True,
         batch_size: int | None = None,
@@ -420,6 +442,11 @@ class JAMIE(Model):
         modality
             Modality whose profiles are placed, each by itself. None places the cells of a MuData: the mean over the
             modalities measured in a cell, weighted by the learned weight of each, of latents averaged over all links.
+        part
+            ``"shared"``: what modalities have in common, in which their profiles can be compared. ``"private"``: what
+            only the modality itself knows; of a cell those of all modalities, in alphabetical order, that of a modality
+            which was not measured being what is expected given the shared part. ``"joint"``: both, the private
+            part times 0.6.
         indices
             Rows to place, of the modality or of ``mdata.obs``; None places all.
         give_mean
@@ -429,7 +456,8 @@ class JAMIE(Model):
         Returns
         -------
         Shape ``(n_profiles, n_latent)`` in the order of the modality's ``obs_names``, or ``(n_obs, n_latent)`` in
-        that of ``mdata.obs_names``; float32.
+        that of ``mdata.obs_names``; float32. A private part has `n_private` columns, that of cells so many for each
+        modality.
 
         Raises
         ------
@@ -452,18 +480,22 @@ class JAMIE(Model):
         (10, 32)
         """
         self._check_if_trained(warn=False)
+        check_option(part, list(PARTS), "part")
         registered = self._registered(adata)
         if modality is None:
             if not isinstance(registered.data, MuData):
                 remedy = f"It is one of {self.modalities_}."
                 raise ValueError(expected("`modality` to say what the AnnData holds", "None", remedy))
-            z = latents_of_cells(self.module, registered, give_mean, batch_size)
+            z = latents_of_cells(self.module, registered, part, give_mean, batch_size)
             return z if indices is None else z[check_rows(indices, len(z), "cells")]
         check_option(modality, self.modalities_, "modality")
         reader, profiles = registered.readers[modality], registered.profiles(modality)
+        covariates = registered.covariates(modality)
         if indices is not None:
-            profiles = profiles[check_rows(indices, profiles.n_obs, f"cells of {modality!r}")]
-        return latents_of_profiles(self.module, reader, profiles, give_mean, batch_size)
+            rows = check_rows(indices, profiles.n_obs, f"cells of {modality!r}")
+            profiles, covariates = profiles[rows], covariates[rows]
+        latents = latents_of_profiles(self.module, reader, profiles, covariates, give_mean, batch_size)
+        return part_of_latents(self.module, latents, {modality: self.module.private(latents)}, part)
 
     @torch.inference_mode()
     @fill_docs
@@ -474,6 +506,7 @@ class JAMIE(Model):
         target: str,
         adata: AnnData | MuData | None = None,
         return_sd: bool = False,
+        transform_batch: str | Sequence[str] | None = None,
         batch_size: int | None = None,
     ) -> AnnData:
         """Predict one modality from another: the target's decoder applied to the mean latent of the source.
@@ -488,6 +521,9 @@ class JAMIE(Model):
             Add predictive standard deviations: what the latents leave unexplained, measured per feature on pairs that
             were held back in the first half of training, plus the spread of the posterior, propagated by sampling.
             Approximate, for cells never seen; ``X +- 1.645 sd`` holds about 90 % of the measured values.
+        transform_batch
+            Batch, or batches to average over, in which the target is predicted as if measured. None takes all in which
+            it was measured in training. Of a model without `batch_key` only None.
         %(chunk)s
 
         Returns
@@ -503,12 +539,12 @@ class JAMIE(Model):
         KeyError
             If a modality, its layer or representation is missing.
         ValueError
-            If source and target are the same, or more than a fifth of the features are missing.
+            If source and target are the same, more than a fifth of the features are missing, or a batch is unknown.
         """
-        reader, profiles, uncertainty = self._imputable(source, target, adata, return_sd)
+        parts, profiles = self._imputable(source, target, adata, return_sd, transform_batch, batch_size)
         values = np.empty((profiles.n_obs, len(self.var_names_[target])), dtype=np.float32)
         layers = {"sd": np.empty_like(values)} if return_sd else {}
-        for rows, mean, sd in imputed(self.module, reader, profiles, target, uncertainty, batch_size):
+        for rows, mean, sd in parts:
             values[rows] = mean
             if sd is not None:
                 layers["sd"][rows] = sd
@@ -524,6 +560,7 @@ class JAMIE(Model):
         target: str,
         adata: AnnData | MuData | None = None,
         return_sd: bool = False,
+        transform_batch: str | Sequence[str] | None = None,
         batch_size: int | None = None,
     ) -> None:
         """Like :meth:`impute`, into a zarr store chunk by chunk, for more values than fit into memory.
@@ -533,7 +570,7 @@ class JAMIE(Model):
         path
             Folder of the store, which must not exist; ``anndata.read_zarr(path)`` reads it. It appears when it is
             complete.
-        source, target, adata, return_sd, batch_size
+        source, target, adata, return_sd, transform_batch, batch_size
             See :meth:`impute`; a chunk of the store holds `batch_size` cells.
 
         Raises
@@ -556,18 +593,24 @@ class JAMIE(Model):
         >>> anndata.read_zarr(path).shape
         (100, 40)
         """
-        reader, profiles, uncertainty = self._imputable(source, target, adata, return_sd)
+        parts, profiles = self._imputable(source, target, adata, return_sd, transform_batch, batch_size)
         var = pd.DataFrame(index=pd.Index(self.var_names_[target]))
         with imputation_store(Path(path), profiles.obs, var, batch_size or CHUNK, return_sd) as (values, deviations):
-            for rows, mean, sd in imputed(self.module, reader, profiles, target, uncertainty, batch_size):
+            for rows, mean, sd in parts:
                 values[rows] = mean
                 if sd is not None:
                     deviations[rows] = sd
 
     def _imputable(
-        self, source: str, target: str, adata: AnnData | MuData | None, return_sd: bool
-    ) -> tuple[ModalityReader, AnnData, Uncertainty | None]:
-        """Profiles to impute from, their reader, and where standard deviations come from if they are asked for."""
+        self,
+        source: str,
+        target: str,
+        adata: AnnData | MuData | None,
+        return_sd: bool,
+        transform_batch: str | Sequence[str] | None,
+        batch_size: int | None,
+    ) -> tuple[Iterator[tuple[slice, FloatArray, FloatArray | None]], AnnData]:
+        """What is imputed, part by part, with standard deviations if they are asked for; and the profiles it is for."""
         self._check_if_trained(warn=False)
         registered = self._registered(adata)
         check_option(source, self.modalities_, "source")
@@ -579,7 +622,11 @@ class JAMIE(Model):
                 "It takes 80 pairs, 2 epochs and `calibration_size` above 0. Leave `return_sd` out, or train again."
             )
             raise RuntimeError(expected("a model with calibrated standard deviations", "one without", remedy))
-        return registered.readers[source], profiles, Uncertainty(self.module) if return_sd else None
+        reader, uncertainty = registered.readers[source], Uncertainty(self.module) if return_sd else None
+        batches = reader.design.batch_columns(transform_batch, target)
+        covariates = registered.covariates(source)
+        parts = imputed(self.module, reader, profiles, covariates, target, batches, uncertainty, batch_size)
+        return parts, profiles
 
     def has_sd(self, source: str, target: str) -> bool:
         """Whether :meth:`impute` can give standard deviations.
@@ -627,7 +674,8 @@ class JAMIE(Model):
         if target is not None:
             check_option(target, self.modalities_, "target")
             check_different(source, target)
-        return make_route(self.module, self.var_names_, source, target, features)
+        batches = [] if target is None else self.reader(target).design.batches_of(target)
+        return make_route(self.module, self.var_names_, source, target, features, batches)
 
     @fill_docs
     def get_reconstruction_error(

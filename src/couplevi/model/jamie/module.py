@@ -18,6 +18,7 @@ from couplevi.losses import (
     reconstruction,
     weighted_mean,
 )
+from couplevi.model.jamie.embedding import Embedding
 from couplevi.nn import Decoder, Encoder, Observation, UnitGaussianHead
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from couplevi._types import Batch, FloatArray, LinkBatch, ModalityPair, ProfileBatch
 
 TERMS = ("kl", "combination", "reconstruction", "cross_reconstruction", "contrastive", "alignment")
+MAX_PROBES = 256
+"""Outputs of a decoder up to which each is differentiated."""
+LEAST_WEIGHT = 0.01
+"""Of a modality in the latent of a cell."""
 LOG_TEMPERATURE_RANGE = (math.log(0.01), math.log(10.0))
 
 
@@ -36,8 +41,10 @@ class JAMIEModule(BaseModuleClass):
     ----------
     modalities
         Number of features and of principal components (None: standardised features) of each modality.
-    n_latent
-        Number of latent dimensions.
+    n_latent, n_private
+        Number of latent dimensions that modalities share, and of those that each has of its own.
+    n_batches, n_covariates
+        Number of batches, and of all columns of covariates, the first of which are those of the batches.
     widths
         Hidden widths of each modality's encoder; its decoder has them in reverse.
     input_dropout_rate, hidden
@@ -50,6 +57,9 @@ class JAMIEModule(BaseModuleClass):
         Divide the confidences in a minibatch by their sum in it, as the paper does, so that they no longer matter.
     match_weight
         Share in [0, 1] of inferred links, where there are any, in the average over links.
+    private_dropout_rate
+        Probability in [0, 1) that a profile is decoded without its private latent in training, so that the shared one
+        stays sufficient.
 
     References
     ----------
@@ -62,6 +72,10 @@ class JAMIEModule(BaseModuleClass):
         modalities: Mapping[str, tuple[int, int | None]],
         n_latent: int,
         *,
+        n_private: int = 0,
+        n_batches: int = 0,
+        n_covariates: int = 0,
+        private_dropout_rate: float = 0.0,
         widths: Mapping[str, Sequence[int]],
         weights: Mapping[str, float],
         input_dropout_rate: float,
@@ -71,7 +85,10 @@ class JAMIEModule(BaseModuleClass):
         match_weight: float,
     ) -> None:
         super().__init__()
-        self.n_latent = n_latent
+        self.pair_weights: torch.Tensor
+        self.n_latent, self.n_private = n_latent, n_private
+        self.n_batches, self.n_covariates = n_batches, n_covariates
+        self.private_dropout_rate = private_dropout_rate
         self.weights = dict(weights)
         self.unknown_negative_weight = unknown_negative_weight
         self.normalize_block = normalize_block
@@ -81,12 +98,19 @@ class JAMIEModule(BaseModuleClass):
         observations = {m: Observation(*sizes) for m, sizes in modalities.items()}
         self.observations = nn.ModuleList(observations.values())
         self.encoders = nn.ModuleList(
-            Encoder(o.n_prepared, n_latent, widths[m], input_dropout_rate=input_dropout_rate, **hidden)
+            Encoder(
+                o.n_prepared,
+                n_latent + n_private,
+                widths[m],
+                input_dropout_rate=input_dropout_rate,
+                n_covariates=n_covariates,
+                **hidden,
+            )
             for m, o in observations.items()
         )
         self.decoders = nn.ModuleList(
             Decoder(
-                n_latent,
+                n_latent + n_private + n_covariates,
                 widths[m][::-1],
                 nn.Linear(widths[m][0], o.n_prepared),
                 UnitGaussianHead(o.n_prepared),
@@ -94,9 +118,11 @@ class JAMIEModule(BaseModuleClass):
             )
             for m, o in observations.items()
         )
+        self.embedding = Embedding(list(self.index), n_latent, n_private)
         for source, target in permutations(self.index, 2):
             unknown = torch.full((modalities[target][0],), math.nan)
             self.register_buffer(self._residual_name(source, target), unknown)
+        self.register_buffer("pair_weights", torch.ones(len(self.index), len(self.index)))
         self.log_aggregation_weights = nn.Parameter(torch.zeros(len(self.index)))
         self.temperature_logit = nn.Parameter(torch.tensor(math.log(2.0)))  # a temperature of 1
 
@@ -125,30 +151,66 @@ class JAMIEModule(BaseModuleClass):
         """Buffer of the variance that latents leave unexplained, per feature of the target; NaN before calibration."""
         return cast("torch.Tensor", getattr(self, self._residual_name(source, target)))
 
+    def shared(self, z: torch.Tensor) -> torch.Tensor:
+        """The part of latents that modalities share, shape ``(n, n_latent)``."""
+        return z[:, : self.n_latent]
+
+    def private(self, z: torch.Tensor) -> torch.Tensor:
+        """The part of latents that only the profile's own modality explains, shape ``(n, n_private)``."""
+        return z[:, self.n_latent :]
+
     def latent_samples(self, q: Normal, n_samples: int) -> Iterator[torch.Tensor]:
-        """Samples of the posterior, the same standard normal draws for every profile and call."""
+        """Samples of the posterior of the shared latent, the same standard normal draws for every profile and call."""
         noise = torch.randn(n_samples, self.n_latent, generator=torch.Generator().manual_seed(0)).to(q.loc)
         for draw in noise:
-            yield q.loc + q.scale * draw
+            yield self.shared(q.loc) + self.shared(q.scale) * draw
+
+    def pair_weight(self, a: str, b: str) -> torch.Tensor:
+        """Weight in [0, 1] of the links between two modalities: how well their profiles find each other."""
+        return self.pair_weights[self.index[a], self.index[b]]
+
+    def cell_weights(self) -> dict[str, torch.Tensor]:
+        """Weight of each modality in the latent of a cell: less of one that no other has anything in common with."""
+        tied = (self.pair_weights - torch.eye(len(self.index), device=self.device)).amax(dim=1).clamp(min=LEAST_WEIGHT)
+        return {m: w * tied[i] for i, (m, w) in enumerate(self.aggregation_weights().items())}
 
     def aggregation_weights(self) -> dict[str, torch.Tensor]:
         """Positive weight ``w`` of each modality in an average over linked latents."""
         return dict(zip(self.index, self.log_aggregation_weights.exp(), strict=True))
 
     @auto_move_data
-    def encode(self, modality: str, h: torch.Tensor) -> Normal:
-        """Posterior of the latent given prepared features, shape ``(n, n_prepared)``, in single precision."""
-        q = self.encoder(modality)(h)
+    def encode(self, modality: str, h: torch.Tensor, covariates: torch.Tensor) -> Normal:
+        """Posterior of the shared and private latent, ``(n, n_latent + n_private)``, in single precision.
+
+        Parameters
+        ----------
+        modality
+            Modality of the profiles.
+        h, covariates
+            Prepared features and covariates, shapes ``(n, n_prepared)`` and ``(n, n_covariates)``.
+        """
+        q = self.encoder(modality)(torch.cat([h, covariates], dim=1))
         return Normal(q.loc.float(), q.scale.float(), validate_args=False)
 
     @auto_move_data
-    def decode(self, modality: str, z: torch.Tensor) -> Distribution:
-        """Distribution of the prepared features of a modality given latents, shape ``(n, n_latent)``."""
-        return self.decoder(modality)(z)
+    def decode(
+        self, modality: str, z: torch.Tensor, covariates: torch.Tensor, private: torch.Tensor | None = None
+    ) -> Distribution:
+        """Distribution of the prepared features of a modality given shared latents, ``(n, n_latent)``, and covariates.
 
-    def features(self, modality: str, z: torch.Tensor) -> FloatArray:
-        """Features of a modality decoded from latents, in their own units, shape ``(n, n_vars)``."""
-        return self.observation(modality).features(self.decode(modality, z).mean)
+        Without the private latent, that of another modality's profile, it is taken for zero.
+        """
+        own = z.new_zeros(len(z), self.n_private) if private is None else private
+        return self.decoder(modality)(torch.cat([z, own, covariates], dim=1))
+
+    def features(self, modality: str, z: torch.Tensor, covariates: torch.Tensor, batches: Sequence[int]) -> FloatArray:
+        """Features of a modality decoded from shared latents, in their own units, shape ``(n, n_vars)``.
+
+        As measured in each of some batches, averaged; without any, in the batch that the covariates tell.
+        """
+        told = [of_batch(covariates, self.n_batches, b) for b in batches] or [covariates]
+        means = [self.decode(modality, z, c).mean for c in told]
+        return self.observation(modality).features(torch.stack(means).mean(dim=0) if len(means) > 1 else means[0])
 
     @auto_move_data
     def aggregate(
@@ -180,17 +242,43 @@ class JAMIEModule(BaseModuleClass):
 
     def _mixed_links(
         self, links: dict[ModalityPair, LinkBatch], matches: dict[ModalityPair, LinkBatch]
-    ) -> Iterator[tuple[ModalityPair, LinkBatch, float]]:
+    ) -> Iterator[tuple[ModalityPair, LinkBatch, torch.Tensor]]:
         """Links and matches with their shares in the aggregation."""
         for pair, link in links.items():
-            yield pair, link, 1 - self.match_weight if pair in matches else 1.0
+            yield pair, link, self.pair_weight(*pair) * (1 - self.match_weight if pair in matches else 1.0)
         if self.match_weight:
             for pair, match in matches.items():
-                yield pair, match, self.match_weight
+                yield pair, match, self.pair_weight(*pair) * self.match_weight
 
-    def profile_errors(self, modality: str, h: torch.Tensor, q: Normal) -> tuple[torch.Tensor, torch.Tensor]:
+    def sensitivity(self, modality: str, z: torch.Tensor, covariates: torch.Tensor) -> torch.Tensor:
+        """How much what is decoded changes along latents: mean of ``J' J``, J the Jacobian of the decoder.
+
+        Of more than `MAX_PROBES` outputs so many random combinations are taken, which have the same expectation.
+
+        Parameters
+        ----------
+        modality
+            Modality that is decoded, in units of the reconstruction error.
+        z, covariates
+            Latents, shape ``(n, n_latent + n_private)``, and covariates where it is taken.
+        """
+        z = z.detach().requires_grad_()
+        decoded = self.decoder(modality)(torch.cat([z, covariates], dim=1)).mean
+        n_out = decoded.shape[1]
+        probes = torch.eye(n_out)
+        if n_out > MAX_PROBES:
+            probes = torch.randn(MAX_PROBES, n_out, generator=torch.Generator().manual_seed(0)) / math.sqrt(MAX_PROBES)
+        total = z.new_zeros(z.shape[1], z.shape[1])
+        for probe in probes.to(z):
+            [slope] = torch.autograd.grad((decoded @ probe).sum(), z, retain_graph=True)
+            total += slope.T @ slope
+        return self._error_weight(modality) * total / len(z)
+
+    def profile_errors(
+        self, modality: str, h: torch.Tensor, covariates: torch.Tensor, q: Normal
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Reconstruction error from the mean latent, and divergence, of each profile, shapes ``(n,)``."""
-        px = self.decode(modality, q.loc)
+        px = self.decode(modality, self.shared(q.loc), covariates, self.private(q.loc))
         return reconstruction(px, h, self._error_weight(modality)), kl_divergence(q)
 
     def _error_weight(self, modality: str) -> torch.Tensor:
@@ -205,10 +293,11 @@ class JAMIEModule(BaseModuleClass):
         links: dict[ModalityPair, LinkBatch],
         matches: dict[ModalityPair, LinkBatch],
     ) -> dict[str, dict[str, Any]]:
-        """Posteriors `qz`, samples `z` and their aggregates `z_aggregated`, by modality."""
-        qz = {m: self.encode(m, batch.h) for m, batch in profiles.items()}
-        z = {m: q.rsample() for m, q in qz.items()}
-        return {"qz": qz, "z": z, "z_aggregated": self.aggregate(z, links, matches)}
+        """Posteriors `qz`, samples `z` and `private` of both parts, and aggregates `z_aggregated`, by modality."""
+        qz = {m: self.encode(m, batch.h, batch.covariates) for m, batch in profiles.items()}
+        samples = {m: q.rsample() for m, q in qz.items()}
+        z, private = ({m: part(s) for m, s in samples.items()} for part in (self.shared, self.private))
+        return {"qz": qz, "z": z, "private": private, "z_aggregated": self.aggregate(z, links, matches)}
 
     def _get_generative_input(
         self, tensors: Batch, inference_outputs: dict[str, dict[str, Any]], **kwargs: Any
@@ -217,6 +306,9 @@ class JAMIEModule(BaseModuleClass):
         return {
             "z": inference_outputs["z"],
             "z_drawn": {m: z[drawn[m]] for m, z in inference_outputs["z_aggregated"].items()},
+            "private_drawn": {m: z[drawn[m]] for m, z in inference_outputs["private"].items()},
+            "covariates": {m: batch.covariates for m, batch in tensors["profiles"].items()},
+            "drawn": drawn,
             "links": tensors["links"],
         }
 
@@ -224,14 +316,27 @@ class JAMIEModule(BaseModuleClass):
         self,
         z: dict[str, torch.Tensor],
         z_drawn: dict[str, torch.Tensor],
+        private_drawn: dict[str, torch.Tensor],
+        covariates: dict[str, torch.Tensor],
+        drawn: dict[str, torch.Tensor],
         links: dict[ModalityPair, LinkBatch],
     ) -> dict[str, dict[Any, Any]]:
         """Distributions `px` of the drawn profiles, by modality, and `px_cross` over links, by (source, target)."""
         px_cross = {}
         for (a, b), link in links.items():
-            px_cross[a, b] = self.decode(b, z[a][link.row])
-            px_cross[b, a] = self.decode(a, z[b][link.col])
-        return {"px": {m: self.decode(m, z_m) for m, z_m in z_drawn.items()}, "px_cross": px_cross}
+            px_cross[a, b] = self.decode(b, z[a][link.row], covariates[b][link.col])
+            px_cross[b, a] = self.decode(a, z[b][link.col], covariates[a][link.row])
+        px = {}
+        for m, z_m in z_drawn.items():
+            px[m] = self.decode(m, z_m, covariates[m][drawn[m]], self._dropped(private_drawn[m]))
+        return {"px": px, "px_cross": px_cross}
+
+    def _dropped(self, private: torch.Tensor) -> torch.Tensor:
+        """Private latents, in training without those of some profiles."""
+        if not (self.training and self.n_private):
+            return private
+        kept = torch.rand(len(private), 1, device=private.device) >= self.private_dropout_rate
+        return private * kept
 
     def loss(
         self,
@@ -279,11 +384,15 @@ class JAMIEModule(BaseModuleClass):
         terms = dict.fromkeys(("combination", "cross_reconstruction", "contrastive", "alignment"), zero)
         linked = {m: torch.zeros(len(z[m]), device=z[m].device) for m in z}
         for (a, b), link in tensors["links"].items():
+            weight = self.pair_weight(a, b)
             for source, target, other in ((a, b, link.col), (b, a, link.row)):
                 px = generative_outputs["px_cross"][source, target]
                 error = reconstruction(px, tensors["profiles"][target].h[other], self._error_weight(target))
-                terms["cross_reconstruction"] = terms["cross_reconstruction"] + weighted_mean(error, link.confidence)
-            terms["contrastive"] = terms["contrastive"] + self._contrastive(qz[a].loc, qz[b].loc, link)
+                error = weight * weighted_mean(error, link.confidence)
+                terms["cross_reconstruction"] = terms["cross_reconstruction"] + error
+            mu_a, mu_b = self.shared(qz[a].loc), self.shared(qz[b].loc)
+            same = self._of_same_batch(tensors["profiles"][a].covariates, tensors["profiles"][b].covariates)
+            terms["contrastive"] = terms["contrastive"] + weight * self._contrastive(mu_a, mu_b, link, same)
         for (a, b), link, _ in self._mixed_links(tensors["links"], tensors["matches"]):
             linked[a], linked[b] = linked[a].index_fill(0, link.row, 1.0), linked[b].index_fill(0, link.col, 1.0)
         for m in z:
@@ -295,13 +404,33 @@ class JAMIEModule(BaseModuleClass):
                 terms["alignment"] = terms["alignment"] + weighted_mean(alignment(z_a, z_b, weight), has_match)
         return terms
 
-    def _contrastive(self, mu_a: torch.Tensor, mu_b: torch.Tensor, link: LinkBatch) -> torch.Tensor:
+    def _of_same_batch(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor | None:
+        """Whether profiles with these covariates are of one batch, shape ``(n_a, n_b)``; None without batches."""
+        if not self.n_batches:
+            return None
+        code_a, code_b = (c[:, : self.n_batches].argmax(dim=1) for c in (a, b))
+        return code_a[:, None] == code_b
+
+    def _contrastive(
+        self, mu_a: torch.Tensor, mu_b: torch.Tensor, link: LinkBatch, same: torch.Tensor | None
+    ) -> torch.Tensor:
         p = _dense(link, len(mu_a), len(mu_b))
         directions = []
-        for x, y, confidences, known in ((mu_a, mu_b, p, link.col_known), (mu_b, mu_a, p.T, link.row_known)):
-            value = contrastive_alignment(x, y, confidences, self.temperature, known, self.unknown_negative_weight)
+        for x, y, confidences, known, comparable in (
+            (mu_a, mu_b, p, link.col_known, same),
+            (mu_b, mu_a, p.T, link.row_known, None if same is None else same.T),
+        ):
+            value = contrastive_alignment(
+                x, y, confidences, self.temperature, known, self.unknown_negative_weight, comparable
+            )
             directions.append(weighted_mean(value, confidences.sum(dim=1).clamp(max=1.0)))
         return torch.stack(directions).mean()
+
+
+def of_batch(covariates: torch.Tensor, n_batches: int, batch: int) -> torch.Tensor:
+    """Covariates with another batch, the first `n_batches` columns of which say which."""
+    told = torch.eye(n_batches, device=covariates.device)[batch].expand(len(covariates), n_batches)
+    return torch.cat([told, covariates[:, n_batches:]], dim=1)
 
 
 def _mean(values: torch.Tensor) -> torch.Tensor:

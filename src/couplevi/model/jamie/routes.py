@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from torch import nn
 
 from couplevi._validate import find_names
+from couplevi.model.jamie.module import of_batch
 from couplevi.nn import Mean, Route, frozen_copy, linear
 
 if TYPE_CHECKING:
@@ -20,31 +22,66 @@ def make_route(
     source: str,
     target: str | None,
     features: Sequence[str] | None,
+    batches: Sequence[int] = (),
 ) -> Route:
     """Route from a modality to its latent or another modality, see :meth:`~couplevi.model.JAMIE.route`."""
     names = [str(k) for k in range(module.n_latent)] if target is None else list(var_names[target])
     what = "latent" if target is None else target
     columns = np.arange(len(names)) if features is None else find_names(names, features, f"the outputs of {what!r}")
-    parts: list[nn.Module] = [Mean(frozen_copy(module.encoder(source)))]
+    encoder = Mean(frozen_copy(module.encoder(source)))
+    parts: list[nn.Module] = [Shared(encoder, module.n_latent, module.n_covariates if target is not None else 0)]
     mix: FloatArray | None = None
     offset: FloatArray = np.zeros(len(columns))
     if target is None:
         if features is not None:
             parts.append(linear(np.eye(len(names))[:, columns]))
     else:
-        readout, mix, offset = _readout(module, target, columns)
+        readout, mix, offset = _readout(module, target, columns, batches)
         parts += readout
     network = nn.Sequential(*parts).to(module.device).eval()
     preparation = module.observation(source).preparation.record()
-    return Route(preparation, network, mix, offset, [names[c] for c in columns], columns, len(names))
+    shown = [names[c] for c in columns]
+    return Route(preparation, network, mix, offset, shown, columns, len(names), module.n_covariates)
+
+
+class Shared(nn.Module):
+    """Shared latents, and covariates behind them, of features and covariates."""
+
+    def __init__(self, encoder: nn.Module, n_latent: int, n_covariates: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.n_latent, self.n_covariates = n_latent, n_covariates
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Latents of prepared features and covariates, shape ``(n, n_latent + n_covariates)``."""
+        z = self.encoder(x)[:, : self.n_latent]
+        return torch.cat([z, x[:, x.shape[1] - self.n_covariates :]], dim=1) if self.n_covariates else z
+
+
+class Decoded(nn.Module):
+    """Mean of a decoder over batches, given shared latents and covariates."""
+
+    def __init__(self, decoder: nn.Module, module: JAMIEModule, batches: Sequence[int]) -> None:
+        super().__init__()
+        self.decoder = Mean(decoder)
+        self.n_latent, self.n_private, self.n_batches = module.n_latent, module.n_private, module.n_batches
+        self.batches = list(batches)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Mean of the prepared features of the target."""
+        z, covariates = x[:, : self.n_latent], x[:, self.n_latent :]
+        private = z.new_zeros(len(z), self.n_private)
+        told = [of_batch(covariates, self.n_batches, b) for b in self.batches] or [covariates]
+        means = [self.decoder(torch.cat([z, private, c], dim=1)) for c in told]
+        return torch.stack(means).mean(dim=0) if len(means) > 1 else means[0]
 
 
 def _readout(
-    module: JAMIEModule, target: str, columns: IntArray
+    module: JAMIEModule, target: str, columns: IntArray, batches: Sequence[int]
 ) -> tuple[list[nn.Module], FloatArray | None, FloatArray]:
     """Decoder to features in their own units: its last, linear, step is left to the mix where that is cheaper."""
     record = module.observation(target).preparation.record()
-    decoder = Mean(frozen_copy(module.decoder(target)))
+    decoder = Decoded(frozen_copy(module.decoder(target)), module, batches)
     gain = record.scale[columns] * np.float32(record.rms)
     offset = record.mean[columns].astype(np.float64)
     if record.components is None:

@@ -26,6 +26,12 @@ class Settings:
     ----------
     n_latent
         Number of latent dimensions, at least 1.
+    n_private
+        Number of latent dimensions of each modality for what it alone knows: its own decoder reads them beside the
+        shared ones, no other does. 0 gives every modality the shared ones alone, as in the paper.
+    private_dropout_rate
+        Probability in [0, 1) that a profile is decoded without them in training, so that the shared ones stay
+        sufficient.
     n_pcs
         Principal components of the standardised features that each modality is reduced to, at least 1: a number for
         all, or a mapping from modality to number or None. None uses the features themselves, as does a modality with
@@ -77,6 +83,8 @@ kl_weight
     """
 
     n_latent: int = 32
+    n_private: int = 16
+    private_dropout_rate: float = 0.5
     n_pcs: int | Mapping[str, int | None] | None = DEFAULT_N_PCS
     feature_weights: Literal["communality", "equal"] = "communality"
     encoder_widths: tuple[int | float, ...] = (256,)
@@ -117,7 +125,8 @@ kl_weight
             if n_pcs is not None:
                 check_count(n_pcs, "n_pcs")
         check_count(self.n_partners, "n_partners", minimum=0)
-        for name in ("dropout_rate", "input_dropout_rate", "calibration_size"):
+        check_count(self.n_private, "n_private", minimum=0)
+        for name in ("dropout_rate", "input_dropout_rate", "private_dropout_rate", "calibration_size"):
             check_fraction(getattr(self, name), name)
         for field in fields(self):
             if field.name.endswith("_weight") or field.name == "weight_decay":
@@ -152,6 +161,7 @@ PRESETS: Mapping[str, Settings] = MappingProxyType(
         "default": DEFAULT,
         "integration": replace(DEFAULT, dropout_rate=0.0, input_dropout_rate=0.0),
         "paper": Settings(
+            n_private=0,
             n_pcs=512,
             feature_weights="equal",
             encoder_widths=(2.0, 1.0),

@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
+
 from couplevi._validate import check_count, expected
 from couplevi.dataloaders import set_sizes
-from couplevi.model._dataset import coupled_dataset, fit_modality
+from couplevi.model._dataset import batches, coupled_dataset, fit_modality
 from couplevi.preparation import prepared_rows
 from couplevi.train import BestWeights
 
@@ -27,6 +30,9 @@ PATIENCE = 45
 CALIBRATION_END = 0.5
 """Share of the epochs in which the pairs for calibration are held back."""
 
+MAX_SENSITIVITY = 256
+"""Profiles of a modality at which the Jacobian of its decoder is taken."""
+
 REMEDY = "Look for extreme values in the data, or lower the learning rate: `plan_kwargs={'lr': 1e-4}`."
 
 
@@ -43,6 +49,21 @@ def training_data(
         return prepared_rows(matrix, preparation.record(), order)
 
     return coupled_dataset(registered, rows_of)
+
+
+@torch.no_grad()
+def fit_embedding(module: JAMIEModule, dataset: CoupledDataset) -> None:
+    """Fit where cells are placed to all profiles."""
+    module.eval()
+    latents, sensitivity = {}, {}
+    for m, rows in dataset.rows.items():
+        covariates = torch.from_numpy(dataset.covariates[m]).to(module.device)
+        parts = [module.encode(m, h, covariates[part]).loc for part, h in batches(module, rows, np.arange(len(rows)))]
+        latents[m] = torch.cat(parts)
+        some = np.random.default_rng(0).permutation(len(rows))[:MAX_SENSITIVITY]
+        with torch.enable_grad():
+            sensitivity[m] = module.sensitivity(m, latents[m][some], covariates[some])
+    module.embedding.fit(latents, sensitivity)
 
 
 @dataclass(frozen=True)

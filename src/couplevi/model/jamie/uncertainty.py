@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from itertools import permutations
+import math
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations, permutations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from scipy.stats import norm
 
 from couplevi._arrays import dense
+from couplevi.metrics import foscttm
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 
 MIN_CALIBRATION, MAX_CALIBRATION = 20, 2_000
 """Fewest and most pairs that are held back."""
+WEIGHED_AT = (0.1, 0.25, 0.5, 1.0)
+"""Shares of the epochs before release after which pairs of modalities are weighed."""
+POWER = 4
+"""Of how well profiles find each other in the weight of their links."""
 LEVEL = 0.9
 Z = float(norm.ppf((1 + LEVEL) / 2))
 """A Gaussian stays within so many standard deviations with that probability."""
@@ -47,11 +53,13 @@ class Uncertainty:
         """Whether it was measured."""
         return not self.module.residual_variance(source, target).isnan().any()
 
-    def sd(self, source: str, target: str, q: Normal, mean: FloatArray) -> FloatArray:
+    def sd(
+        self, source: str, target: str, q: Normal, covariates: torch.Tensor, batches: Sequence[int], mean: FloatArray
+    ) -> FloatArray:
         """Standard deviations of features decoded from the mean of posteriors, shape ``(n, n_vars)``."""
         spread = np.zeros_like(mean)
         for z in self.module.latent_samples(q, N_SAMPLES):
-            spread += np.square(self.module.features(target, z) - mean)
+            spread += np.square(self.module.features(target, z, covariates, batches) - mean)
         return np.sqrt(spread / N_SAMPLES + self.module.residual_variance(source, target).cpu().numpy())
 
     @torch.inference_mode()
@@ -102,8 +110,11 @@ class Uncertainty:
         """Absolute errors in the units of the target, for the units measured in both modalities."""
         table = dict(zip(dataset.modalities, dataset.units[units].T, strict=True))
         both = (table[source] >= 0) & (table[target] >= 0)
-        h = torch.from_numpy(np.asarray(dataset.rows[source][table[source][both]]))
-        imputed = self.module.features(target, self.module.encode(source, h).loc)
+        places = table[source][both]
+        h = torch.from_numpy(np.asarray(dataset.rows[source][places]))
+        covariates = torch.from_numpy(dataset.covariates[source][places])
+        z = self.module.shared(self.module.encode(source, h, covariates).loc)
+        imputed = self.module.features(target, z, covariates.to(z.device), ())
         measured = registered.readers[target].read(registered.profiles(target)[order[target][table[target][both]]])
         return np.abs(dense(measured) - imputed)
 
@@ -116,21 +127,55 @@ def n_calibration(dataset: CoupledDataset, share: float, release_epoch: int) -> 
     return min(max(round(share * n_pairs), MIN_CALIBRATION), MAX_CALIBRATION)
 
 
+@torch.inference_mode()
+def weigh_pairs(module: JAMIEModule, dataset: CoupledDataset, units: IntArray) -> None:
+    """Let the links of two modalities count by how well profiles of units not trained on find each other.
+
+    The weight is ``1 - 2 FOSCTTM``, at least 0 and relative to the largest of all pairs: of two modalities it is 1, and
+    one that says nothing of the others costs them nothing.
+    """
+    module.eval()
+    gain = torch.full_like(module.pair_weights, math.nan)
+    for a, b in combinations(dataset.modalities, 2):
+        z = []
+        both = (dataset.units[units][:, [module.index[a], module.index[b]]] >= 0).all(axis=1)
+        for m in (a, b):
+            places = dataset.units[units][both, module.index[m]]
+            h, covariates = (
+                torch.from_numpy(np.asarray(rows[m][places])).to(module.device)
+                for rows in (dataset.rows, dataset.covariates)
+            )
+            z.append(module.shared(module.encode(m, h, covariates).loc).cpu().numpy())
+        if both.sum() >= MIN_CALIBRATION:
+            i, j = module.index[a], module.index[b]
+            gain[i, j] = gain[j, i] = max(0.0, 1 - 2 * foscttm(*z)) ** POWER
+    largest = gain.nan_to_num(0).max()
+    if largest > 0:
+        module.pair_weights.copy_((gain / largest).nan_to_num(1.0))
+
+
 class Calibration(Callback):
-    """Measures, on units that were held back so far, how far predictions are off; they are trained on from then on.
+    """Measures, on units that are held back so far, how far predictions are off; they are trained on from then on.
 
     Parameters
     ----------
     measure
         Called once with these units and those trained on so far, rows of ``dataset.units``.
+    weigh
+        Called with these units in some epochs before.
     """
 
-    def __init__(self, measure: Callable[[IntArray, IntArray], None]) -> None:
+    def __init__(self, measure: Callable[[IntArray, IntArray], None], weigh: Callable[[IntArray], None]) -> None:
         self.measure = measure
+        self.weigh = weigh
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Measure in the epoch in which the units are released."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        shares = {round(share * data.release_epoch) for share in WEIGHED_AT}
+        if trainer.current_epoch in shares - {0} and len(data.calibration_idx):
+            self.weigh(data.calibration_idx)
+            pl_module.train()
         if trainer.current_epoch == data.release_epoch and len(data.calibration_idx):
             self.measure(data.calibration_idx, np.setdiff1d(data.train_idx, data.calibration_idx))
             pl_module.train()

@@ -1,0 +1,273 @@
+"""Covariates: columns of ``obs`` that say how a profile was measured, such as its batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+import pandas as pd
+from mudata import MuData
+from scvi.data.fields import BaseAnnDataField
+
+from couplevi._constants import Registry
+from couplevi._labels import column_of, label_texts
+from couplevi._validate import expected, listing
+
+if TYPE_CHECKING:
+    import rich.table
+    from anndata import AnnData
+
+    from couplevi._types import FloatArray
+
+Kind: TypeAlias = Literal["batch", "categorical", "continuous"]
+
+
+class CovariateField(BaseAnnDataField):
+    """A column of ``mdata.obs``, or of the ``obs`` of the modalities.
+
+    Parameters
+    ----------
+    kind
+        ``"batch"``, ``"categorical"`` or ``"continuous"``.
+    key
+        Name of the column.
+    modalities
+        Modalities whose profiles have to have a value.
+    """
+
+    attr_name = "obs"
+    is_empty = False
+
+    def __init__(self, kind: Kind, key: str, modalities: Sequence[str]) -> None:
+        super().__init__()
+        self._registry_key = Registry.covariate(kind, key)
+        self._attr_key = key
+        self._kind = kind
+        self._modalities = tuple(modalities)
+
+    @property
+    def registry_key(self) -> str:
+        return self._registry_key
+
+    @property
+    def attr_key(self) -> str:
+        return self._attr_key
+
+    def validate_field(self, adata: MuData) -> None:
+        self.register_field(adata)
+
+    def register_field(self, adata: MuData) -> dict[str, Any]:
+        state: dict[str, Any] = {"covariate": self._kind}
+        if self._kind == "continuous":
+            values = {m: _numbers(_column(adata, m, self._attr_key), self._attr_key) for m in self._modalities}
+            pooled = np.concatenate(list(values.values()))
+            return state | {"mean": float(pooled.mean()), "sd": float(pooled.std()) or 1.0}
+        texts = {m: _texts(_column(adata, m, self._attr_key), self._attr_key) for m in self._modalities}
+        measured = {m: sorted(set(values)) for m, values in texts.items()}
+        return state | {"categories": sorted(set().union(*measured.values())), "measured": measured}
+
+    def transfer_field(self, state_registry: dict[str, Any], adata_target: MuData, **kwargs: Any) -> dict[str, Any]:
+        return state_registry
+
+    def get_summary_stats(self, state_registry: dict[str, Any]) -> dict[str, int]:
+        n = len(state_registry["categories"]) if "categories" in state_registry else 1
+        return {f"n_{self._registry_key}": n}
+
+    def view_state_registry(self, state_registry: dict[str, Any]) -> rich.table.Table | None:
+        return None
+
+
+@dataclass(frozen=True)
+class Covariate:
+    """One covariate as it was registered.
+
+    Attributes
+    ----------
+    kind, key
+        What it is, and the column it is read from.
+    categories
+        Its categories; none of a continuous one.
+    mean, sd
+        What a continuous one is standardised with.
+    """
+
+    kind: Kind
+    key: str
+    categories: tuple[str, ...] = ()
+    mean: float = 0.0
+    sd: float = 1.0
+
+    @property
+    def width(self) -> int:
+        """Number of columns in the design."""
+        return len(self.categories) or 1
+
+    def column(self, data: AnnData | MuData, modality: str) -> pd.Series:
+        """Values for the profiles of a modality: of its own ``obs`` where ``mdata.obs`` has no such column."""
+        return _column(data, modality, self.key)
+
+    def columns(self, values: pd.Series) -> FloatArray:
+        """Indicators of the categories, or the standardised value, shape ``(n, width)``.
+
+        Raises
+        ------
+        ValueError
+            If a value is missing, no number, or a category that was not there at set-up.
+        """
+        if self.kind == "continuous":
+            return ((_numbers(values, self.key) - self.mean) / self.sd).astype(np.float32)[:, None]
+        texts = _texts(values, self.key)
+        codes = pd.Index(self.categories).get_indexer(pd.Index(texts))
+        if (codes < 0).any():
+            new = pd.unique(texts[codes < 0])
+            remedy = "Train with cells of each category."
+            what = f"categories of column {self.key!r} that the model was trained on, {listing(self.categories)}"
+            raise ValueError(expected(what, f"also {listing(new)} in {(codes < 0).sum()} cells", remedy))
+        return np.eye(self.width, dtype=np.float32)[codes]
+
+
+@dataclass(frozen=True)
+class Design:
+    """Covariates of a model, as columns that its networks read beside the features; those of the batch come first.
+
+    Attributes
+    ----------
+    covariates
+        Its covariates; the batch, if there is one, is the first.
+    measured
+        Batches in which each modality was measured, by modality.
+    """
+
+    covariates: tuple[Covariate, ...] = ()
+    measured: Mapping[str, tuple[str, ...]] | None = None
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        return sum(c.width for c in self.covariates)
+
+    @property
+    def batches(self) -> tuple[str, ...]:
+        """Names of the batches, in the order of their columns."""
+        return next((c.categories for c in self.covariates if c.kind == "batch"), ())
+
+    def rows(self, data: AnnData | MuData, modality: str) -> FloatArray:
+        """Covariates of the profiles of a modality, shape ``(n_profiles, width)``, float32.
+
+        Parameters
+        ----------
+        data
+            MuData with the modality, or its AnnData alone.
+
+        Raises
+        ------
+        KeyError
+            If a column is missing.
+        ValueError
+            See :meth:`Covariate.columns`.
+        """
+        n_obs = data[modality].n_obs if isinstance(data, MuData) else data.n_obs
+        parts = [c.columns(c.column(data, modality)) for c in self.covariates]
+        return np.hstack([np.empty((n_obs, 0), dtype=np.float32), *parts])
+
+    def batches_of(self, modality: str) -> list[int]:
+        """Columns of the batches in which a modality was measured."""
+        return [self.batches.index(b) for b in (self.measured or {}).get(modality, ())]
+
+    def batch_columns(self, names: str | Sequence[str] | None, modality: str) -> list[int]:
+        """Columns of some batches; None stands for those in which a modality was measured.
+
+        Raises
+        ------
+        ValueError
+            If the model knows no such batch.
+        """
+        if names is None:
+            return self.batches_of(modality)
+        wanted = [names] if isinstance(names, str) else [str(name) for name in names]
+        unknown = [name for name in wanted if name not in self.batches]
+        if unknown or not wanted:
+            what = f"`transform_batch` to name one or more of the model's batches, {listing(self.batches) or 'none'}"
+            raise ValueError(expected(what, repr(names), "Set the data up with `batch_key`."))
+        return [self.batches.index(name) for name in wanted]
+
+
+def covariate_fields(
+    batch_key: str | None,
+    categorical: Sequence[str] | None,
+    continuous: Sequence[str] | None,
+    modalities: Sequence[str],
+) -> list[CovariateField]:
+    """Fields of the covariates that a user names.
+
+    Raises
+    ------
+    TypeError
+        If a list of columns is something else.
+    ValueError
+        If a column is named twice.
+    """
+    fields = [] if batch_key is None else [CovariateField("batch", batch_key, modalities)]
+    lists: dict[Kind, Sequence[str] | None] = {"categorical": categorical, "continuous": continuous}
+    for kind, keys in lists.items():
+        if isinstance(keys, str) or not isinstance(keys or [], Sequence):
+            remedy = f"For example [{keys!r}]."
+            raise TypeError(expected(f"`{kind}_covariate_keys` to be a list of columns", repr(keys), remedy))
+        fields += [CovariateField(kind, key, modalities) for key in keys or []]
+    names = [field.attr_key for field in fields]
+    if len(set(names)) < len(names):
+        raise ValueError(expected("each covariate once", f"columns {names}"))
+    return fields
+
+
+def registered_design(registry: Mapping[str, Any]) -> Design:
+    """Covariates that scvi-tools has registered."""
+    found, measured = [], None
+    for field in registry["field_registries"].values():
+        state = field["state_registry"]
+        if "covariate" not in state:
+            continue
+        key, kind = field["data_registry"]["attr_key"], state["covariate"]
+        if kind == "continuous":
+            found.append(Covariate(kind, key, mean=state["mean"], sd=state["sd"]))
+        else:
+            found.append(Covariate(kind, key, tuple(state["categories"])))
+        if kind == "batch":
+            measured = {m: tuple(names) for m, names in state["measured"].items()}
+    return Design(tuple(sorted(found, key=lambda c: c.kind != "batch")), measured)
+
+
+def _column(data: AnnData | MuData, modality: str, key: str) -> pd.Series:
+    """Values of a column for the profiles of a modality: its own where ``mdata.obs`` has none of that name."""
+    if not isinstance(data, MuData):
+        if key not in data.obs:
+            remedy = "It says how the cells were measured; add it, or pass the MuData."
+            raise KeyError(expected(f"column {key!r} in `adata.obs`", f"columns {list(data.obs)}", remedy))
+        return data.obs[key]
+    profiles = data[modality]
+    if key not in data.obs and key in profiles.obs:
+        return profiles.obs[key]
+    return column_of(data, key).loc[profiles.obs_names]
+
+
+def _texts(values: pd.Series, key: str) -> np.ndarray:
+    texts = label_texts(values, frozenset())
+    _check_known(pd.isna(texts), key)
+    return texts.astype(str)
+
+
+def _numbers(values: pd.Series, key: str) -> FloatArray:
+    if not pd.api.types.is_numeric_dtype(values.dtype) or pd.api.types.is_bool_dtype(values.dtype):
+        remedy = "Pass its name in `categorical_covariate_keys`."
+        raise TypeError(expected(f"numbers in column {key!r}", f"dtype {values.dtype}", remedy))
+    numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    _check_known(~np.isfinite(numbers), key)
+    return numbers
+
+
+def _check_known(missing: np.ndarray, key: str) -> None:
+    if missing.any():
+        remedy = "Give these cells a value (a category of their own, such as 'unknown'), or leave them out."
+        raise ValueError(expected(f"a value for each cell in column {key!r}", f"{missing.sum()} missing", remedy))
