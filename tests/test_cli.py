@@ -37,6 +37,17 @@ def test_run_writes_the_slots_of_tl(h5mu, tmp_path, mdata, quick):
     assert "X_jamie_umap" in written["ephys"].obsm
 
 
+@pytest.mark.parametrize("n", [60, 200])
+def test_run_writes_standard_deviations_where_pairs_allow(n, tmp_path, capsys):
+    mdata = cvi.data.branching_manifold(n_obs=n, n_features={"rna": 30, "ephys": 8}, seed=1)
+    mdata.write(tmp_path / "in.h5mu")
+    out = tmp_path / "out.h5mu"
+    arguments = ("--modalities", "rna,ephys", "--impute", "rna:ephys", "--sd", "--max-epochs", 4, "--out", out)
+    assert run("run", tmp_path / "in.h5mu", *arguments) == 0
+    assert ("jamie_ephys_sd" in md.read_h5mu(out)["rna"].obsm) == (n == 200)
+    assert ("no standard deviations of ephys from rna: they take 80 pairs" in capsys.readouterr().err) == (n == 60)
+
+
 def test_evaluate_scores_a_saved_model(h5mu, tmp_path, capsys):
     arguments = ("run", h5mu, "--modalities", "rna,ephys", "--out", tmp_path / "o.h5mu", "--max-epochs", 2)
     assert run(*arguments, "--model", tmp_path / "m") == 0

@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         "--layer", type=_pair("="), action="append", default=[], metavar="A=LAYER", help="layer; default X"
     )
     run.add_argument("--impute", type=_pair(":"), action="append", default=[], metavar="A:B", help="predict B from A")
+    run.add_argument("--sd", action="store_true", help="with --impute, also standard deviations")
     run.add_argument("--correspondence", metavar="KEY", help="links in .obsp; default: cells of the same name")
     run.add_argument("--match", metavar="KEY", help="inferred links in .obsp")
     run.add_argument("--batch-key", metavar="COLUMN", help="batch of each cell, in .obs")
@@ -147,7 +148,10 @@ def _run(arguments: argparse.Namespace) -> None:
         train_kwargs={"max_epochs": arguments.max_epochs, "checkpoint": arguments.checkpoint},
     )
     for source, target in arguments.impute:
-        tl.impute(mdata, model, source=source, target=target)
+        has_sd = model.has_sd(source, target)
+        tl.impute(mdata, model, source=source, target=target, return_sd=arguments.sd and has_sd)
+        if arguments.sd and not has_sd:
+            sys.stderr.write(f"couplevi: no standard deviations of {target} from {source}: they take 80 pairs\n")
     if arguments.umap:
         tl.umap(mdata, seed=arguments.seed)
     if arguments.model is not None:
