@@ -54,7 +54,7 @@ def _slots_of(place: ast.ClassDef) -> Iterator[Slot]:
             slot = (
                 value(**{p: {"key": key, **PLACEHOLDERS}[p] for p in _parameters(value)}) if callable(value) else value
             )
-            inside = f'["{key}"]' if place.name == "uns" else ""
+            inside = f'["{key}"]' if place.name == "uns" and not callable(value) else ""  # a function names a slot
             yield Slot(f'{holder}.{place.name}{inside}["{slot}"]', *cells)
 
 

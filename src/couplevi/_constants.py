@@ -241,6 +241,14 @@ class Key:
         mdata | names of features | dict: a list for the target | tl.impute_baseline |
         """
 
+        @staticmethod
+        def match(key: str) -> str:
+            """How links were inferred on the way to a model.
+
+            mdata | how links were inferred, as of tl.match; `jamie_match_{a}_{b}` of more than two modalities | dict | tl.jamie | set-up
+            """
+            return f"{key}_match"
+
         INFERRED: Final = "inferred"
         """Keys in ``mdata.obsp`` of links that were inferred.
 

@@ -65,10 +65,8 @@ def column_of(mdata: MuData, column: str | None) -> pd.Series:
 
 
 def labels_of(mdata: MuData, labels: str | None, cells: pd.Index) -> pd.Series:
-    """Labels of cells as strings, missing ones as NaN; raise KeyError without the column, ValueError for no classes."""
-    column = column_of(mdata, labels)
-    check_classes(column, labels)
-    column = column.loc[cells]
+    """Labels of cells as strings, missing ones as NaN; raise KeyError without the column."""
+    column = column_of(mdata, labels).loc[cells]
     return pd.Series(label_texts(column), column.index, dtype=object, name=column.name)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from couplevi._arrays import dense, full_precision
-from couplevi._validate import check_finite, expected
+from couplevi._validate import check_single, expected
 
 if TYPE_CHECKING:
     from couplevi._types import FloatArray, IntArray, MemoryMatrix
@@ -63,7 +63,7 @@ class StreamedMatrix:
             values = self._read(wanted)[place]
         if self.columns is not None:
             values = values[:, self.columns]
-        check_finite(values, self.where)
+        check_single(values, self.where)
         return values
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

@@ -263,19 +263,16 @@ def stored_values(matrix: Any) -> np.ndarray:
 
 
 def check_finite(matrix: MemoryMatrix, where: str) -> None:
-    """Raise ValueError if a matrix holds NaN, infinite, masked or too large values, TypeError if it holds no numbers."""
+    """Raise ValueError if a matrix holds NaN, infinite or masked values, TypeError if it holds no numbers."""
     values = stored_values(matrix)
     remedy = "Leave out or fill these features or cells first; a cell without the modality is not a row of it."
     if values.dtype.kind not in "fiub":
         raise TypeError(expected(f"numbers in {where}", f"values of type {values.dtype}"))
     if np.ma.is_masked(matrix):
         raise ValueError(expected(f"values in {where}", f"{np.ma.count_masked(matrix)} that are masked", remedy))
-    if values.dtype.kind != "f":
-        return
     with np.errstate(over="ignore", invalid="ignore"):
-        is_finite = np.isfinite(values.sum(dtype=np.float64))
-    if is_finite and (values.dtype.itemsize <= 4 or max(values.max(initial=0), -values.min(initial=0)) <= LARGEST):
-        return  # a finite sum has finite terms, and needs no array of its own
+        if values.dtype.kind != "f" or np.isfinite(values.sum(dtype=np.float64)):
+            return  # a finite sum has finite terms, and needs no array of its own
     bad = int((~np.isfinite(values)).sum())
     if bad:
         raise ValueError(
@@ -285,9 +282,15 @@ def check_finite(matrix: MemoryMatrix, where: str) -> None:
                 remedy,
             )
         )
-    large = int((abs(values) > LARGEST).sum())
-    if large:
+
+
+def check_single(matrix: MemoryMatrix, where: str) -> None:
+    """Raise as :func:`check_finite`, and ValueError if a matrix holds values beyond single precision."""
+    check_finite(matrix, where)
+    values = stored_values(matrix)
+    if values.dtype.itemsize > 4 and max(values.max(initial=0), -values.min(initial=0)) > LARGEST:
         remedy = "Models compute in single precision: correct these values, or scale the feature."
+        large = int((abs(values) > LARGEST).sum())
         raise ValueError(expected(f"values below {LARGEST:.1e} in {where}", f"{large} beyond it", remedy))
 
 

@@ -4,11 +4,13 @@ import pytest
 import couplevi as cvi
 
 
-def test_the_history_is_drawn(fitted):
+def test_the_history_is_drawn(fitted, quick):
     model, _ = fitted
     axes = cvi.pl.losses(model, terms=["loss", "kl"], show=False)
     np.testing.assert_allclose(axes[0].lines[0].get_ydata(), model.history["train_loss"]["train_loss"])
     assert axes[1].get_title() == "kl"
+    alone = cvi.data.branching_manifold(n_obs=40, n_features={"rna": 30, "ephys": 8}, seed=1)
+    model = cvi.tl.jamie(alone, modalities=("rna", "ephys"), train_kwargs=quick)  # all are pairs: nothing is inferred
     shown = {ax.get_title() for ax in cvi.pl.losses(model, show=False)}
     assert "alignment" not in shown  # zero throughout
     assert {"loss", "combination", "contrastive"} <= shown

@@ -22,7 +22,7 @@ def test_one_umap_for_all(fitted):
 
 def test_cells_without_latent_have_no_place(fitted):
     mdata = fitted[1].copy()
-    mdata.obsm["X_jamie"][4] = np.nan
+    mdata.obsm["X_jamie_shared"][4] = np.nan
     cvi.tl.umap(mdata, modalities=["rna"])
     assert np.isnan(mdata.obsm["X_jamie_umap"][4]).all()
     assert np.isfinite(np.delete(mdata.obsm["X_jamie_umap"], 4, axis=0)).all()

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from couplevi._arrays import full_precision
 from couplevi._constants import SINGLE
 from couplevi._streamed import StreamedMatrix, in_memory
-from couplevi._validate import check_finite, expected, listing, named, warn_empty_rows
+from couplevi._validate import check_single, expected, listing, named, warn_empty_rows
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -56,7 +56,7 @@ def value_places(
         if values.shape[1] == 0:
             raise ValueError(expected(f"at least one feature in {where}", "none"))
         if not isinstance(values, StreamedMatrix):
-            check_finite(values, where)
+            check_single(values, where)
             if places[m][0] != "obsm" and values.shape[1] >= FEWEST_FEATURES:
                 warn_empty_rows(values, where)
     return places

@@ -12,8 +12,8 @@ from mudata import MuData
 from couplevi._constants import Registry
 from couplevi._streamed import StreamedMatrix
 from couplevi._validate import (
-    check_finite,
     check_modality,
+    check_single,
     check_var_names,
     empty_rows,
     expected,
@@ -118,7 +118,7 @@ class ModalityReader:
             matrix = self._ordered(names, matrix)
         if isinstance(matrix, StreamedMatrix):
             return matrix
-        check_finite(matrix, self.where)
+        check_single(matrix, self.where)
         if self.seen is not None and matrix.shape[0]:
             self._compare(matrix, self.seen)
         return sp.csr_array(matrix) if sp.issparse(matrix) else np.asarray(matrix)

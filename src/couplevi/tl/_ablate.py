@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 from couplevi import metrics
 from couplevi._arrays import dense
-from couplevi._labels import labels_of
+from couplevi._labels import check_classes, column_of, labels_of
 from couplevi._progress import progress
 from couplevi._streamed import loaded
 from couplevi._validate import (
@@ -151,6 +151,7 @@ def ablate(
     names = both if cells is None else both[find_names(both, cells, f"cells measured in {source!r} and {target!r}")]
     shown: Sequence[str | None]
     if metric == "lta":
+        check_classes(column_of(mdata, labels), labels)
         y = labels_of(mdata, labels, names)
         names = names[y.notna()]
         route = find_route(mdata, model, source, LATENT, None, "")

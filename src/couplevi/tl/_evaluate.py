@@ -10,7 +10,7 @@ import pandas as pd
 
 from couplevi import metrics
 from couplevi._arrays import dense
-from couplevi._labels import labels_of
+from couplevi._labels import check_classes, column_of, labels_of
 from couplevi._validate import check_cells, check_count, check_option, expected
 from couplevi.tl._baselines import BASELINES, baseline_imputation
 
@@ -120,7 +120,7 @@ def evaluate(
     for baseline in baselines:
         check_option(baseline, list(BASELINES), "baselines")
     if labels is not None:
-        labels_of(mdata, labels, mdata.obs_names)  # are there, and classes
+        check_classes(column_of(mdata, labels), labels)
     if baselines and model.adata is None:
         raise ValueError(
             expected("a model with its training data to fit baselines", "one without", "Load it with `adata=mdata`.")

@@ -102,13 +102,13 @@ def jamie(
     >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
     >>> model = cvi.tl.jamie(mdata, modalities=("rna", "ephys"), layers={"rna": "log1p"}, seed=0, train_kwargs=quick)
     >>> mdata.obsm["X_jamie"].shape, mdata["rna"].obsm["X_jamie"].shape
-    ((100, 32), (100, 32))
+    ((100, 64), (100, 32))
     """
     check_slot(key_added, "key_added")
     if match is not None:
         check_option(match, ["auto"], "match")
     infers = match == "auto" and match_key is None and batch_key is None
-    with seeded(seed), _put_back(mdata, Key.obsp.match(key_added)):
+    with seeded(seed), _put_back(mdata, {"obsp": Key.obsp.match(key_added), "uns": Key.uns.match(key_added)}):
         inferred: dict[tuple[str, str], str] = {}
         if infers and all(isinstance(places, Mapping | None) for places in (layers, use_rep)):
             inferred = _inferred(mdata, modalities, layers, use_rep, correspondence_key, Key.obsp.match(key_added))
@@ -139,17 +139,17 @@ def jamie(
 
 
 @contextmanager
-def _put_back(mdata: MuData, key: str) -> Iterator[None]:
-    """Put back what was in the slots of inferred links if the block fails."""
-    stores = [store for name in ("obsp", "uns") if (store := getattr(mdata, name, None)) is not None]
-    before = [{name: value for name, value in store.items() if name.startswith(key)} for store in stores]
+def _put_back(mdata: MuData, keys: Mapping[str, str]) -> Iterator[None]:
+    """Put back what was in the slots that start with these keys, by attribute, if the block fails."""
+    stores = {name: getattr(mdata, name, {}) for name in keys}
+    before = {name: {k: v for k, v in store.items() if k.startswith(keys[name])} for name, store in stores.items()}
     try:
         yield
     except BaseException:
-        for store, kept in zip(stores, before, strict=True):
-            for name in [name for name in store if name.startswith(key)]:
-                del store[name]
-            store.update(kept)
+        for name, store in stores.items():
+            for key in [key for key in store if key.startswith(keys[name])]:
+                del store[key]
+            store.update(before[name])
         raise
 
 
@@ -171,13 +171,15 @@ def _inferred(
         given = dict(correspondence_key or {})
         pair = (b, a) if (b, a) in given else (a, b)
         known = written_links(mdata, given[pair], *pair) if pair in given else links_by_name(mdata, *pair)
+        links = given.get(pair, BY_NAME)
+        if pair not in given or Key.uns.MODALITIES in mdata.uns.get(links, {}):
+            pair = min(pair, pair[::-1])  # whatever the order in which modalities are named
         if known.nnz < FEWEST_ANCHORS or max(known.shape) > MAX_PROFILES:
             continue
         if all((known.max(axis=axis).toarray() == 0).any() for axis in (0, 1)):
             found[pair] = key if len(names) == 2 else f"{key}_{pair[0]}_{pair[1]}"
             of_pair = {m: place for m, place in (layers or {}).items() if m in pair}
             reps = {m: place for m, place in (use_rep or {}).items() if m in pair}
-            links = given.get(pair, BY_NAME)
             infer(mdata, modalities=pair, layers=of_pair, use_rep=reps, known=links, key_added=found[pair])
     return found
 

@@ -16,7 +16,7 @@ from couplevi._validate import check_modalities, check_mudata, check_obs_names, 
 from couplevi.correspondence import Anchored, GromovWasserstein, UnionCom
 from couplevi.correspondence import Correspondence as Inferred
 from couplevi.preparation import fit_preparation
-from couplevi.registry import links_by_name, rows_in_obs, stored, value_places, written_links
+from couplevi.registry import links_between, links_by_name, rows_in_obs, stored, value_places, written_links
 
 if TYPE_CHECKING:
     from mudata import MuData
@@ -148,6 +148,9 @@ def _known(mdata: MuData, a: str, b: str, known: str | None) -> sp.csr_array | N
         )
     if known == BY_NAME and known not in mdata.obsp:
         return links_by_name(mdata, a, b)
+    recorded = mdata.uns.get(known, {}).get(Key.uns.MODALITIES)
+    if recorded is not None and list(recorded) == [b, a]:
+        return links_between({(b, a): written_links(mdata, known, b, a)}, a, b)
     return written_links(mdata, known, a, b)
 
 

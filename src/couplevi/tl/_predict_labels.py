@@ -8,7 +8,7 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
 from couplevi._constants import Key
-from couplevi._labels import labels_of
+from couplevi._labels import check_classes, column_of, labels_of
 from couplevi._validate import check_cells, check_slot, expected, find_names
 from couplevi.tl._route import LATENT, fingerprint
 
@@ -84,6 +84,7 @@ def predict_labels(
     if labels in (*model.modalities_, LATENT):
         remedy = "Rename the column: `cvi.tl.explain` tells targets apart by name."
         raise ValueError(expected(f"`labels` other than {[*model.modalities_, LATENT]}", repr(labels), remedy))
+    check_classes(column_of(mdata, labels), labels)
     learned = labels_of(mdata, labels, mdata.obs_names)
     if cells is not None:
         learned = learned.iloc[find_names(mdata.obs_names, cells, "cells")]
