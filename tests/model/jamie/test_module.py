@@ -338,3 +338,21 @@ def test_the_output_of_jamie_weighs_the_divergence_and_its_metrics_have_no_gradi
     torch.testing.assert_close(out.kl_local_sum, 0.25 * sum(divergence))
     assert out.loss.requires_grad
     assert not any(value.requires_grad for value in out.extra_metrics.values())
+
+
+def test_sensitivity_is_the_mean_square_of_the_jacobian_exact_or_by_random_combinations(monkeypatch):
+    torch.manual_seed(0)
+    module = small(widths={"a": (30,), "b": (6,)}, n_private=1).eval()
+    module.decoders[0].output = torch.nn.Linear(30, 400)  # more outputs than are differentiated one by one
+    z = torch.randn(20, 3)
+    error_weight = module._error_weight("a")
+    jacobian = torch.stack(
+        [torch.autograd.functional.jacobian(lambda x: module.decoder("a")(x[None]).mean[0], x) for x in z]
+    )
+    exact = error_weight * torch.einsum("nof,nog->fg", jacobian, jacobian) / 20
+    monkeypatch.setattr("couplevi.model.jamie.module.MAX_PROBES", 400)
+    torch.testing.assert_close(module.sensitivity("a", z, none(20)), exact)
+    monkeypatch.setattr("couplevi.model.jamie.module.MAX_PROBES", 256)
+    found = module.sensitivity("a", z, none(20))
+    assert (found - exact).abs().max() < 0.2 * exact.abs().max()
+    assert not torch.equal(found, exact)
