@@ -127,3 +127,16 @@ def test_a_field_is_checked_when_it_is_registered(described):
     assert field.transfer_field(state, md.MuData({"rna": described["rna"]})) is state
     with pytest.raises(KeyError, match="column 'nothing' in the `obs` of a modality"):
         CovariateField("batch", "nothing", BOTH).validate_field(described)
+
+
+def test_the_cells_know_better_than_a_modality(described):
+    described["rna"].obs["batch"] = "another"
+    design = design_of(described, "batch", None, None)
+    assert design.batches == ("1", "2")
+    own = described["rna"].obs.pop("batch")
+    np.testing.assert_array_equal(own, "another")
+
+
+def test_missing_numbers_are_counted():
+    with pytest.raises(ValueError, match="found 2 missing"):
+        Covariate("continuous", "key").columns(pd.Series([np.nan, 1.0, np.inf]))
