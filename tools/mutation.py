@@ -235,7 +235,7 @@ MUTANTS = [
         ("covariates, self.private(q.loc))", "covariates)"),
         ("self._dropped(private_drawn[m])", "private_drawn[m]"),
         (">= self.private_dropout_rate", "< self.private_dropout_rate"),
-        ("told = [of_batch(covariates, self.n_batches, b) for b in batches] or", "told ="),
+        ("told = [of_batch(covariates, n_batches, b) for b in batches] or", "told ="),
         ("covariates[:, n_batches:]], dim=1)", "0 * covariates[:, n_batches:]], dim=1)"),
         ("code_a[:, None] == code_b", "code_a[:, None] != code_b"),
         ("total += slope.T @ slope", "total += slope.T.abs() @ slope.abs()"),

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import permutations
 from typing import TYPE_CHECKING, Any, cast
 
@@ -208,9 +208,11 @@ class JAMIEModule(BaseModuleClass):
 
         As measured in each of some batches, averaged; without any, in the batch that the covariates tell.
         """
-        told = [of_batch(covariates, self.n_batches, b) for b in batches] or [covariates]
-        means = [self.decode(modality, z, c).mean for c in told]
-        return self.observation(modality).features(torch.stack(means).mean(dim=0) if len(means) > 1 else means[0])
+
+        def decoded(told: torch.Tensor) -> torch.Tensor:
+            return self.decode(modality, z, told).mean
+
+        return self.observation(modality).features(mean_over_batches(decoded, covariates, self.n_batches, batches))
 
     @auto_move_data
     def aggregate(
@@ -431,6 +433,15 @@ def of_batch(covariates: torch.Tensor, n_batches: int, batch: int) -> torch.Tens
     """Covariates with another batch, the first `n_batches` columns of which say which."""
     told = torch.eye(n_batches, device=covariates.device)[batch].expand(len(covariates), n_batches)
     return torch.cat([told, covariates[:, n_batches:]], dim=1)
+
+
+def mean_over_batches(
+    decoded: Callable[[torch.Tensor], torch.Tensor], covariates: torch.Tensor, n_batches: int, batches: Sequence[int]
+) -> torch.Tensor:
+    """What is decoded given covariates, averaged over some batches; without any, in the batch that they tell."""
+    told = [of_batch(covariates, n_batches, b) for b in batches] or [covariates]
+    means = [decoded(c) for c in told]
+    return torch.stack(means).mean(dim=0) if len(means) > 1 else means[0]
 
 
 def _mean(values: torch.Tensor) -> torch.Tensor:

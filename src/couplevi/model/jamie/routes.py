@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from couplevi._validate import find_names
-from couplevi.model.jamie.module import of_batch
+from couplevi.model.jamie.module import mean_over_batches
 from couplevi.nn import Mean, Route, frozen_copy, linear
 
 if TYPE_CHECKING:
@@ -71,9 +71,11 @@ class Decoded(nn.Module):
         """Mean of the prepared features of the target."""
         z, covariates = x[:, : self.n_latent], x[:, self.n_latent :]
         private = z.new_zeros(len(z), self.n_private)
-        told = [of_batch(covariates, self.n_batches, b) for b in self.batches] or [covariates]
-        means = [self.decoder(torch.cat([z, private, c], dim=1)) for c in told]
-        return torch.stack(means).mean(dim=0) if len(means) > 1 else means[0]
+
+        def decoded(told: torch.Tensor) -> torch.Tensor:
+            return self.decoder(torch.cat([z, private, told], dim=1))
+
+        return mean_over_batches(decoded, covariates, self.n_batches, self.batches)
 
 
 def _readout(
