@@ -152,13 +152,13 @@ def check_different(source: str, target: str) -> None:
         raise ValueError(expected("`target` to differ from `source`", repr(target)))
 
 
-def check_modalities(mdata: MuData, modalities: Sequence[str]) -> tuple[str, ...]:
-    """Raise unless `modalities` names at least two different modalities of `mdata`."""
+def check_modalities(mdata: MuData, modalities: Sequence[str], fewest: int = 2) -> tuple[str, ...]:
+    """Raise unless `modalities` names at least two, or `fewest`, different modalities of `mdata`."""
     if isinstance(modalities, str) or not isinstance(modalities, Sequence):
         raise TypeError(
             expected("`modalities` to be a sequence of names", repr(modalities), 'For example ("rna", "ephys").')
         )
-    if len(modalities) < 2:
+    if len(modalities) < fewest:
         raise ValueError(
             expected(
                 "at least two `modalities`",

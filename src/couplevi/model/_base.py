@@ -28,10 +28,10 @@ from couplevi.model._files import (
     replace_file,
     write_model_file,
 )
-from couplevi.registry import Registered, Seen, registered_keys, registered_readers
+from couplevi.registry import Registered, Seen, completed, registered_keys, registered_readers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import torch
     from anndata import AnnData
@@ -244,13 +244,7 @@ class Model(BaseModelClass):
             strings and lists; if the data lack more than a fifth of the features of a modality; or if this machine
             lacks the hardware.
         """
-        try:
-            _, _, target = parse_device_args(
-                accelerator=accelerator, devices=device, return_device="torch", validate_single_device=True
-            )
-        except (MisconfigurationException, ImportError, ValueError, TypeError) as error:
-            found = f"`accelerator={accelerator!r}` and `device={device!r}`: {' '.join(str(error).split())}"
-            raise ValueError(expected("hardware of this machine", found, "Leave both out.")) from error
+        target = device_of(accelerator, device)
         state = read_model_file(dir_path, prefix)
         attributes = from_plain(state[ATTRIBUTES])
         registry = attributes[REGISTRY]
@@ -263,18 +257,25 @@ class Model(BaseModelClass):
         else:
             setup = getattr(cls, registry[_SETUP_METHOD_NAME])
             setup(data, source_registry=registry, **registry["setup_args"])
+        attributes["settings_"] = cls.settings_class(**attributes["settings_"])
+        model = cls._of(data, registry, attributes)
+        model.module.load_state_dict(state[WEIGHTS])
+        model.to_device(target)
+        return model
+
+    @classmethod
+    def _of(cls, data: AnnData | MuData | None, registry: dict[str, Any], attributes: Mapping[str, Any]) -> Self:
+        """A model with these attributes for data that are set up; its module has its sizes, and no weights yet."""
         model = cls.__new__(cls)
         BaseModelClass.__init__(model, data, registry if data is None else None)
+        model.registry_ = completed(model.registry_, registry)
         for name in cls.saved:
             setattr(model, name, attributes[name])
-        model.settings_ = cls.settings_class(**attributes["settings_"])
-        model.module = model._build_module()  # of the sizes of the saved model, not of the data at hand
-        model.module.load_state_dict(state[WEIGHTS])
+        model.module = model._build_module()  # of the sizes of the model, not of the data at hand
         model.module.eval()
         if data is not None:
-            for m in model.modalities_:
-                model.reader(m).read(data)  # has the features of the model, or says what is missing
-        model.to_device(target)
+            for values in model._registered().of_present().readers.values():
+                values.read(data)  # has the features of the model, or says what is missing
         return model
 
     @staticmethod
@@ -317,3 +318,14 @@ class Model(BaseModelClass):
         shared = {"trainer", "_adata", "_adata_manager"}
         other.__dict__.update({n: v if n in shared else copy.deepcopy(v, memo) for n, v in vars(self).items()})
         return other
+
+
+def device_of(accelerator: str, device: int | str) -> torch.device:
+    """Where to put a model; raise ValueError if this machine lacks it."""
+    try:
+        return parse_device_args(
+            accelerator=accelerator, devices=device, return_device="torch", validate_single_device=True
+        )[2]
+    except (MisconfigurationException, ImportError, ValueError, TypeError) as error:
+        found = f"`accelerator={accelerator!r}` and `device={device!r}`: {' '.join(str(error).split())}"
+        raise ValueError(expected("hardware of this machine", found, "Leave both out.")) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import re
@@ -9,6 +10,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from scvi.model.base._constants import SAVE_KEYS
 from couplevi._constants import Registry
 from couplevi._paths import user_path
 from couplevi._validate import expected, warn
+from couplevi.registry import registered_design
 
 WEIGHTS, VAR_NAMES, ATTRIBUTES = (
     SAVE_KEYS.MODEL_STATE_DICT_KEY,
@@ -32,7 +35,7 @@ WEIGHTS, VAR_NAMES, ATTRIBUTES = (
 )
 REGISTRY = "registry_"
 FORMAT_KEY = "format"
-FORMAT = 2
+FORMAT = 3
 """Number of the format that is written; files without one are of format 0."""
 
 DATA_FRAME = "data_frame"
@@ -145,7 +148,18 @@ def _from_1_to_2(state: dict[str, Any]) -> None:
         weights[f"embedding.expectation_{i}"] = torch.zeros(settings["n_latent"] + 1, 0)
 
 
-UPGRADES: tuple[Callable[[dict[str, Any]], None], ...] = (_from_0_to_1, _from_1_to_2)
+def _from_2_to_3(state: dict[str, Any]) -> None:
+    """Format 2 to 3: JAMIE measures intervals in each batch, and may be mapped to other data."""
+    attributes, weights = state[ATTRIBUTES], state[WEIGHTS]
+    if attributes[REGISTRY].get("model_name") != "JAMIE":
+        return
+    attributes["mapped_"] = False
+    n_batches = len(registered_design(attributes[REGISTRY]).batches)
+    for i, j in permutations(range(len(attributes["modalities_"])), 2):
+        weights[f"batch_inflation_{i}_{j}"] = torch.full((n_batches,), math.nan)
+
+
+UPGRADES: tuple[Callable[[dict[str, Any]], None], ...] = (_from_0_to_1, _from_1_to_2, _from_2_to_3)
 """What turns the content of a file of format i into one of format i + 1, in place."""
 
 

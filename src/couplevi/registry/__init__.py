@@ -1,7 +1,7 @@
 """What was registered at set-up, and how it is read from the data of a model or from others."""
 
-from couplevi.registry._covariates import Covariate, CovariateField, Design
-from couplevi.registry._fields import Keys, MuDataObspField, ValuesField, registered_keys
+from couplevi.registry._covariates import Covariate, CovariateField, Design, registered_design
+from couplevi.registry._fields import Keys, MuDataObspField, ValuesField, completed, registered_keys
 from couplevi.registry._links import links_between, links_by_name, rows_in_obs, written_links
 from couplevi.registry._places import stored, value_places
 from couplevi.registry._reader import ModalityReader, Seen, registered_readers
@@ -18,9 +18,11 @@ __all__ = [
     "Registered",
     "Seen",
     "ValuesField",
-    "links_between",
+    "completed",
     "coupled_manager",
+    "links_between",
     "links_by_name",
+    "registered_design",
     "registered_keys",
     "registered_readers",
     "rows_in_obs",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
 from mudata import MuData
+from scipy.linalg import block_diag
 from scvi.data.fields import BaseAnnDataField
 
 from couplevi._constants import Registry
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import rich.table
     from anndata import AnnData
 
-    from couplevi._types import FloatArray
+    from couplevi._types import BoolArray, FloatArray
 
 Kind: TypeAlias = Literal["batch", "categorical", "continuous"]
 
@@ -65,11 +66,24 @@ class CovariateField(BaseAnnDataField):
             pooled = np.concatenate(list(values.values()))
             return state | {"mean": float(pooled.mean()), "sd": float(pooled.std()) or 1.0}
         texts = {m: _texts(_column(adata, m, self._attr_key), self._attr_key) for m in self._modalities}
-        measured = {m: sorted(set(values)) for m, values in texts.items()}
+        measured = {m: sorted(set(values.tolist())) for m, values in texts.items()}
         return state | {"categories": sorted(set().union(*measured.values())), "measured": measured}
 
-    def transfer_field(self, state_registry: dict[str, Any], adata_target: MuData, **kwargs: Any) -> dict[str, Any]:
-        return state_registry
+    def transfer_field(
+        self,
+        state_registry: dict[str, Any],
+        adata_target: MuData,
+        extend_categories: bool = False,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        here = self.register_field(adata_target)
+        if not extend_categories or self._kind == "continuous":
+            return state_registry
+        known, measured = state_registry["categories"], dict(state_registry["measured"])
+        added = [name for name in here["categories"] if name not in known]
+        for m, names in here["measured"].items():
+            measured[m] = sorted({*measured.get(m, ()), *names})
+        return {**state_registry, "categories": [*known, *added], "measured": measured, "added": added}
 
     def get_summary_stats(self, state_registry: dict[str, Any]) -> dict[str, int]:
         n = len(state_registry["categories"]) if "categories" in state_registry else 1
@@ -87,8 +101,10 @@ class Covariate:
     ----------
     kind, key
         What it is, and the column it is read from.
-    categories
-        Its categories; none of a continuous one.
+    categories, added
+        Its categories, and the last of them that came with data that were mapped; none of a continuous one.
+    measured
+        Categories in which each modality was measured, by modality.
     mean, sd
         What a continuous one is standardised with.
     """
@@ -96,6 +112,8 @@ class Covariate:
     kind: Kind
     key: str
     categories: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    measured: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     mean: float = 0.0
     sd: float = 1.0
 
@@ -122,10 +140,22 @@ class Covariate:
         codes = pd.Index(self.categories).get_indexer(pd.Index(texts))
         if (codes < 0).any():
             new = pd.unique(texts[codes < 0])
-            remedy = "Train with cells of each category."
+            remedy = "Map them with `cvi.tl.map_query`, or train with cells of each category."
             what = f"categories of column {self.key!r} that the model was trained on, {listing(self.categories)}"
             raise ValueError(expected(what, f"also {listing(new)} in {(codes < 0).sum()} cells", remedy))
         return np.eye(self.width, dtype=np.float32)[codes]
+
+    def from_reference(self, modality: str) -> FloatArray:
+        """Weights of the columns before categories were added, of which each column now is the sum.
+
+        A category that was there keeps its own; one that was added has the mean of those in which the modality was
+        measured, shape ``(width, width before)``.
+        """
+        n_before = self.width - len(self.added)
+        weights = np.eye(self.width, n_before, dtype=np.float32)
+        there = [name in self.measured.get(modality, ()) for name in self.categories[:n_before]]
+        weights[n_before:, there] = 1 / max(sum(there), 1)
+        return weights
 
 
 @dataclass(frozen=True)
@@ -136,12 +166,9 @@ class Design:
     ----------
     covariates
         Its covariates; the batch, if there is one, is the first.
-    measured
-        Batches in which each modality was measured, by modality.
     """
 
     covariates: tuple[Covariate, ...] = ()
-    measured: Mapping[str, tuple[str, ...]] | None = None
 
     @property
     def width(self) -> int:
@@ -151,7 +178,21 @@ class Design:
     @property
     def batches(self) -> tuple[str, ...]:
         """Names of the batches, in the order of their columns."""
-        return next((c.categories for c in self.covariates if c.kind == "batch"), ())
+        return self._batch.categories
+
+    @property
+    def _batch(self) -> Covariate:
+        return next((c for c in self.covariates if c.kind == "batch"), Covariate("batch", ""))
+
+    @property
+    def added(self) -> BoolArray:
+        """Whether a column is that of a category that came with data that were mapped, shape ``(width,)``."""
+        parts = [[name in c.added for name in c.categories] or [False] for c in self.covariates]
+        return np.array(sum(parts, []), dtype=bool)
+
+    def from_reference(self, modality: str) -> FloatArray:
+        """Weights of the columns before categories were added, see :meth:`Covariate.from_reference`."""
+        return block_diag(np.empty((0, 0), np.float32), *[c.from_reference(modality) for c in self.covariates])
 
     def rows(self, data: AnnData | MuData, modality: str) -> FloatArray:
         """Covariates of the profiles of a modality, shape ``(n_profiles, width)``, float32.
@@ -174,7 +215,7 @@ class Design:
 
     def batches_of(self, modality: str) -> list[int]:
         """Columns of the batches in which a modality was measured."""
-        return [self.batches.index(b) for b in (self.measured or {}).get(modality, ())]
+        return [self.batches.index(b) for b in self._batch.measured.get(modality, ())]
 
     def batch_columns(self, names: str | Sequence[str] | None, modality: str) -> list[int]:
         """Columns of some batches; None stands for those in which a modality was measured.
@@ -216,7 +257,7 @@ def covariate_fields(
             remedy = f"For example [{keys!r}]."
             raise TypeError(expected(f"`{kind}_covariate_keys` to be a list of columns", repr(keys), remedy))
         fields += [CovariateField(kind, key, modalities) for key in keys or []]
-    names = [field.attr_key for field in fields]
+    names = [f.attr_key for f in fields]
     if len(set(names)) < len(names):
         raise ValueError(expected("each covariate once", f"columns {names}"))
     return fields
@@ -224,19 +265,19 @@ def covariate_fields(
 
 def registered_design(registry: Mapping[str, Any]) -> Design:
     """Covariates that scvi-tools has registered."""
-    found, measured = [], None
-    for field in registry["field_registries"].values():
-        state = field["state_registry"]
+    found = []
+    for registered in registry["field_registries"].values():
+        state = registered["state_registry"]
         if "covariate" not in state:
             continue
-        key, kind = field["data_registry"]["attr_key"], state["covariate"]
+        key, kind = registered["data_registry"]["attr_key"], state["covariate"]
         if kind == "continuous":
             found.append(Covariate(kind, key, mean=state["mean"], sd=state["sd"]))
         else:
-            found.append(Covariate(kind, key, tuple(state["categories"])))
-        if kind == "batch":
             measured = {m: tuple(names) for m, names in state["measured"].items()}
-    return Design(tuple(sorted(found, key=lambda c: c.kind != "batch")), measured)
+            added = tuple(state.get("added", ()))
+            found.append(Covariate(kind, key, tuple(state["categories"]), added, measured))
+    return Design(tuple(sorted(found, key=lambda c: c.kind != "batch")))
 
 
 def _column(data: AnnData | MuData, modality: str, key: str) -> pd.Series:

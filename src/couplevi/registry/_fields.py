@@ -144,6 +144,11 @@ class MuDataObspField(BaseAnnDataField):
         return None
 
 
+def completed(registry: dict[str, Any], of_model: Mapping[str, Any]) -> dict[str, Any]:
+    """Registry of data with the fields of a model that they lack."""
+    return {**registry, "field_registries": {**of_model["field_registries"], **registry["field_registries"]}}
+
+
 def registered_keys(registry: Mapping[str, Any], kind: str) -> dict[ModalityPair, str]:
     """Keys in ``mdata.obsp`` of the links of a kind that were registered, by (rows, columns)."""
     found = {}

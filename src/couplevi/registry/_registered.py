@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from anndata import AnnData
@@ -55,6 +55,10 @@ class Registered:
     def present(self) -> list[str]:
         """Modalities of the model that a MuData has; of an AnnData all, as it may be any of them."""
         return [m for m in self.readers if not isinstance(self.data, MuData) or m in self.data.mod]
+
+    def of_present(self) -> Self:
+        """The same data, of which nothing but what they have is asked."""
+        return replace(self, readers={m: self.readers[m] for m in self.present})
 
     @property
     def obs_names(self) -> pd.Index:

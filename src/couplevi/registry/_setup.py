@@ -59,19 +59,34 @@ def coupled_manager(
     batch_key, categorical_covariate_keys, continuous_covariate_keys = _plain(
         (batch_key, categorical_covariate_keys, continuous_covariate_keys)
     )
-    names = _check_mudata_setup(mdata, modalities)
+    links: dict[str, Keys] = {"correspondence": correspondence_key, "match": match_key}
+    if repeated := "source_registry" in kwargs:  # for other data, which may lack modalities
+        present = [m for m in modalities if m in check_mudata(mdata).mod] or list(modalities)
+        layers = {m: layer for m, layer in (layers or {}).items() if m in present}
+        use_rep = {m: rep for m, rep in (use_rep or {}).items() if m in present}
+        if len(present) < len(modalities):
+            links = {kind: _between(keys, present) for kind, keys in links.items()}
+        modalities = present
+    names = _check_mudata_setup(mdata, modalities, fewest=1 if repeated else 2)
     values = [ValuesField(m, *place, mod_key=m) for m, place in value_places(mdata, names, layers, use_rep).items()]
-    correspondence = link_fields(names, correspondence_key, "correspondence")
+    fields = [field for kind, keys in links.items() for field in link_fields(names, keys, kind)]
     covariates = covariate_fields(batch_key, categorical_covariate_keys, continuous_covariate_keys, sorted(names))
     manager = AnnDataManager(
-        fields=[*values, *correspondence, *link_fields(names, match_key, "match"), *covariates],
+        fields=[*values, *fields, *covariates],
         setup_method_args=setup_method_args,
         validation_checks=AnnDataManagerValidationCheck(check_fully_paired_mudata=False),
     )
     manager.register_fields(mdata, **kwargs)
-    if "source_registry" not in kwargs:
+    if not repeated:
         _warn_about_links(mdata, names, manager.registry)
     return manager
+
+
+def _between(keys: Keys, modalities: Sequence[str]) -> Keys:
+    """Keys of links between some of the modalities."""
+    if not isinstance(keys, Mapping):
+        return None  # that of the one pair of two modalities
+    return {pair: key for pair, key in keys.items() if set(pair) <= set(modalities)}
 
 
 def single_manager(
@@ -87,12 +102,12 @@ def single_manager(
     return manager
 
 
-def _check_mudata_setup(mdata: MuData, modalities: Sequence[str]) -> tuple[str, ...]:
+def _check_mudata_setup(mdata: MuData, modalities: Sequence[str], fewest: int) -> tuple[str, ...]:
     """Raise unless `mdata` is a MuData, not a view, with distinct names in these modalities."""
     check_mudata(mdata)
     if mdata.is_view:
         raise ValueError(expected("a MuData of its own", "a view of another one", "Pass `mdata[...].copy()`."))
-    names = check_modalities(mdata, modalities)
+    names = check_modalities(mdata, modalities, fewest)
     check_obs_names(mdata, names)
     for m in names:
         check_slot(m, "modalities")

@@ -7,6 +7,7 @@ from couplevi.tl._explain import explain
 from couplevi.tl._impute import impute
 from couplevi.tl._impute_baseline import impute_baseline
 from couplevi.tl._jamie import jamie
+from couplevi.tl._map_query import map_query
 from couplevi.tl._match import match
 from couplevi.tl._predict_labels import predict_labels
 from couplevi.tl._summary import summary
@@ -20,6 +21,7 @@ __all__ = [
     "impute",
     "impute_baseline",
     "jamie",
+    "map_query",
     "match",
     "predict_labels",
     "summary",

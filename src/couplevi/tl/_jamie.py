@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,9 +9,10 @@ from couplevi._constants import Key
 from couplevi._validate import check_modalities, check_mudata, check_obs_names, check_option, check_slot
 from couplevi.model.jamie import JAMIE
 from couplevi.registry import links_by_name, written_links
-from couplevi.tl._fit import seeded, versions
+from couplevi.tl._fit import seeded
 from couplevi.tl._match import BY_NAME, FEWEST_ANCHORS
 from couplevi.tl._match import match as infer
+from couplevi.tl._write_jamie import write_jamie
 
 if TYPE_CHECKING:
     from mudata import MuData
@@ -125,15 +125,7 @@ def jamie(
         )
         model = JAMIE(mdata, preset, n_latent=n_latent, **model_kwargs)
         model.train(**(train_kwargs or {}))
-    profiles = {m: model.get_latent_representation(modality=m) for m in model.modalities_}
-    parts: dict[str, Literal["joint", "shared"]] = {Key.obsm.latent(key_added): "shared"}
-    if model.settings_.n_private:
-        parts = {Key.obsm.latent(key_added): "joint", Key.obsm.shared(key_added): "shared"}
-    cells = {slot: model.get_latent_representation(part=part) for slot, part in parts.items()}
-    for m, z in profiles.items():
-        mdata[m].obsm[Key.obsm.latent(key_added)] = z
-    mdata.obsm.update(cells)
-    mdata.uns[key_added] = _summary(model, [str(m) for m in modalities], preset)
+    write_jamie(mdata, model, key_added, [str(m) for m in modalities], preset)
     mdata.uns[key_added][Key.uns.INFERRED] = list(inferred.values())
     return model
 
@@ -182,19 +174,6 @@ def _inferred(
             reps = {m: place for m, place in (use_rep or {}).items() if m in pair}
             infer(mdata, modalities=pair, layers=of_pair, use_rep=reps, known=links, key_added=found[pair])
     return found
-
-
-def _summary(model: JAMIE, modalities: list[str], preset: str | Settings) -> dict[str, Any]:
-    """What was done, in types that h5mu can hold."""
-    settings = {name: value for name, value in asdict(model.settings_).items() if value is not None}
-    return {
-        Key.uns.MODALITIES: modalities,
-        Key.uns.VAR_NAMES: {m: list(names) for m, names in model.var_names_.items()},
-        "preset": preset if isinstance(preset, str) else "custom",
-        "settings": {n: list(v) if isinstance(v, tuple) else v for n, v in settings.items()},
-        "losses": {name: frame.iloc[:, 0].to_numpy() for name, frame in model.history.items()},
-        "versions": versions(),
-    }
 
 
 if TYPE_CHECKING:

@@ -24,6 +24,7 @@ def predict_labels(
     *,
     labels: str,
     cells: Sequence[str] | None = None,
+    reference: MuData | None = None,
     key_added: str = "jamie",
 ) -> None:
     """Predict a cell type or phenotype from the latent, whatever a cell was measured in.
@@ -38,11 +39,14 @@ def predict_labels(
     model
         Fitted model.
     labels
-        Column of ``mdata.obs``. Cells without a label (missing, ``"unknown"``, ``"nan"``, ``"Mis"``) are predicted, not
+        Column of ``mdata.obs``, or of that of the reference. Cells without a label (missing, ``"unknown"``, ``"nan"``, ``"Mis"``) are predicted, not
         learned from.
     cells
         Names of the cells to learn from; None takes all that have a label. Predictions for these cells are
         flattering: keep some back to judge by.
+    reference
+        Data whose labels are learned, such as those that `mdata` was mapped to by :func:`couplevi.tl.map_query`. None
+        learns those of `mdata` itself.
     key_added
         Name of the slots that are written.
 
@@ -84,18 +88,20 @@ def predict_labels(
     if labels in (*model.modalities_, LATENT):
         remedy = "Rename the column: `cvi.tl.explain` tells targets apart by name."
         raise ValueError(expected(f"`labels` other than {[*model.modalities_, LATENT]}", repr(labels), remedy))
-    check_classes(column_of(mdata, labels), labels)
-    learned = labels_of(mdata, labels, mdata.obs_names)
+    known = mdata if reference is None else reference
+    check_cells(known, model.modalities_)
+    check_classes(column_of(known, labels), labels)
+    learned = labels_of(known, labels, known.obs_names)
     if cells is not None:
-        learned = learned.iloc[find_names(mdata.obs_names, cells, "cells")]
+        learned = learned.iloc[find_names(known.obs_names, cells, "cells")]
     learned = learned.dropna()
-    profiles = {m: mdata[m].obs_names.intersection(learned.index) for m in model.modalities_ if m in mdata.mod}
+    profiles = {m: known[m].obs_names.intersection(learned.index) for m in model.modalities_ if m in known.mod}
     y = np.concatenate([learned.loc[names] for names in profiles.values()])
     classes = sorted(set(y))
     if len(classes) < 2:
         raise ValueError(expected(f"at least two labels in `mdata.obs[{labels!r}]` to learn", classes))
-    known = {m: model.reader(m).cells(mdata, names) for m, names in profiles.items() if len(names)}
-    z = [model.get_latent_representation(adata, modality=m) for m, adata in known.items()]
+    chosen = {m: model.reader(m).cells(known, names) for m, names in profiles.items() if len(names)}
+    z = [model.get_latent_representation(adata, modality=m) for m, adata in chosen.items()]
     fit = LogisticRegression(max_iter=10_000).fit(np.concatenate(z), y)
     cell = model.get_latent_representation(mdata)
     placed = np.isfinite(cell).all(axis=1)

@@ -1,17 +1,18 @@
 from __future__ import annotations
 
+import copy
 import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 
 import anndata as ad
 import numpy as np
 import pandas as pd
-import torch
 from mudata import MuData
 from scvi.model._utils import use_distributed_sampler
 
@@ -23,11 +24,13 @@ from couplevi._validate import (
     check_option,
     check_rows,
     expected,
+    listing,
     stored_values,
+    warn,
     warn_counts,
 )
 from couplevi.dataloaders import CoupledDataSplitter
-from couplevi.model._base import Model
+from couplevi.model._base import Model, device_of
 from couplevi.model._dataset import CHUNK, cells_of_units
 from couplevi.model._fitted_links import FittedLinks
 from couplevi.model._store import imputation_store
@@ -39,11 +42,19 @@ from couplevi.model.jamie.inference import (
     latents_of_profiles,
     part_of_latents,
 )
+from couplevi.model.jamie.mapping import frozen_in_mapping, mapped_weights, only_added
 from couplevi.model.jamie.module import TERMS, JAMIEModule
 from couplevi.model.jamie.routes import make_route
 from couplevi.model.jamie.settings import Settings, make_settings
 from couplevi.model.jamie.training import REMEDY, Length, fit_embedding, training_data
-from couplevi.model.jamie.uncertainty import Calibration, Uncertainty, n_calibration, weigh_pairs
+from couplevi.model.jamie.uncertainty import (
+    FEWEST_PAIRS,
+    MIN_CALIBRATION,
+    Calibration,
+    Uncertainty,
+    n_calibration,
+    weigh_pairs,
+)
 from couplevi.registry import coupled_manager, registered_readers
 from couplevi.train import CoupledTrainingPlan, TrainingRun, check_arguments
 
@@ -53,7 +64,7 @@ if TYPE_CHECKING:
 
     from couplevi._types import BoolArray, FloatArray, IntArray, PresetName
     from couplevi.nn import Route
-    from couplevi.registry import Keys
+    from couplevi.registry import Design, Keys
 
 SPLITTER_SETTINGS = ("n_partners", "mixup_alpha")
 PLAN_SETTINGS = ("lr", "weight_decay", "lr_schedule", "kl_warmup", "kl_schedule")
@@ -108,7 +119,7 @@ class JAMIE(Model):
     (75, 40)
     """
 
-    saved = (*Model.saved, "fitted_links_")
+    saved = (*Model.saved, "fitted_links_", "mapped_")
     settings_class = Settings
     module: JAMIEModule
     settings_: Settings
@@ -127,6 +138,7 @@ class JAMIE(Model):
             raise ValueError(expected("a MuData that is set up", "one that is not", remedy))
         super().__init__(mdata, registry, settings, strict="n_pcs" in overrides)
         self.fitted_links_: dict[str, IntArray] = {}
+        self.mapped_ = False
         self.module = self._build_module()
 
     @classmethod
@@ -247,6 +259,83 @@ class JAMIE(Model):
             match_weight=s.match_weight,
         )
 
+    @classmethod
+    def load_query_data(
+        cls,
+        mdata: MuData,
+        reference_model: JAMIE | str | os.PathLike[str],
+        accelerator: str = "auto",
+        device: int | str = "auto",
+    ) -> Self:
+        """A model for data that the reference was not trained on, such as another donor.
+
+        Batches, and other categories of covariates, that the reference does not know are added to it; at first networks
+        read them like the mean of those that it knows. :meth:`train` then fits what belongs to them, and nothing else:
+        latents and imputations of the reference's own cells stay as they are.
+
+        Parameters
+        ----------
+        mdata
+            MuData with one or more of the modalities of the reference and its covariates. Up to a fifth of the features
+            of a modality may be missing; they have their mean in the reference, and are named in a warning.
+        reference_model
+            Trained model, which is not changed, or the folder that one was saved in.
+        accelerator, device
+            Where to put the model, see :class:`lightning.pytorch.Trainer`.
+
+        Returns
+        -------
+        The model, which can be used as it is.
+
+        Raises
+        ------
+        TypeError
+            If `mdata` is not a MuData, or the reference is no JAMIE model.
+        RuntimeError
+            If the reference is not trained.
+        KeyError
+            If the data have none of its modalities, or lack a layer, representation or column.
+        ValueError
+            If more than a fifth of the features of a modality are missing, a cell has no value of a covariate, or this
+            machine lacks the hardware.
+        FileNotFoundError
+            If there is no model in the folder.
+
+        References
+        ----------
+        Lotfollahi et al., Mapping single-cell data to reference atlases by transfer learning, Nature Biotechnology
+        2022.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.branching_manifold(n_obs=200)
+        >>> mdata.obs["donor"] = ["a"] * 150 + ["b"] * 50
+        >>> reference, query = mdata[:150].copy(), mdata[150:].copy()
+        >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+        >>> model = cvi.tl.jamie(reference, modalities=("rna", "ephys"), batch_key="donor", train_kwargs=quick)
+        >>> mapped = cvi.model.JAMIE.load_query_data(query, model)
+        >>> mapped.train(**quick)
+        >>> mapped.get_latent_representation(modality="rna").shape
+        (50, 32)
+        """
+        if isinstance(reference_model, str | os.PathLike):
+            reference_model = cls.load(reference_model, adata=False)
+        if not isinstance(reference_model, cls):
+            found = f"{type(reference_model).__module__}.{type(reference_model).__name__}"
+            raise TypeError(expected("a JAMIE model, or the folder of one", found))
+        reference_model._check_if_trained(warn=False)
+        target = device_of(accelerator, device)
+        registry = reference_model.registry_
+        cls.setup_mudata(mdata, source_registry=registry, extend_categories=True, **registry["setup_args"])
+        attributes = {name: copy.deepcopy(getattr(reference_model, name)) for name in cls.saved}
+        units = dict.fromkeys(("train_indices_", "validation_indices_", "test_indices_"))
+        model = cls._of(mdata, registry, attributes | units | {"history_": {}, "mapped_": True})
+        design = model.reader(model.modalities_[0]).design
+        model.module.load_state_dict(mapped_weights(model.module, reference_model.module.state_dict(), design))
+        model.to_device(target)
+        return model
+
     # training
 
     @fill_docs
@@ -326,8 +415,12 @@ class JAMIE(Model):
             plan_takes=(*PLAN_SETTINGS, "compile", "compile_kwargs"),
             trainer=trainer_kwargs,
         )
-        with TrainingRun(self) as run:
-            registered = self._registered()
+        frozen = frozen_in_mapping(self.module) if self.mapped_ else None
+        with (
+            only_added(self.module, self._mapped_design()) if self.mapped_ else nullcontext(),
+            TrainingRun(self, frozen=frozen) as run,
+        ):
+            registered = self._registered().of_present() if self.mapped_ else self._registered()
             to_fit = None if self.is_trained_ else self.n_components_
             dataset, order = training_data(self.module, registered, to_fit, settings)
             length = Length.of(
@@ -339,23 +432,28 @@ class JAMIE(Model):
                 validation_size=validation_size,
                 early_stopping=early_stopping,
             )
-            share = 0.0 if self.is_trained_ else settings.calibration_size
+            share = settings.calibration_size if self.mapped_ or not self.is_trained_ else 0.0
+            fewest = MIN_CALIBRATION if self.mapped_ else FEWEST_PAIRS
             splitter = CoupledDataSplitter(
                 dataset,
                 train_size=train_size,
                 validation_size=validation_size,
                 batch_size=length.batch_size,
                 shuffle_set_split=shuffle_set_split,
-                n_calibration=n_calibration(dataset, share, length.release_epoch),
+                n_calibration=n_calibration(dataset, share, length.release_epoch, fewest),
                 release_epoch=length.release_epoch,
                 distributed_sampler=use_distributed_sampler(trainer_kwargs.get("strategy")),
                 **{name: getattr(settings, name) for name in SPLITTER_SETTINGS} | (datasplitter_kwargs or {}),
             )
             scheduled = {name: getattr(settings, name) for name in PLAN_SETTINGS}
+            if self.mapped_:
+                scheduled["weight_decay"] = 0.0  # which would move weights that have no gradient
             plan = CoupledTrainingPlan(self.module, **scheduled | (plan_kwargs or {}))
             best = length.best_weights()
-            measure = partial(Uncertainty(self.module).measure, registered, dataset, order)
-            calibration = Calibration(measure, partial(weigh_pairs, self.module, dataset))
+            uncertainty = Uncertainty(self.module)
+            measure = uncertainty.measure_batches if self.mapped_ else uncertainty.measure
+            weigh = None if self.mapped_ else partial(weigh_pairs, self.module, dataset)
+            calibration = Calibration(partial(measure, registered, dataset, order), weigh)
             callbacks = [*(trainer_kwargs.pop("callbacks", None) or []), best, calibration]
             run.fit(
                 splitter,
@@ -369,7 +467,8 @@ class JAMIE(Model):
             )
             if best.failed and not math.isfinite(best.best):
                 raise RuntimeError(expected("a finite loss", "NaN or infinity in the first epoch of training", REMEDY))
-            fit_embedding(self.module, dataset)
+            if not self.mapped_:
+                fit_embedding(self.module, dataset)
             seen = FittedLinks.within(registered, dataset, order, self.train_indices)
             self.fitted_links_ = dict(FittedLinks(self.fitted_links_).together(seen).ends)
             for name in ("train_indices", "validation_indices", "test_indices"):
@@ -379,6 +478,18 @@ class JAMIE(Model):
                 "The loss or a weight became NaN or infinite. Training stopped; the model has its best weights so far."
             )
             warnings.warn(f"{message} {REMEDY}", UserWarning, stacklevel=2)
+
+    def _mapped_design(self) -> Design:
+        """Covariates of a model for other data; raise ValueError if there is nothing to fit to these."""
+        design = self.reader(self.modalities_[0]).design
+        if design.added.any():
+            return design
+        found = f"batches {listing(design.batches)} only" if design.batches else "a reference without covariates"
+        remedy = (
+            "Use the model as it is: it places and imputes these cells. To fit it to them, set the reference up with "
+            "`batch_key`, and give these cells a batch of their own."
+        )
+        raise ValueError(expected("cells of a batch that the reference does not know", found, remedy))
 
     def fitted_links(self, a: str, b: str) -> sp.csr_array:
         """Links between two modalities that the model was trained on, as far as its data hold them.
@@ -497,7 +608,6 @@ class JAMIE(Model):
         latents = latents_of_profiles(self.module, reader, profiles, covariates, give_mean, batch_size)
         return part_of_latents(self.module, latents, {modality: self.module.private(latents)}, part)
 
-    @torch.inference_mode()
     @fill_docs
     def impute(
         self,
@@ -551,7 +661,6 @@ class JAMIE(Model):
         var = pd.DataFrame(index=pd.Index(self.var_names_[target]))
         return ad.AnnData(values, obs=profiles.obs.copy(), var=var, layers=layers)
 
-    @torch.inference_mode()
     def impute_to_store(
         self,
         path: str | os.PathLike[str],
@@ -625,6 +734,12 @@ class JAMIE(Model):
         reader, uncertainty = registered.readers[source], Uncertainty(self.module) if return_sd else None
         batches = reader.design.batch_columns(transform_batch, target)
         covariates = registered.covariates(source)
+        if uncertainty is not None and len(few := uncertainty.uncalibrated(source, target, covariates)):
+            names = [reader.design.batches[b] for b in few]
+            warn(
+                f"Standard deviations of cells of batches {listing(names)} are those of all batches: fewer than "
+                f"{MIN_CALIBRATION} of their own pairs of {source!r} and {target!r} were held back to measure them."
+            )
         parts = imputed(self.module, reader, profiles, covariates, target, batches, uncertainty, batch_size)
         return parts, profiles
 

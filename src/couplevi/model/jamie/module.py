@@ -122,6 +122,7 @@ class JAMIEModule(BaseModuleClass):
         for source, target in permutations(self.index, 2):
             unknown = torch.full((modalities[target][0],), math.nan)
             self.register_buffer(self._residual_name(source, target), unknown)
+            self.register_buffer(self.inflation_name(source, target), torch.full((n_batches,), math.nan))
         self.register_buffer("pair_weights", torch.ones(len(self.index), len(self.index)))
         self.log_aggregation_weights = nn.Parameter(torch.zeros(len(self.index)))
         self.temperature_logit = nn.Parameter(torch.tensor(math.log(2.0)))  # a temperature of 1
@@ -150,6 +151,19 @@ class JAMIEModule(BaseModuleClass):
     def residual_variance(self, source: str, target: str) -> torch.Tensor:
         """Buffer of the variance that latents leave unexplained, per feature of the target; NaN before calibration."""
         return cast("torch.Tensor", getattr(self, self._residual_name(source, target)))
+
+    def inflation_name(self, source: str, target: str) -> str:
+        """Name of the buffer of :meth:`inflation`."""
+        return f"batch_inflation_{self.index[source]}_{self.index[target]}"
+
+    def inflation(self, source: str, target: str) -> torch.Tensor:
+        """Buffer of the factor of the residual standard deviation in each batch; NaN where it was not measured."""
+        return cast("torch.Tensor", getattr(self, self.inflation_name(source, target)))
+
+    def covariate_weights(self, modality: str) -> dict[str, nn.Parameter]:
+        """Weights, by name, whose last columns are those of the covariates."""
+        readers = [f"{part}.{self.index[modality]}.hidden.0.weight" for part in ("encoders", "decoders")]
+        return {name: self.get_parameter(name) for name in readers}
 
     def shared(self, z: torch.Tensor) -> torch.Tensor:
         """The part of latents that modalities share, shape ``(n, n_latent)``."""
@@ -360,7 +374,7 @@ class JAMIEModule(BaseModuleClass):
         weights = {**self.weights, "kl": self.weights["kl"] * kl_weight}
         loss = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
         metrics = {**terms, "temperature": self.temperature}
-        for m in self.index:
+        for m in kl:
             metrics[f"kl_{m}"], metrics[f"reconstruction_{m}"] = _mean(kl[m]), _mean(reconstruction_loss[m])
         return LossOutput(
             loss=loss,

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MIN_CALIBRATION, MAX_CALIBRATION = 20, 2_000
 """Fewest and most pairs that are held back."""
+FEWEST_PAIRS = 4 * MIN_CALIBRATION
+"""Pairs that data need to have, so that some are held back."""
 WEIGHED_AT = (0.1, 0.25, 0.5, 1.0)
 """Shares of the epochs before release after which pairs of modalities are weighed."""
 POWER = 4
@@ -60,7 +62,22 @@ class Uncertainty:
         spread = np.zeros_like(mean)
         for z in self.module.latent_samples(q, N_SAMPLES):
             spread += np.square(self.module.features(target, z, covariates, batches) - mean)
-        return np.sqrt(spread / N_SAMPLES + self.module.residual_variance(source, target).cpu().numpy())
+        inflation = np.nan_to_num(self._inflation(source, target, covariates), nan=1.0)
+        residual = self.module.residual_variance(source, target).cpu().numpy()
+        return np.sqrt(spread / N_SAMPLES + np.square(inflation) * residual)
+
+    def uncalibrated(self, source: str, target: str, covariates: FloatArray) -> IntArray:
+        """Batches of these profiles of the source in which too few pairs were held back to measure intervals."""
+        unknown = np.isnan(self._inflation(source, target, torch.from_numpy(covariates)))[:, 0]
+        return np.unique(covariates[unknown, : self.module.n_batches].argmax(axis=1)) if unknown.any() else np.array([])
+
+    def _inflation(self, source: str, target: str, covariates: torch.Tensor) -> FloatArray:
+        """Factor of the residual standard deviation of each profile, shape ``(n, 1)``."""
+        n_batches = self.module.n_batches
+        if not n_batches:
+            return np.ones((len(covariates), 1), dtype=np.float32)
+        factors = self.module.inflation(source, target).cpu().numpy()
+        return factors[covariates[:, :n_batches].argmax(dim=1).cpu().numpy()][:, None]
 
     @torch.inference_mode()
     def measure(
@@ -87,7 +104,7 @@ class Uncertainty:
         self.module.eval()
         some = np.random.default_rng(0).permutation(trained_on)[:MAX_CALIBRATION]
         for source, target in permutations(dataset.modalities, 2):
-            fitted, unseen = (
+            (fitted, _), (unseen, batch) = (
                 self._residuals(registered, dataset, order, units, source, target) for units in (some, held_back)
             )
             if len(unseen) < MIN_CALIBRATION or len(fitted) < MIN_CALIBRATION:
@@ -97,6 +114,37 @@ class Uncertainty:
             inflation = np.quantile(unseen[:, varies] / scale[varies], LEVEL) / Z if varies.any() else 1.0
             variance = torch.from_numpy(np.square(scale * inflation))
             self.module.residual_variance(source, target).copy_(variance)
+            self._measure_batches(source, target, unseen, batch)
+
+    @torch.inference_mode()
+    def measure_batches(
+        self,
+        registered: Registered,
+        dataset: CoupledDataset,
+        order: Mapping[str, IntArray],
+        held_back: IntArray,
+        trained_on: IntArray,
+    ) -> None:
+        """By how much the intervals of each batch are too narrow, where enough of its pairs were held back.
+
+        Parameters
+        ----------
+        registered, dataset, order, held_back, trained_on
+            See :meth:`measure`.
+        """
+        self.module.eval()
+        for source, target in permutations(dataset.modalities, 2):
+            if self.is_known(source, target):
+                unseen = self._residuals(registered, dataset, order, held_back, source, target)
+                self._measure_batches(source, target, *unseen)
+
+    def _measure_batches(self, source: str, target: str, unseen: FloatArray, batch: IntArray) -> None:
+        scale = self.module.residual_variance(source, target).sqrt().cpu().numpy()
+        varies = scale > 0
+        names, sizes = np.unique(batch, return_counts=True)
+        for b in names[sizes >= MIN_CALIBRATION] if self.module.n_batches and varies.any() else ():
+            factor = np.quantile(unseen[batch == b][:, varies] / scale[varies], LEVEL) / Z
+            self.module.inflation(source, target)[b] = float(factor)
 
     def _residuals(
         self,
@@ -106,8 +154,8 @@ class Uncertainty:
         units: IntArray,
         source: str,
         target: str,
-    ) -> FloatArray:
-        """Absolute errors in the units of the target, for the units measured in both modalities."""
+    ) -> tuple[FloatArray, IntArray]:
+        """Absolute errors in the units of the target, and batches, of the units measured in both modalities."""
         table = dict(zip(dataset.modalities, dataset.units[units].T, strict=True))
         both = (table[source] >= 0) & (table[target] >= 0)
         places = table[source][both]
@@ -116,13 +164,14 @@ class Uncertainty:
         z = self.module.shared(self.module.encode(source, h, covariates).loc)
         imputed = self.module.features(target, z, covariates.to(z.device), ())
         measured = registered.readers[target].read(registered.profiles(target)[order[target][table[target][both]]])
-        return np.abs(dense(measured) - imputed)
+        batch = covariates[:, : self.module.n_batches].numpy()
+        return np.abs(dense(measured) - imputed), batch.argmax(axis=1) if batch.shape[1] else np.zeros(len(batch), int)
 
 
-def n_calibration(dataset: CoupledDataset, share: float, release_epoch: int) -> int:
+def n_calibration(dataset: CoupledDataset, share: float, release_epoch: int, fewest_pairs: int = FEWEST_PAIRS) -> int:
     """Number of pairs to hold back; 0 where these would be too few, or there is no epoch before they are released."""
     n_pairs = int(((dataset.units >= 0).sum(axis=1) > 1).sum())
-    if not share or not release_epoch or n_pairs < 4 * MIN_CALIBRATION:
+    if not share or not release_epoch or n_pairs < fewest_pairs:
         return 0
     return min(max(round(share * n_pairs), MIN_CALIBRATION), MAX_CALIBRATION)
 
@@ -162,10 +211,10 @@ class Calibration(Callback):
     measure
         Called once with these units and those trained on so far, rows of ``dataset.units``.
     weigh
-        Called with these units in some epochs before.
+        Called with these units in some epochs before; None never.
     """
 
-    def __init__(self, measure: Callable[[IntArray, IntArray], None], weigh: Callable[[IntArray], None]) -> None:
+    def __init__(self, measure: Callable[[IntArray, IntArray], None], weigh: Callable[[IntArray], None] | None) -> None:
         self.measure = measure
         self.weigh = weigh
 
@@ -173,7 +222,7 @@ class Calibration(Callback):
         """Measure in the epoch in which the units are released."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         shares = {round(share * data.release_epoch) for share in WEIGHED_AT}
-        if trainer.current_epoch in shares - {0} and len(data.calibration_idx):
+        if self.weigh and trainer.current_epoch in shares - {0} and len(data.calibration_idx):
             self.weigh(data.calibration_idx)
             pl_module.train()
         if trainer.current_epoch == data.release_epoch and len(data.calibration_idx):

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from couplevi._validate import check_slot
+from couplevi.model.jamie import JAMIE
+from couplevi.tl._fit import seeded
+from couplevi.tl._write_jamie import write_jamie
+
+if TYPE_CHECKING:
+    from mudata import MuData
+
+
+def map_query(
+    mdata: MuData,
+    reference_model: JAMIE | str | os.PathLike[str],
+    *,
+    key_added: str = "jamie",
+    seed: int | None = None,
+    train_kwargs: Mapping[str, Any] | None = None,
+) -> JAMIE:
+    """Place the cells of other data, such as those of a new donor, in the space of a trained model.
+
+    Batches that the model does not know are added to a copy of it, and what belongs to them is fitted: the reference's
+    own cells stay where they are. :func:`couplevi.tl.predict_labels` with `reference` then carries labels over, and
+    :func:`couplevi.tl.impute` predicts what was not measured.
+
+    Parameters
+    ----------
+    mdata
+        MuData with one or more of the modalities of the reference, and its batch and other covariates. Up to a fifth of
+        the features of a modality may be missing; they have their mean in the reference, and are named in a warning.
+    reference_model
+        Trained model, which is not changed, or the folder that one was saved in.
+    key_added
+        Name of all slots that are written.
+    seed
+        Reproduces the result, see :func:`couplevi.tl.jamie`.
+    train_kwargs
+        Arguments of :meth:`~couplevi.model.JAMIE.train`.
+
+    Returns
+    -------
+    The model for these cells and those of the reference. Also writes what :func:`couplevi.tl.jamie` does, links that
+    are inferred apart.
+
+    Raises
+    ------
+    TypeError, RuntimeError, KeyError, ValueError, FileNotFoundError
+        As :meth:`~couplevi.model.JAMIE.load_query_data`; nothing is written then.
+
+    Examples
+    --------
+    >>> import couplevi as cvi
+    >>> mdata = cvi.data.branching_manifold(n_obs=200)
+    >>> mdata.obs["donor"] = ["a"] * 150 + ["b"] * 50
+    >>> reference, query = mdata[:150].copy(), mdata[150:].copy()
+    >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+    >>> model = cvi.tl.jamie(reference, modalities=("rna", "ephys"), batch_key="donor", train_kwargs=quick)
+    >>> mapped = cvi.tl.map_query(query, model, train_kwargs=quick)
+    >>> query.obsm["X_jamie"].shape
+    (50, 64)
+    """
+    check_slot(key_added, "key_added")
+    with seeded(seed):
+        model = JAMIE.load_query_data(mdata, reference_model)
+        if model.reader(model.modalities_[0]).design.added.any():
+            model.train(**(train_kwargs or {}))
+    write_jamie(mdata, model, key_added, model.modalities_, model.settings_)
+    return model
