@@ -56,8 +56,8 @@ class Key:
         def latent(key: str) -> str:
             """Where a model puts profiles and cells.
 
-            mdata[m] | mean latent of each profile | (n_m, n_latent) float32 | tl.jamie | tl.umap, scanpy
-            mdata | latent of each cell: what modalities share, and what each alone knows | (n_obs, n_latent + n_private of each modality) float32, NaN for cells with none of the modalities | tl.jamie | scanpy
+            mdata[m] | mean latent of each profile | (n_m, n_latent) float32 | tl.jamie, tl.map_query | tl.umap, scanpy
+            mdata | latent of each cell: what modalities share, and what each alone knows | (n_obs, n_latent + n_private of each modality) float32, NaN for cells with none of the modalities | tl.jamie, tl.map_query | scanpy
             data | probabilities of the categories | (n_obs, K) float32 | tl.cplmixvae |
             """
             return f"X_{key}"
@@ -66,7 +66,7 @@ class Key:
         def shared(key: str) -> str:
             """Where cells are in the space that modalities share.
 
-            mdata | latent of each cell in the space of the profiles; not with `n_private=0`, where it is the one above | (n_obs, n_latent) float32 | tl.jamie | tl.umap
+            mdata | latent of each cell in the space of the profiles; not with `n_private=0`, where it is the one above | (n_obs, n_latent) float32 | tl.jamie, tl.map_query | tl.umap
             """
             return f"X_{key}_shared"
 
@@ -223,21 +223,21 @@ class Key:
     class uns:
         """What was done, under the `key` of the function.
 
-        mdata | how the model was made | dict: `preset`, `settings`, `losses`, `versions`, and what is below | tl.jamie |
+        mdata | how the model was made | dict: `preset`, `settings`, `losses`, `versions`, and what is below | tl.jamie, tl.map_query |
         data | how the model was made | dict: `settings`, `losses`, `versions`, and what is below | tl.cplmixvae |
         """
 
         MODALITIES: Final = "modalities"
         """Names of the modalities.
 
-        mdata | its modalities | list of names | tl.jamie | tl.umap, pl.latent
+        mdata | its modalities | list of names | tl.jamie, tl.map_query | tl.umap, pl.latent
         data | its modalities | list of names | tl.cplmixvae |
         """
 
         VAR_NAMES: Final = "var_names"
         """Names of the features of each modality.
 
-        mdata | names of features | dict: a list for each modality | tl.jamie, tl.impute, tl.explain | pl.explain
+        mdata | names of features | dict: a list for each modality | tl.jamie, tl.map_query, tl.impute, tl.explain | pl.explain
         mdata | names of features | dict: a list for the target | tl.impute_baseline |
         """
 
