@@ -27,13 +27,15 @@ ALLOWED = {
     "tl": {"metrics", "preparation", "correspondence", "registry", "nn"},
 }
 """The rooms that a file of a room may import besides its own and the root; what follows narrows or widens that."""
+TOOLS = {**{f"_{m}.py": m for m in MODELS}, "_map_query.py": "jamie", "_write_jamie.py": "jamie"}
+"""Tools that fit or apply a model, and which."""
 MODULES = {"nn", "losses", "preparation", "model"}
 """What the module of a model may import: its mathematics, and its own folder."""
 WIDER = {
     "__init__.py": {room for room in ALLOWED if room},  # namespaces that load on first use
     "_protocols.py": {"nn", "registry"},  # types alone
     "cli.py": {"tl", "model"},
-    **{f"tl/_{m}.py": {*ALLOWED["tl"], "model"} for m in MODELS},
+    **{f"tl/{file}": {*ALLOWED["tl"], "model"} for file in TOOLS},
 }
 
 
@@ -89,7 +91,7 @@ def forbidden(path):
             bad.add(name)
         elif own == "model" and len(parts) > 2 and room == "model" and not inside(name, parts[1], parts[-1]):
             bad.add(name)  # a model imports another one, or its module what is not mathematics
-        elif own == "tl" and room == "model" and name != f"model.{parts[-1].removeprefix('_').removesuffix('.py')}":
+        elif own == "tl" and room == "model" and name != f"model.{TOOLS.get(parts[-1])}":
             bad.add(name)  # a tool imports another model, or goes past the door
         elif room not in (own, "") and len(name.split(".")) > (2 if room in ("model", "data") else 1):
             bad.add(name)  # past the door of a room

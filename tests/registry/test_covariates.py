@@ -87,7 +87,7 @@ def test_categories_are_known_by_their_text_whatever_their_type(values):
             "batch",
             ["1", "9"],
             ValueError,
-            "'key' that the model was trained on, .*found also .*9.* in 1 cells. Train with",
+            "'key' that the model was trained on, .*found also .*9.* in 1 cells. Map them with",
         ),
         ("continuous", [1.0, np.nan], ValueError, "a value for each cell in column 'key', found 1 missing"),
         ("continuous", ["a", "b"], TypeError, "numbers in column 'key', found dtype .*categorical_covariate_keys"),
@@ -127,6 +127,32 @@ def test_a_field_is_checked_when_it_is_registered(described):
     assert field.transfer_field(state, md.MuData({"rna": described["rna"]})) is state
     with pytest.raises(KeyError, match="column 'nothing' in the `obs` of a modality"):
         CovariateField("batch", "nothing", BOTH).validate_field(described)
+
+
+def test_categories_of_other_data_come_behind_those_that_are_known(described):
+    field = CovariateField("batch", "batch", ["rna"])
+    state = CovariateField("batch", "batch", BOTH).register_field(described)
+    other = md.MuData({"rna": described["rna"].copy()})
+    other.obs["batch"] = [*["0"] * (other.n_obs - 1), "2"]
+    extended = field.transfer_field(state, other, extend_categories=True)
+    assert (extended["categories"], extended["added"]) == (["1", "2", "0"], ["0"])
+    assert extended["measured"] == {"ephys": ["2"], "rna": ["0", "1", "2"]}
+    assert state["categories"] == ["1", "2"]
+    again = field.transfer_field(extended, other, extend_categories=True)
+    assert (again["categories"], again["added"]) == (["1", "2", "0"], [])
+
+
+def test_added_categories_are_the_mean_of_those_measured():
+    batch = Covariate("batch", "b", ("x", "y", "z", "new"), ("new",), {"rna": ("x", "y"), "ephys": ()})
+    design = Design((batch, Covariate("continuous", "dose")))
+    assert design.added.tolist() == [False, False, False, True, False]
+    expected = np.zeros((5, 4))
+    expected[:3, :3], expected[4, 3], expected[3, :2] = np.eye(3), 1, 0.5
+    np.testing.assert_array_equal(design.from_reference("rna"), expected)
+    expected[3] = 0
+    np.testing.assert_array_equal(design.from_reference("ephys"), expected)
+    assert Design().from_reference("rna").shape == (0, 0)
+    assert [design.is_paired(b, "rna", "rna") for b in range(4)] == [True, True, False, False]
 
 
 def test_the_cells_know_better_than_a_modality(described):

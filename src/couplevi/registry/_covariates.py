@@ -76,9 +76,9 @@ class CovariateField(BaseAnnDataField):
         extend_categories: bool = False,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        here = self.register_field(adata_target)
         if not extend_categories or self._kind == "continuous":
             return state_registry
+        here = self.register_field(adata_target)
         known, measured = state_registry["categories"], dict(state_registry["measured"])
         added = [name for name in here["categories"] if name not in known]
         for m, names in here["measured"].items():
@@ -216,6 +216,11 @@ class Design:
     def batches_of(self, modality: str) -> list[int]:
         """Columns of the batches in which a modality was measured."""
         return [self.batches.index(b) for b in self._batch.measured.get(modality, ())]
+
+    def is_paired(self, batch: int, source: str, target: str) -> bool:
+        """Whether two modalities were measured in a batch when the model was first trained."""
+        known = self.batches[batch] not in self._batch.added
+        return known and all(batch in self.batches_of(m) for m in (source, target))
 
     def batch_columns(self, names: str | Sequence[str] | None, modality: str) -> list[int]:
         """Columns of some batches; None stands for those in which a modality was measured.

@@ -324,7 +324,8 @@ class JAMIE(Model):
         if not isinstance(reference_model, cls):
             found = f"{type(reference_model).__module__}.{type(reference_model).__name__}"
             raise TypeError(expected("a JAMIE model, or the folder of one", found))
-        reference_model._check_if_trained(warn=False)
+        if not reference_model.is_trained:
+            raise RuntimeError(expected("a trained reference", "one that is not", "Call its `train` first."))
         target = device_of(accelerator, device)
         registry = reference_model.registry_
         cls.setup_mudata(mdata, source_registry=registry, extend_categories=True, **registry["setup_args"])
@@ -734,12 +735,13 @@ class JAMIE(Model):
         reader, uncertainty = registered.readers[source], Uncertainty(self.module) if return_sd else None
         batches = reader.design.batch_columns(transform_batch, target)
         covariates = registered.covariates(source)
-        if uncertainty is not None and len(few := uncertainty.uncalibrated(source, target, covariates)):
-            names = [reader.design.batches[b] for b in few]
-            warn(
-                f"Standard deviations of cells of batches {listing(names)} are those of all batches: fewer than "
-                f"{MIN_CALIBRATION} of their own pairs of {source!r} and {target!r} were held back to measure them."
-            )
+        if uncertainty is not None:
+            few = uncertainty.uncalibrated(source, target, covariates)
+            if names := [reader.design.batches[b] for b in few if not reader.design.is_paired(b, source, target)]:
+                warn(
+                    f"Standard deviations of cells of batches {listing(names)} are those of other batches, as the model "
+                    f"has not seen {MIN_CALIBRATION} of their own pairs of {source!r} and {target!r} to measure them."
+                )
         parts = imputed(self.module, reader, profiles, covariates, target, batches, uncertainty, batch_size)
         return parts, profiles
 
