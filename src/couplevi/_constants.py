@@ -47,6 +47,11 @@ class Registry:
         """Column of ``obs``; `kind` is ``"batch"``, ``"categorical"`` or ``"continuous"``."""
         return f"{kind}_covariate_{key}"
 
+    @staticmethod
+    def column(role: str) -> str:
+        """Column of labels; `role` is ``"state"`` or ``"group"``."""
+        return f"{role}_column"
+
 
 class Key:
     """Slots in a MuData, or an AnnData, by attribute. `key` is the ``key_added`` of the function that writes."""
@@ -59,6 +64,7 @@ class Key:
             mdata[m] | mean latent of each profile | (n_m, n_latent) float32 | tl.jamie, tl.map_query | tl.umap, scanpy
             mdata | latent of each cell: what modalities share, and what each alone knows | (n_obs, n_latent + n_private of each modality) float32, NaN for cells with none of the modalities | tl.jamie, tl.map_query | scanpy
             data | probabilities of the categories | (n_obs, K) float32 | tl.cplmixvae |
+            adata | scores in the principal components | (n_obs, n_components) float32 | tl.otgm | pl.states, scanpy
             """
             return f"X_{key}"
 
@@ -113,6 +119,14 @@ class Key:
             """
             return f"X_{key}_state"
 
+        @staticmethod
+        def posterior(key: str) -> str:
+            """Probabilities of the states.
+
+            adata | probabilities of the states | (n_obs, n_states) float32, columns in `adata.uns["otgm"]["states"]` | tl.otgm |
+            """
+            return f"{key}_posterior"
+
         TRUTH: Final = "latent_true"
         """Positions that were simulated.
 
@@ -154,6 +168,14 @@ class Key:
             return f"{key}_confidence"
 
         @staticmethod
+        def state(key: str) -> str:
+            """Most probable state.
+
+            adata | most probable state | categorical | tl.otgm | scanpy
+            """
+            return f"{key}_state"
+
+        @staticmethod
         def label_confidence(key: str, labels: str) -> str:
             """Probability of the predicted label.
 
@@ -192,6 +214,7 @@ class Key:
         """Logarithm of simulated counts.
 
         mdata[m] | logarithm of simulated counts | (n_m, n_vars_m) float32 | data.branching_manifold, data.count_clusters | setup_mudata(layers=)
+        adata | the same | (n_obs, n_vars) float32 | data.perturbation_screen | tl.otgm(layer=)
         """
 
     class varm:
@@ -225,6 +248,7 @@ class Key:
 
         mdata | how the model was made | dict: `preset`, `settings`, `losses`, `versions`, and what is below | tl.jamie, tl.map_query |
         data | how the model was made | dict: `settings`, `losses`, `versions`, and what is below | tl.cplmixvae |
+        adata | how the model was made | dict: `settings`, `versions`, `control`, `n_cells`, `pooled_share`, and what is below | tl.otgm |
         """
 
         MODALITIES: Final = "modalities"
@@ -248,6 +272,20 @@ class Key:
             mdata | how links were inferred, as of tl.match; `jamie_match_{a}_{b}` of more than two modalities | dict | tl.jamie | set-up
             """
             return f"{key}_match"
+
+        @staticmethod
+        def rank_genes(key: str) -> str:
+            """Ranked features of each state.
+
+            adata | ranked features of each state | dict in the format of `sc.tl.rank_genes_groups` | tl.otgm | scanpy
+            """
+            return f"{key}_rank_genes"
+
+        STATES: Final = "states"
+        """Names of the states.
+
+        adata | names of the states | list, in the order of the columns of the posterior | tl.otgm |
+        """
 
         INFERRED: Final = "inferred"
         """Keys in ``mdata.obsp`` of links that were inferred.

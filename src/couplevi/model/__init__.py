@@ -2,5 +2,6 @@
 
 from couplevi.model.cplmixvae import CplMixVAE, MixtureSettings
 from couplevi.model.jamie import JAMIE, PRESETS, Settings
+from couplevi.model.otgm import OTGM, OTGMSettings
 
-__all__ = ["JAMIE", "PRESETS", "CplMixVAE", "MixtureSettings", "Settings"]
+__all__ = ["JAMIE", "OTGM", "PRESETS", "CplMixVAE", "MixtureSettings", "OTGMSettings", "Settings"]

@@ -34,7 +34,9 @@ TOLERANCE = 1e-4
 
 
 def fit_preparation(
-    matrix: Matrix, n_components: int | None = None, weights: Literal["communality", "equal"] = "communality"
+    matrix: Matrix,
+    n_components: int | None = None,
+    weights: Literal["communality", "equal", "variance"] = "communality",
 ) -> Preparation:
     """Standardise the features of a modality, weigh them, and find their leading principal components.
 
@@ -56,7 +58,8 @@ def fit_preparation(
         Number of components, from 1 to ``min(n_obs - 1, n_vars)``; None or ``n_vars`` keeps the standardised
         features, unweighted.
     weights
-        Weights of the standardised features in the components: ``"communality"``, or all ``"equal"``.
+        Weights of the standardised features in the components: ``"communality"``, all ``"equal"``, or
+        ``"variance"``: their standard deviations, so that the components are those of the features as they are.
 
     Returns
     -------
@@ -82,6 +85,8 @@ def fit_preparation(
     if weights == "communality":
         n_pilot = max(1, min(N_PILOT, len(scale), matrix.shape[0] // 10))
         weight = _communality_weights(leading, detected, scale > 0, n_pilot, n_pilot / matrix.shape[0])
+    elif weights == "variance":
+        weight = np.where(scale > 0, scale, 1.0)
     else:
         weight = np.ones_like(scale)
     variances, components = leading(weight, n_components)

@@ -24,6 +24,7 @@ from couplevi._validate import (
     warn,
     warn_generic_names,
 )
+from couplevi.registry._columns import ColumnField
 from couplevi.registry._covariates import covariate_fields
 from couplevi.registry._fields import ValuesField, link_fields, registered_keys
 from couplevi.registry._links import links_by_name
@@ -90,14 +91,28 @@ def _between(keys: Keys, modalities: Sequence[str]) -> Keys:
 
 
 def single_manager(
-    adata: AnnData, setup_method_args: dict[str, Any], *, layer: str | None, use_rep: str | None, **kwargs: Any
+    adata: AnnData,
+    setup_method_args: dict[str, Any],
+    *,
+    layer: str | None,
+    use_rep: str | None,
+    batch_key: str | None = None,
+    columns: Mapping[str, str | None] | None = None,
+    **kwargs: Any,
 ) -> AnnDataManager:
-    """Manager of the values of an AnnData, all of it checked."""
-    setup_method_args, layer, use_rep = _plain((setup_method_args, layer, use_rep))
+    """Manager of the values of an AnnData, and of columns of labels by their role, all of it checked."""
+    setup_method_args, layer, use_rep, batch_key, columns = _plain(
+        (setup_method_args, layer, use_rep, batch_key, columns or {})
+    )
     _check_anndata_setup(adata)
     layers, reps = {SINGLE: layer}, {} if use_rep is None else {SINGLE: use_rep}
     [place] = value_places({SINGLE: adata}, [SINGLE], layers, reps).values()
-    manager = AnnDataManager(fields=[ValuesField(SINGLE, *place)], setup_method_args=setup_method_args)
+    fields = [
+        ValuesField(SINGLE, *place),
+        *(ColumnField(role, key) for role, key in columns.items() if key is not None),
+        *covariate_fields(batch_key, None, None, [SINGLE]),
+    ]
+    manager = AnnDataManager(fields=fields, setup_method_args=setup_method_args)
     manager.register_fields(adata, **kwargs)
     return manager
 

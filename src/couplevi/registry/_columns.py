@@ -1,0 +1,74 @@
+"""Columns of ``adata.obs`` that say what a cell is, such as its perturbation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from scvi.data.fields import BaseAnnDataField
+
+from couplevi._constants import Registry
+from couplevi._labels import label_texts
+from couplevi._validate import expected
+
+if TYPE_CHECKING:
+    import numpy as np
+    import rich.table
+    from anndata import AnnData
+
+
+class ColumnField(BaseAnnDataField):
+    """A column of labels of an AnnData; other data need not have it.
+
+    Parameters
+    ----------
+    role
+        What it says, such as ``"state"``.
+    key
+        Name of the column.
+    """
+
+    attr_name = "obs"
+    is_empty = False
+
+    def __init__(self, role: str, key: str) -> None:
+        super().__init__()
+        self._registry_key = Registry.column(role)
+        self._attr_key = key
+
+    @property
+    def registry_key(self) -> str:
+        return self._registry_key
+
+    @property
+    def attr_key(self) -> str:
+        return self._attr_key
+
+    def validate_field(self, adata: AnnData) -> None:
+        column_texts(adata, self._attr_key)
+
+    def register_field(self, adata: AnnData) -> dict[str, Any]:
+        self.validate_field(adata)
+        return {}
+
+    def transfer_field(self, state_registry: dict[str, Any], adata_target: AnnData, **kwargs: Any) -> dict[str, Any]:
+        return state_registry
+
+    def get_summary_stats(self, state_registry: dict[str, Any]) -> dict[str, int]:
+        return {}
+
+    def view_state_registry(self, state_registry: dict[str, Any]) -> rich.table.Table | None:
+        return None
+
+
+def registered_column(registry: Mapping[str, Any], role: str) -> str | None:
+    """Name of the column that was registered in a role; None if there is none."""
+    field = registry["field_registries"].get(Registry.column(role))
+    return None if field is None else field["data_registry"]["attr_key"]
+
+
+def column_texts(adata: AnnData, key: str) -> np.ndarray:
+    """Labels of the cells as texts, NaN where there is none, shape ``(n_obs,)``; raise KeyError without the column."""
+    if key not in adata.obs:
+        raise KeyError(expected(f"column {key!r} in `adata.obs`", f"columns {list(adata.obs)}"))
+    return label_texts(adata.obs[key])

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from couplevi._constants import Key
+from couplevi._validate import check_slot
+from couplevi.model.otgm import OTGM
+from couplevi.tl._fit import versions
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+
+    from couplevi.model.otgm import OTGMSettings
+
+TINY = 1e-9
+"""Added to means of counts before their ratio is taken, as scanpy does."""
+
+
+def otgm(
+    adata: AnnData,
+    *,
+    state_key: str,
+    control: str,
+    layer: str | None = None,
+    group_key: str | None = None,
+    batch_key: str | None = None,
+    preset: Literal["default", "paper"] | OTGMSettings = "default",
+    key_added: str = "otgm",
+    **model_kwargs: Any,
+) -> OTGM:
+    """Describe perturbations as transport between Gaussians with :class:`~couplevi.model.OTGM` in one call.
+
+    Parameters
+    ----------
+    adata
+        Cells of a control and of one or more other states, such as those of a CRISPR screen.
+    state_key, control, layer, group_key, batch_key
+        What cells are, and which values are modelled, see :meth:`~couplevi.model.OTGM.setup_anndata`.
+    preset
+        Settings, see :class:`~couplevi.model.OTGM`.
+    key_added
+        Name of all slots that are written.
+    **model_kwargs
+        Further settings, see :class:`~couplevi.model.OTGMSettings`.
+
+    Returns
+    -------
+    The fitted model. Also writes
+
+    - ``adata.obsm["X_otgm"]``: scores in the principal components, shape ``(n_obs, n_components)``, float32;
+    - ``adata.obs["otgm_state"]``: most probable state of each cell by its scores, categorical;
+    - ``adata.obsm["otgm_posterior"]``: probability of each state, shape ``(n_obs, n_states)``, float32, columns in
+      ``adata.uns["otgm"]["states"]``;
+    - ``adata.uns["otgm_rank_genes"]``: ranked features of each state against the control, in the format of
+      :func:`scanpy.tl.rank_genes_groups`, so that ``sc.pl.rank_genes_groups(adata, key="otgm_rank_genes")`` and
+      ``sc.get.rank_genes_groups_df`` read it: `scores` are the z, `logfoldchanges` are of the counts that the values
+      are the logarithms of;
+    - ``adata.uns["otgm"]``: settings, versions, states, number of cells of each, and share of the pooled covariance.
+
+    Raises
+    ------
+    TypeError, KeyError, ValueError
+        As :meth:`~couplevi.model.OTGM.setup_anndata` and :class:`~couplevi.model.OTGM`; nothing is written then.
+
+    References
+    ----------
+    Demirel and Uhler, sc-OTGM: single-cell perturbation modeling by solving optimal mass transport on the manifold of
+    Gaussian mixtures, arXiv 2405.03726.
+
+    Examples
+    --------
+    >>> import couplevi as cvi
+    >>> adata = cvi.data.perturbation_screen(n_obs=200)
+    >>> model = cvi.tl.otgm(adata, state_key="perturbation", control="control", layer="log1p", n_pcs=10)
+    >>> model.rank_genes("gene1")["gene"][0]
+    'gene1'
+    >>> adata.obsm["X_otgm"].shape
+    (200, 10)
+    """
+    check_slot(key_added, "key_added")
+    OTGM.setup_anndata(
+        adata, state_key=state_key, control=control, layer=layer, group_key=group_key, batch_key=batch_key
+    )
+    model = OTGM(adata, preset, **model_kwargs)
+    model.train()
+    scores, posterior, predicted = (
+        model.get_latent_representation(),
+        model.predict_state(soft=True),
+        model.predict_state(),
+    )
+    ranked = {state: model.rank_genes(state) for state in model.states_ if state != model.control_}
+    summary = {
+        Key.uns.STATES: list(model.states_),
+        "control": model.control_,
+        "n_cells": model.n_cells.to_numpy(),
+        "pooled_share": float(model.module.array("pooled_share")),
+        "settings": {name: value for name, value in asdict(model.settings_).items() if value is not None},
+        "versions": versions(),
+    }
+    adata.obsm[Key.obsm.latent(key_added)] = scores
+    adata.obsm[Key.obsm.posterior(key_added)] = posterior.to_numpy()
+    adata.obs[Key.obs.state(key_added)] = predicted
+    adata.uns[Key.uns.rank_genes(key_added)] = _as_scanpy(model, ranked, state_key, layer)
+    adata.uns[key_added] = summary
+    return model
+
+
+def _as_scanpy(model: OTGM, ranked: Mapping[str, pd.DataFrame], state_key: str, layer: str | None) -> dict[str, Any]:
+    """Ranked features as scanpy writes them: records with a field per state."""
+    columns = {"names": "gene", "scores": "z", "pvals": "p_value", "pvals_adj": "q_value"}
+    kinds = {"names": "O", "scores": "float32", "logfoldchanges": "float32", "pvals": "float64", "pvals_adj": "float64"}
+    fields = {name: {s: frame[column].to_numpy() for s, frame in ranked.items()} for name, column in columns.items()}
+    fields["logfoldchanges"] = {s: _log_fold_changes(model, s, frame) for s, frame in ranked.items()}
+    found: dict[str, Any] = {
+        "params": {
+            "groupby": state_key,
+            "reference": model.control_,
+            "method": "otgm",
+            "use_raw": False,
+            "layer": layer,
+            "corr_method": "benjamini-hochberg",
+        }
+    }
+    for name, kind in kinds.items():
+        arrays = [np.asarray(values, dtype=kind) for values in fields[name].values()]
+        found[name] = np.rec.fromarrays(arrays, dtype=[(s, kind) for s in ranked])
+    return found
+
+
+def _log_fold_changes(model: OTGM, state: str, ranked: pd.DataFrame) -> np.ndarray:
+    """Logarithm, to base 2, of the ratio of mean counts, which are one less than the exponential of the mean value."""
+    means = model.means().loc[[model.control_, state], ranked["gene"]].to_numpy()
+    control, here = np.maximum(np.expm1(means), 0) + TINY
+    return np.log2(here / control)
