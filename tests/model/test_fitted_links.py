@@ -22,6 +22,10 @@ def test_only_a_cell_linked_to_itself_is_held():
     assert fitted.hold(pd.Index(["x", "y", "z", "w"]), "b", "a").tolist() == [False, False, True, False]
 
 
+def test_nothing_is_held_of_modalities_that_were_never_linked():
+    assert not links(("x", "x")).hold(pd.Index(["x"]), "a", "c").any()
+
+
 def test_links_of_two_trainings_are_kept_once():
     together = links(("x", "y"), ("z", "z")).together(links(("z", "z"), ("w", "w")))
     assert len(together.between("a", "b")) == 3

@@ -54,7 +54,7 @@ class FittedLinks:
     def between(self, a: str, b: str) -> IntArray:
         """Hashed names of the ends, those of `a` first, shape ``(n_links, 2)``."""
         first, second = sorted((a, b))
-        ends = self.ends[SEPARATOR.join((first, second))]
+        ends = self.ends.get(SEPARATOR.join((first, second)), np.empty((0, 2), dtype=np.int64))
         return ends if first == a else ends[:, ::-1]
 
     def hold(self, obs_names: pd.Index, a: str, b: str) -> BoolArray:

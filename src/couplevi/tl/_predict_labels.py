@@ -30,7 +30,8 @@ def predict_labels(
     """Predict a cell type or phenotype from the latent, whatever a cell was measured in.
 
     Logistic regression on the mean latents of the profiles of all modalities: what is learned from one modality
-    applies to the others. :func:`couplevi.tl.explain` then says which features a label was predicted from.
+    applies to the others. Every cell gets one of the labels that were learned, those of other types, too, and the
+    probability does not tell these. :func:`couplevi.tl.explain` then says which features a label was predicted from.
 
     Parameters
     ----------

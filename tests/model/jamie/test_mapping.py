@@ -136,6 +136,17 @@ def test_a_mapped_model_is_saved_and_mapped_further(reference, new, tmp_path, mo
     np.testing.assert_allclose(further.get_latent_representation(query), expected, atol=1e-6)
 
 
+def test_a_query_is_scored_and_has_no_links_of_its_own(reference, new):
+    model, _ = reference
+    mapped = cvi.model.JAMIE.load_query_data(alone(new), model)
+    with pytest.warns(UserWarning, match=r"batches \['c'\] are those of other batches"):
+        frame = cvi.tl.evaluate(new, mapped)
+    assert frame.loc[frame["metric"] == "pearson", "value"].notna().all()
+    for call in (lambda: mapped.fitted_links("ephys", "rna"), lambda: cvi.tl.evaluate(new, mapped, baselines="ridge")):
+        with pytest.raises(ValueError, match="with modalities .*, found no 'ephys'. Load the reference"):
+            call()
+
+
 def test_genes_that_are_missing_are_filled_and_named(reference, new):
     model, _ = reference
     query = alone(new)

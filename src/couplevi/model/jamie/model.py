@@ -178,8 +178,9 @@ class JAMIE(Model):
             switches the term off.
         batch_key
             Column of ``mdata.obs``, or of the ``obs`` of the modalities, with the batch of each cell: a donor, a plate,
-            a run. Latents are learned to hold nothing of it: profiles are contrasted and mixed within their batch, and
-            networks read which it is. A batch may lack modalities.
+            a run. Latents are learned to hold less of it: profiles are contrasted and mixed within their batch, and
+            networks read which it is. A batch may lack modalities. What shifts most features of a batch by as much as
+            types differ is better taken out before, as by :func:`scanpy.pp.combat`.
         categorical_covariate_keys, continuous_covariate_keys
             Further columns that networks read, so that latents need not hold them.
         **kwargs
@@ -509,9 +510,13 @@ class JAMIE(Model):
         RuntimeError
             If the model is not trained.
         ValueError
-            If the model has no data, or a modality is not one of its own.
+            If the model has no data, these lack a modality, or a modality is not one of the model's.
         """
-        return self._fitted(a, b).of(self._registered(), a, b)
+        fitted, registered = self._fitted(a, b), self._registered()
+        if absent := [m for m in (a, b) if m not in registered.present]:
+            remedy = "Load the reference with its own data: links are those that it was trained on."
+            raise ValueError(expected(f"data of the model with modalities {a!r} and {b!r}", f"no {absent[0]!r}", remedy))
+        return fitted.of(registered, a, b)
 
     def is_fitted(self, obs_names: pd.Index, a: str, b: str) -> BoolArray:
         """Whether a cell's own profiles in two modalities were linked in training, shape ``(n_cells,)``.
