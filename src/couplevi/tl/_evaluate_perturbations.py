@@ -13,6 +13,7 @@ from couplevi._arrays import dense
 from couplevi._constants import SINGLE
 from couplevi._validate import check_number, expected
 from couplevi.model.otgm import OTGM
+from couplevi.registry import column_texts
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -102,7 +103,7 @@ def evaluate_perturbations(
         raise ValueError(expected("`held_out` in (0, 1)", held_out))
     setup: dict[str, Any] = {"state_key": state_key, "control": control, "layer": layer}
     setup |= {"group_key": group_key, "batch_key": batch_key}
-    labels = adata.obs[state_key].astype(object) if state_key in adata.obs else pd.Series(dtype=object)
+    labels = pd.Series(column_texts(adata, state_key))
     order = np.random.default_rng(seed).permutation(adata.n_obs)
     place = labels.iloc[order].groupby(labels.iloc[order].to_numpy(), dropna=False).cumcount().to_numpy()
     size = labels.iloc[order].map(labels.value_counts()).fillna(1).to_numpy()

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from couplevi._constants import Key
 from couplevi._validate import check_modalities, check_mudata, check_obs_names, check_option, check_slot
 from couplevi.model.jamie import JAMIE
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 MAX_PROFILES = 20_000
 """Profiles of a modality up to which links are inferred without being asked for."""
+MOST_KNOWN = 0.6
+"""Share of the profiles of the smaller modality with a link up to which others are: with more, those known do better."""
 
 
 def jamie(
@@ -55,8 +59,8 @@ def jamie(
         What is modelled and how it is linked, see :meth:`~couplevi.model.JAMIE.setup_mudata`.
     match
         ``"auto"`` infers links between profiles without one, as :func:`couplevi.tl.match` does from those that are
-        known, and aligns by them: where `match_key` is None, at least 10 links of a pair of modalities are known, and
-        both have up to 20,000 profiles, some of them without a link. None infers nothing.
+        known, and aligns by them: where `match_key` is None, at least 10 links of a pair of modalities are known, both
+        have up to 20,000 profiles, and at most 60 % of those of the smaller one have a link. None infers nothing.
     batch_key, categorical_covariate_keys, continuous_covariate_keys
         How cells were measured, see :meth:`~couplevi.model.JAMIE.setup_mudata`. With batches nothing is inferred.
     preset, n_latent
@@ -168,7 +172,9 @@ def _inferred(
             pair = min(pair, pair[::-1])  # whatever the order in which modalities are named
         if known.nnz < FEWEST_ANCHORS or max(known.shape) > MAX_PROFILES:
             continue
-        if all((known.max(axis=axis).toarray() == 0).any() for axis in (0, 1)):
+        n_linked = [np.count_nonzero(known.max(axis=axis).toarray()) for axis in (1, 0)]
+        unlinked = all(n < size for n, size in zip(n_linked, known.shape, strict=True))
+        if unlinked and max(n_linked) <= MOST_KNOWN * min(known.shape):
             found[pair] = key if len(names) == 2 else f"{key}_{pair[0]}_{pair[1]}"
             of_pair = {m: place for m, place in (layers or {}).items() if m in pair}
             reps = {m: place for m, place in (use_rep or {}).items() if m in pair}

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MOST_CELLS = 10_000
 """Cells that principal components are found from."""
+SMALLEST_VARIANCE = 1e-10
+"""Of a score, relative to the largest one."""
 
 
 def fitted(
@@ -123,7 +125,7 @@ def log_densities(scores: FloatArray, means: FloatArray, covariances: FloatArray
     found = np.empty((len(scores), len(means)))
     for k, (mean, covariance) in enumerate(zip(means, covariances, strict=True)):
         values, vectors = np.linalg.eigh(covariance)
-        values = np.maximum(values, 1e-10 * max(values.max(), 1e-300))
+        values = np.maximum(values, SMALLEST_VARIANCE * max(values.max(), SMALLEST_VARIANCE))
         z = (scores - mean) @ vectors
         found[:, k] = -0.5 * (np.square(z) / values).sum(axis=1) - 0.5 * np.log(2 * np.pi * values).sum()
     return found
@@ -138,7 +140,7 @@ def predictive(module: OTGMModule, components: IntArray) -> tuple[FloatArray, Fl
     count, pooled = module.array("count")[components], module.array("pooled")
     means = (module.array("mean")[components] - module.array("centre")) @ module.array("basis")
     values, vectors = np.linalg.eigh(pooled)
-    root = np.sqrt(np.maximum(values, 1e-10 * max(values.max(), 1e-300)))
+    root = np.sqrt(np.maximum(values, SMALLEST_VARIANCE * max(values.max(), SMALLEST_VARIANCE)))
     white = means @ vectors / root
     share = count / count.sum()
     centre = share @ white

@@ -1,0 +1,33 @@
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+
+from couplevi.registry import ColumnField, column_texts, registered_column
+
+
+@pytest.fixture
+def adata():
+    obs = pd.DataFrame({"state": ["a", None, "unknown", "b"], "number": [1.0, 2.0, np.nan, 1.0]}, index=list("wxyz"))
+    return ad.AnnData(np.ones((4, 2)), obs=obs)
+
+
+def test_labels_are_texts_and_missing_ones_are_missing(adata):
+    assert pd.isna(column_texts(adata, "state")).tolist() == [False, True, True, False]
+    assert column_texts(adata, "number").tolist()[:2] == ["1", "2"]
+
+
+def test_a_field_is_checked_and_other_data_may_lack_it(adata):
+    field = ColumnField("state", "state")
+    state = field.register_field(adata)
+    assert field.transfer_field(state, adata[:, :1]) is state
+    assert field.get_summary_stats(state) == {}
+    assert field.view_state_registry(state) is None
+    with pytest.raises(KeyError, match=r"column 'type' in `adata.obs`, found columns \['state', 'number'\]"):
+        ColumnField("group", "type").validate_field(adata)
+
+
+def test_a_column_is_known_by_its_role():
+    registry = {"field_registries": {"state_column": {"data_registry": {"attr_key": "perturbation"}}}}
+    assert registered_column(registry, "state") == "perturbation"
+    assert registered_column(registry, "group") is None

@@ -1,0 +1,62 @@
+import anndata as ad
+import numpy as np
+import pytest
+import scanpy as sc
+
+import couplevi as cvi
+
+SETUP = {"state_key": "perturbation", "control": "control", "layer": "log1p"}
+
+
+@pytest.fixture(scope="module")
+def fitted_screen():
+    adata = cvi.data.perturbation_screen(n_obs=300, n_perturbations=3)
+    return cvi.tl.otgm(adata, **SETUP, n_pcs=10), adata
+
+
+def test_slots_hold_what_the_model_says(fitted_screen):
+    model, adata = fitted_screen
+    np.testing.assert_array_equal(adata.obsm["X_otgm"], model.get_latent_representation())
+    np.testing.assert_array_equal(adata.obsm["otgm_posterior"], model.predict_state(soft=True))
+    assert (adata.obs["otgm_state"] == model.predict_state()).all()
+    assert adata.uns["otgm"]["states"] == ["control", "gene0", "gene1", "gene2"]
+    assert adata.uns["otgm"]["n_cells"].sum() == 300
+    assert (adata.obs["otgm_state"] == adata.obs["perturbation"].astype(str)).mean() > 0.7
+
+
+def test_ranked_genes_are_read_by_scanpy(fitted_screen):
+    model, adata = fitted_screen
+    for state in ("gene0", "gene2"):
+        frame, ours = sc.get.rank_genes_groups_df(adata, state, key="otgm_rank_genes"), model.rank_genes(state)
+        assert frame["names"].tolist() == ours["gene"].tolist()
+        np.testing.assert_allclose(frame["scores"], ours["z"], rtol=1e-5)
+        np.testing.assert_allclose(frame["pvals_adj"], ours["q_value"])
+        assert frame["names"][0] == state
+    axes = sc.pl.rank_genes_groups(adata, key="otgm_rank_genes", n_genes=5, show=False)
+    assert "gene0" in [text.get_text() for text in axes[0].texts]
+    reference = sc.tl.rank_genes_groups(adata, "perturbation", reference="control", layer="log1p", copy=True)
+    theirs = sc.get.rank_genes_groups_df(reference, "gene1").set_index("names")["logfoldchanges"]
+    found = sc.get.rank_genes_groups_df(adata, "gene1", key="otgm_rank_genes").set_index("names")["logfoldchanges"]
+    np.testing.assert_allclose(found, theirs[found.index], atol=0.01)
+
+
+def test_slots_survive_a_file(fitted_screen, tmp_path):
+    model, adata = fitted_screen
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    again = ad.read_h5ad(tmp_path / "a.h5ad")
+    frame = sc.get.rank_genes_groups_df(again, "gene1", key="otgm_rank_genes")
+    assert frame["names"].tolist() == model.rank_genes("gene1")["gene"].tolist()
+
+
+def test_nothing_is_written_on_failure():
+    adata = cvi.data.perturbation_screen(n_obs=100)
+    for wrong, error in (
+        ({"control": "x"}, ValueError),
+        ({"n_pcs": 0}, ValueError),
+        ({"key_added": "a/b"}, ValueError),
+    ):
+        with pytest.raises(error):
+            cvi.tl.otgm(adata, **{**SETUP, **wrong})
+    assert not adata.obsm
+    assert "otgm" not in adata.uns
+    assert list(adata.obs) == ["perturbation"]
