@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 MAX_PROFILES = 20_000
 """Profiles of a modality up to which links are inferred without being asked for."""
-MOST_KNOWN = 0.6
-"""Share of the profiles of the smaller modality with a link up to which others are: with more, those known do better."""
+FEW_KNOWN, MOST_KNOWN = 200, 0.4
+"""Number of profiles with a link, and share of those of the smaller modality, up to which further links are inferred:
+with more, a model does as well or better by those that are known."""
 
 
 def jamie(
@@ -60,7 +61,8 @@ def jamie(
     match
         ``"auto"`` infers links between profiles without one, as :func:`couplevi.tl.match` does from those that are
         known, and aligns by them: where `match_key` is None, at least 10 links of a pair of modalities are known, both
-        have up to 20,000 profiles, and at most 60 % of those of the smaller one have a link. None infers nothing.
+        have up to 20,000 profiles, some of them without a link, and at most 200, or 40 % of those of the smaller one,
+        have one. None infers nothing.
     batch_key, categorical_covariate_keys, continuous_covariate_keys
         How cells were measured, see :meth:`~couplevi.model.JAMIE.setup_mudata`. With batches nothing is inferred.
     preset, n_latent
@@ -174,7 +176,7 @@ def _inferred(
             continue
         n_linked = [np.count_nonzero(known.max(axis=axis).toarray()) for axis in (1, 0)]
         unlinked = all(n < size for n, size in zip(n_linked, known.shape, strict=True))
-        if unlinked and max(n_linked) <= MOST_KNOWN * min(known.shape):
+        if unlinked and max(n_linked) <= max(FEW_KNOWN, MOST_KNOWN * min(known.shape)):
             found[pair] = key if len(names) == 2 else f"{key}_{pair[0]}_{pair[1]}"
             of_pair = {m: place for m, place in (layers or {}).items() if m in pair}
             reps = {m: place for m, place in (use_rep or {}).items() if m in pair}
