@@ -71,6 +71,11 @@ def test_means_of_many_cells_stay_and_those_that_differ_by_chance_are_drawn_toge
     by_chance = rng.normal(size=(200, 2)) * np.sqrt([4.0, 1.0]) / np.sqrt(5)  # as means of five cells vary
     means, covariances = predictive(filled(by_chance, np.full(200, 5), 200), np.arange(200))
     assert np.abs(means).max() < 0.5 * np.abs(by_chance).max()
-    kept = np.square(means - means.mean(axis=0)).sum(axis=0) / np.square(by_chance - by_chance.mean(axis=0)).sum(axis=0)
+    root = np.array([2.0, 1.0])
+    before, after = ((m - m.mean(axis=0)) / root for m in (by_chance, means))
+    kept = np.linalg.lstsq(before, after, rcond=None)[0]
+    np.testing.assert_allclose(before @ kept, after, atol=1e-8)
+    np.testing.assert_allclose(kept, kept.T, atol=1e-8)
+    assert (np.linalg.eigvalsh(kept) < 0.5).all()
     extra = covariances[0] - np.diag([4.0, 1.0])
-    np.testing.assert_allclose(extra, np.diag(np.sqrt(kept) * [4.0, 1.0]) / 5, atol=1e-8)
+    np.testing.assert_allclose(extra, kept * np.outer(root, root) / 5, atol=1e-8)

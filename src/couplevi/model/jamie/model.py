@@ -515,7 +515,9 @@ class JAMIE(Model):
         fitted, registered = self._fitted(a, b), self._registered()
         if absent := [m for m in (a, b) if m not in registered.present]:
             remedy = "Load the reference with its own data: links are those that it was trained on."
-            raise ValueError(expected(f"data of the model with modalities {a!r} and {b!r}", f"no {absent[0]!r}", remedy))
+            raise ValueError(
+                expected(f"data of the model with modalities {a!r} and {b!r}", f"no {absent[0]!r}", remedy)
+            )
         return fitted.of(registered, a, b)
 
     def is_fitted(self, obs_names: pd.Index, a: str, b: str) -> BoolArray:

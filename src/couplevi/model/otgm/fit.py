@@ -134,8 +134,8 @@ def log_densities(scores: FloatArray, means: FloatArray, covariances: FloatArray
 def predictive(module: OTGMModule, components: IntArray) -> tuple[FloatArray, FloatArray]:
     """Means and covariances of the scores of a new cell of each component, shapes ``(K, d)`` and ``(K, d, d)``.
 
-    In directions in which the pooled covariance is 1, means are taken for draws from a normal distribution around the
-    mean of all, whose variance is that of the means in excess of chance.
+    Along the discriminant directions, in which the pooled covariance is 1 and means vary independently, these are taken
+    for draws from a normal distribution around the mean of all, whose variance is that of the means in excess of chance.
     """
     count, pooled = module.array("count")[components], module.array("pooled")
     means = (module.array("mean")[components] - module.array("centre")) @ module.array("basis")
@@ -143,10 +143,13 @@ def predictive(module: OTGMModule, components: IntArray) -> tuple[FloatArray, Fl
     root = np.sqrt(np.maximum(values, SMALLEST_VARIANCE * max(values.max(), SMALLEST_VARIANCE)))
     white = means @ vectors / root
     share = count / count.sum()
+    between = ((white - share @ white).T * share) @ (white - share @ white)
+    variances, directions = np.linalg.eigh(between)
+    white = white @ directions
     centre = share @ white
-    spread = np.maximum(share @ np.square(white - centre) - len(count) / count.sum(), 0)
+    spread = np.maximum(variances - len(count) / count.sum(), 0)
     kept = spread / (spread + 1 / count[:, None])
-    back = (vectors * root).T
+    back = directions.T @ (vectors * root).T
     extra = np.einsum("kj,ja,jb->kab", kept / count[:, None], back, back)
     return (centre + kept * (white - centre)) @ back, module.covariances("telling_share")[components] + extra
 

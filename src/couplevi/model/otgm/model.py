@@ -327,8 +327,8 @@ class OTGM(Model):
     def predict_state(self, adata: AnnData | None = None, *, soft: bool = False) -> pd.Series | pd.DataFrame:
         """State of each cell by its scores: the most probable Gaussian, or the probability of each.
 
-        Means of states of few cells are uncertain. They are shrunk towards the mean of all, direction by direction as
-        far as they vary by chance (empirical Bayes), and their uncertainty is added to the covariance.
+        Means of states of few cells are uncertain. They are shrunk towards the mean of all, along the discriminant
+        directions as far as they vary by chance (empirical Bayes), and their uncertainty is added to the covariance.
 
         Parameters
         ----------
