@@ -1,8 +1,9 @@
-"""Every figure of couplevi from one MuData: Patch-seq cells of the motor cortex, one fifth of the pairs held back.
+"""Figures of couplevi from one MuData: Patch-seq cells of the motor cortex, one fifth of the pairs held back.
 
     python demo/gallery.py patchseq_motor.h5mu --out gallery
 
-The file needs modalities ``rna`` (counts in ``X``) and ``ephys``, and ``obs["cell_type"]``.
+The file needs modalities ``rna`` (counts in ``X``) and ``ephys``, and ``obs["cell_type"]``. Perturbations are of a
+simulated screen.
 """
 
 import argparse
@@ -71,6 +72,22 @@ def main() -> None:
         cvi.pl.explain(mdata, source="rna", target=target, **save(f"explain_{target}"))
     cvi.pl.ablation(by_gene, **save("ablation_genes"))
     cvi.pl.ablation(by_group, **save("ablation_groups"))
+    perturbations(arguments.out)
+
+
+def perturbations(out: Path) -> None:
+    """Figures of perturbations, those of two genes at once predicted from either: a simulated screen."""
+    adata = cvi.data.perturbation_screen(n_obs=1_500, doubles=True)
+    model = cvi.tl.otgm(adata, state_key="perturbation", control="control", layer="log1p", n_pcs=20)
+    measured = model.rank_genes("gene0+gene1").set_index("gene")["delta"]
+
+    def save(name: str) -> dict:
+        return {"save": out / f"{name}.png", "show": False}
+
+    cvi.pl.states(adata, model, **save("states"))
+    cvi.pl.ranked_genes(model, "gene0", **save("ranked_genes"))
+    cvi.pl.state_distances(model.distances(), **save("state_distances"))
+    cvi.pl.shift(model.predict_combination(["gene0", "gene1"]), measured, **save("shift"))
 
 
 def accuracy_table(mdata: md.MuData, model: cvi.model.JAMIE, setup: dict) -> pd.DataFrame:

@@ -1,9 +1,9 @@
-"""What tools need of a model, whichever it is."""
+"""What tools and figures need of a model, whichever it is."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mudata import MuData
 
     from couplevi._types import BoolArray, FloatArray
+    from couplevi.gaussians import Gaussian
     from couplevi.nn import Route
     from couplevi.registry import ModalityReader
 
@@ -75,6 +76,21 @@ class Classifies(Reads, Protocol):
     def traverse_state(
         self, category: str, *, dimension: int, n_steps: int, modality: str | None, arm: int
     ) -> pd.DataFrame: ...
+
+
+class DescribesStates(Protocol):
+    """Knows states of cells, one of them the control, as Gaussians."""
+
+    states_: list[str]
+    control_: str
+
+    def gaussian(self, state: str, *, group: str | None = None) -> Gaussian: ...
+
+    def rank_genes(
+        self, state: str, *, source: str | None = None, direction: Literal["both", "down", "up"] = "both"
+    ) -> pd.DataFrame: ...
+
+    def get_setup_arg(self, setup_arg: str) -> Any: ...
 
 
 class EmbedsRoutes(Embeds, Routes, Protocol):

@@ -65,3 +65,11 @@ def fitted_mixture():
             adata, n_categories=5, layers="log1p", seed=0, train_kwargs={**quick, "min_consensus": 0.5}, batch_size=128
         )
     return model, adata
+
+
+@pytest.fixture(scope="session")
+def screened():
+    """A model of a simulated screen with two perturbations and both at once, and its data. Not to be changed."""
+    adata = cvi.data.perturbation_screen(n_obs=240, n_perturbations=2, doubles=True)
+    model = cvi.tl.otgm(adata, state_key="perturbation", control="control", layer="log1p", n_pcs=8)
+    return model, adata

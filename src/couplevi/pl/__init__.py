@@ -12,7 +12,11 @@ from couplevi.pl._latent import latent
 from couplevi.pl._losses import losses
 from couplevi.pl._match import match
 from couplevi.pl._pruning import pruning
+from couplevi.pl._ranked_genes import ranked_genes
+from couplevi.pl._shift import shift
+from couplevi.pl._state_distances import state_distances
 from couplevi.pl._state_traversal import state_traversal
+from couplevi.pl._states import states
 
 __all__ = [
     "ablation",
@@ -27,5 +31,9 @@ __all__ = [
     "losses",
     "match",
     "pruning",
+    "ranked_genes",
+    "shift",
+    "state_distances",
     "state_traversal",
+    "states",
 ]

@@ -15,6 +15,7 @@ from couplevi._paths import user_path
 from couplevi._validate import expected
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.figure import Figure
 
 logger = logging.getLogger(__name__)
@@ -75,9 +76,10 @@ def _scanpys_path(name: str) -> Path:
     return path
 
 
-def legend_beside(ax: Axes, n_columns: int = 1) -> None:
-    """Name what is labelled to the right of the axes, where it hides nothing."""
-    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize="small", ncols=n_columns)
+def legend_beside(ax: Axes, n_columns: int = 1, handles: Sequence[Artist] | None = None) -> None:
+    """Name `handles`, or what is labelled, to the right of the axes, where it hides nothing."""
+    style: dict[str, Any] = {"frameon": False, "fontsize": "small", "ncols": n_columns}
+    ax.legend(handles=handles, loc="center left", bbox_to_anchor=(1, 0.5), **style)
 
 
 def palette(categories: Sequence[str]) -> dict[str, Any]:

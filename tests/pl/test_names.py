@@ -1,0 +1,69 @@
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.text import Text
+
+from couplevi.pl._names import name_points
+
+NOTHING = np.empty((0, 2))
+
+
+def box(text):
+    return Text.get_window_extent(text)
+
+
+def axes():
+    _, ax = plt.subplots(figsize=(4, 4))
+    ax.set(xlim=(0, 1), ylim=(0, 1))
+    return ax
+
+
+def test_names_of_one_crowd_do_not_overlap_and_stay_within_the_axes(overlapping):
+    ax = axes()
+    xy = np.random.default_rng(0).normal(0.5, 0.02, (15, 2))
+    names = [f"a longer name {i}" for i in range(15)]
+    written = name_points(ax, xy, names, avoid=xy)
+    assert [text.get_text() for text in written] == names
+    assert not overlapping(*written)
+    frame = ax.get_window_extent()
+    assert all(frame.x0 <= box(t).x0 and box(t).x1 <= frame.x1 for t in written)
+    assert all(frame.y0 <= box(t).y0 and box(t).y1 <= frame.y1 for t in written)
+
+
+def test_a_point_at_the_edge_is_named_inwards():
+    ax = axes()
+    [right, left] = name_points(ax, np.array([[0.99, 0.5], [0.01, 0.5]]), ["right", "left"], avoid=NOTHING)
+    at, frame = ax.transData.transform([(0.99, 0.5), (0.01, 0.5)])[:, 0], ax.get_window_extent()
+    assert box(right).x0 + box(right).width / 2 < at[0]
+    assert box(right).x1 <= frame.x1
+    assert box(left).x0 + box(left).width / 2 > at[1]
+    assert box(left).x0 >= frame.x0
+    assert ax.get_xlim() == (0, 1)
+
+
+def test_what_is_to_be_avoided_is_not_covered():
+    ax = axes()
+    right = np.column_stack([np.linspace(0.5, 1, 200), np.full(200, 0.5)])
+    around = np.vstack([right, np.random.default_rng(0).uniform([0, 0], [1, 0.5], (2_000, 2))])
+    [text] = name_points(ax, np.array([[0.5, 0.5]]), ["name"], avoid=around)
+    points = ax.transData.transform(around)
+    assert not any(box(text).contains(*p) for p in points)
+    assert box(text).y0 > ax.transData.transform((0.5, 0.5))[1]
+
+
+@pytest.mark.parametrize(("n", "has_lines"), [(1, False), (12, True)])
+def test_only_a_name_that_is_far_gets_a_line(n, has_lines):
+    ax = axes()
+    xy = np.full((n, 2), 0.5)
+    name_points(ax, xy, ["name"] * n, avoid=NOTHING, colors=["red"] * n)
+    lines = [child for child in ax.texts if not child.get_text()]
+    assert bool(lines) == has_lines
+    assert len(lines) < n
+    assert {text.get_color() for text in ax.texts if text.get_text()} == {"red"}
+
+
+def test_a_name_without_a_place_is_left_out():
+    ax = axes()
+    written = name_points(ax, np.full((2, 2), 0.5), ["x" * 200, "short"], avoid=NOTHING)
+    assert [text.get_text() for text in written] == ["short"]
+    assert len(ax.texts) == 1
