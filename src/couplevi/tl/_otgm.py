@@ -70,7 +70,7 @@ def otgm(
 
     References
     ----------
-    Demirel and Uhler, sc-OTGM: single-cell perturbation modeling by solving optimal mass transport on the manifold of
+    Demir and others, sc-OTGM: single-cell perturbation modeling by solving optimal mass transport on the manifold of
     Gaussian mixtures, arXiv 2405.03726.
 
     Examples

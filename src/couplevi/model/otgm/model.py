@@ -72,7 +72,7 @@ class OTGM(Model):
 
     References
     ----------
-    Demirel and Uhler, sc-OTGM: single-cell perturbation modeling by solving optimal mass transport on the manifold of
+    Demir and others, sc-OTGM: single-cell perturbation modeling by solving optimal mass transport on the manifold of
     Gaussian mixtures, arXiv 2405.03726. Tusher, Tibshirani and Chu, PNAS 2001 (the shrunken z).
 
     Examples
