@@ -1,3 +1,4 @@
+import anndata as ad
 import mudata as md
 import numpy as np
 import pandas as pd
@@ -114,8 +115,90 @@ def test_files_that_are_not_there_or_not_mudata(h5mu, tmp_path, capsys):
     assert "a saved model" in capsys.readouterr().err
 
 
+@pytest.fixture
+def screen():
+    adata = cvi.data.perturbation_screen(n_obs=120, n_perturbations=2, n_features=60)
+    adata.obs["type"] = np.where(np.arange(adata.n_obs) % 3, "T cells", "B cells")
+    adata.obs["plate"] = np.where(np.arange(adata.n_obs) % 2, "p1", "p2")
+    return adata
+
+
+@pytest.fixture
+def h5ad(screen, tmp_path):
+    path = tmp_path / "in.h5ad"
+    screen.write_h5ad(path)
+    return path
+
+
+def test_perturb_writes_what_tl_does(h5ad, tmp_path, screen, capsys):
+    out, genes = tmp_path / "out.h5ad", tmp_path / "genes.csv"
+    out.write_text("older")
+    given = ("--state-key", "perturbation", "--control", "control", "--layer", "log1p", "--group-key", "type")
+    assert run("perturb", h5ad, *given, "--batch-key", "plate", "--out", out, "--genes", genes) == 0
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.splitlines()[-2:] == [f"couplevi: wrote {out}", f"couplevi: wrote {genes}"]
+    columns = {"layer": "log1p", "group_key": "type", "batch_key": "plate"}
+    model = cvi.tl.otgm(screen, state_key="perturbation", control="control", **columns)
+    written = ad.read_h5ad(out)
+    np.testing.assert_array_equal(written.obsm["X_otgm"], screen.obsm["X_otgm"])
+    assert written.obs["otgm_state"].tolist() == screen.obs["otgm_state"].tolist()
+    names = written.uns["otgm_rank_genes"]["names"]
+    assert names.dtype.names == ("gene0", "gene1")
+    table = pd.read_csv(genes, float_precision="round_trip")
+    ranked = {state: model.rank_genes(state) for state in ("gene0", "gene1")}
+    assert table.columns.tolist() == ["state", *ranked["gene0"].columns]
+    for state, frame in ranked.items():
+        own = table[table["state"] == state].drop(columns="state").reset_index(drop=True)
+        pd.testing.assert_frame_equal(own, frame)
+        assert own["gene"].tolist() == names[state].tolist()
+
+
+def test_perturb_without_genes_takes_x_and_writes_one_file(h5ad, tmp_path, screen):
+    out = tmp_path / "out.h5ad"
+    assert run("perturb", h5ad, "--state-key", "perturbation", "--control", "control", "--out", out) == 0
+    assert {p.name for p in tmp_path.iterdir()} == {"in.h5ad", "out.h5ad"}
+    cvi.tl.otgm(screen, state_key="perturbation", control="control")
+    np.testing.assert_array_equal(ad.read_h5ad(out).obsm["X_otgm"], screen.obsm["X_otgm"])
+
+
 @pytest.mark.parametrize(
-    "arguments", [("run",), ("nope",), (), ("run", "x", "--modalities", "a,b", "--out", "y", "--layer", "a")]
+    ("arguments", "message"),
+    [
+        (("--control", "none"), "cells of the control 'none'"),
+        (("--state-key", "guide"), "'guide'"),
+        (("--layer", "raw"), "layers['raw']"),
+        (("--group-key", "lineage"), "'lineage'"),
+        (("--batch-key", "donor"), "'donor'"),
+        (("--genes", "o.h5ad"), "two files for `--out` and `--genes`"),
+        (("--genes", "no/genes.csv"), "Create it first"),
+        (("--genes", "."), "Name a file in it"),
+    ],
+)
+def test_bad_input_of_perturb_writes_nothing(h5ad, tmp_path, capsys, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    given = ("--state-key", "perturbation", "--control", "control", "--out", "o.h5ad")
+    assert run("perturb", h5ad, *given, *arguments) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("couplevi: Expected")
+    assert message in error
+    assert {p.name for p in tmp_path.iterdir()} == {"in.h5ad"}
+
+
+def test_perturb_refuses_files_that_are_not_anndata(h5mu, tmp_path, capsys):
+    given = ("--state-key", "perturbation", "--control", "control", "--out", tmp_path / "o.h5ad")
+    assert run("perturb", tmp_path / "no.h5ad", *given) == 2
+    assert "found no such file" in capsys.readouterr().err
+    (tmp_path / "bad.h5ad").write_text("x")
+    for path in (tmp_path / "bad.h5ad", h5mu):
+        assert run("perturb", path, *given) == 2
+        assert "to be an AnnData (.h5ad), found a file that is not: " in capsys.readouterr().err
+    assert not (tmp_path / "o.h5ad").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("run",), ("perturb", "x"), ("nope",), (), ("run", "x", "--modalities", "a,b", "--out", "y", "--layer", "a")],
 )
 def test_usage_errors_have_exit_code_2(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
@@ -123,7 +206,7 @@ def test_usage_errors_have_exit_code_2(arguments, capsys):
     assert stop.value.code == 2
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("--version",)])
+@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("perturb", "--help"), ("--version",)])
 def test_help_needs_no_heavy_import(arguments):
     import subprocess
     import sys

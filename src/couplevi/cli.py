@@ -12,6 +12,7 @@ from couplevi._paths import user_path
 
 if TYPE_CHECKING:
     import pandas as pd
+    from anndata import AnnData
     from mudata import MuData
 
 EXAMPLE = """\
@@ -19,6 +20,7 @@ example:
   couplevi match cells.h5mu --modalities rna,atac --layer rna=log1p --group donor --out matched.h5mu
   couplevi run cells.h5mu --modalities rna,ephys --layer rna=log1p --impute rna:ephys --out integrated.h5mu --model jamie
   couplevi evaluate integrated.h5mu --model jamie --labels cell_type --in-sample
+  couplevi perturb screen.h5ad --state-key perturbation --control non-targeting --layer log1p --out told.h5ad
 """
 
 
@@ -39,12 +41,12 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(
         prog="couplevi",
-        description="Coupled autoencoders for paired, partly paired and unpaired single-cell modalities.",
+        description="Coupled autoencoders for single-cell modalities, and perturbations as transport between Gaussians.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"couplevi {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="{match,run,evaluate}")
+    commands = parser.add_subparsers(required=True, metavar="{match,run,evaluate,perturb}")
 
     match = commands.add_parser("match", help="infer which cells of two modalities belong together", epilog=EXAMPLE)
     match.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -100,6 +102,20 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--in-sample", action="store_true", help="score imputation on fitted pairs, too")
     evaluate.add_argument("--out", type=user_path, metavar="CSV", help="all scores; default: a summary on the screen")
     evaluate.set_defaults(command=_evaluate)
+
+    perturb = commands.add_parser("perturb", help="rank genes and tell states of a screen with OTGM", epilog=EXAMPLE)
+    perturb.formatter_class = argparse.RawDescriptionHelpFormatter
+    perturb.add_argument("input", type=user_path, help="AnnData, .h5ad")
+    perturb.add_argument("--state-key", required=True, metavar="COLUMN", help="state of each cell, in .obs")
+    perturb.add_argument("--control", required=True, metavar="STATE", help="what the other states are compared with")
+    perturb.add_argument("--layer", metavar="LAYER", help="layer of logarithmic values; default X")
+    perturb.add_argument("--group-key", metavar="COLUMN", help="compare states within cells of the same label in .obs")
+    perturb.add_argument("--batch-key", metavar="COLUMN", help="batch of each cell, in .obs")
+    perturb.add_argument("--genes", type=user_path, metavar="CSV", help="also the ranked genes of all states")
+    perturb.add_argument(
+        "--out", type=user_path, required=True, metavar="OUT.h5ad", help="the AnnData with the new slots"
+    )
+    perturb.set_defaults(command=_perturb)
     return parser
 
 
@@ -178,9 +194,36 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         frame.to_csv(arguments.out, index=False)
 
 
+def _perturb(arguments: argparse.Namespace) -> None:
+    _check_output(arguments.out)
+    if arguments.genes is not None:
+        _check_output(arguments.genes)
+        if arguments.genes.resolve() == arguments.out.resolve():
+            raise ValueError(f"Expected two files for `--out` and `--genes`, found {str(arguments.out)!r} twice.")
+    adata = _read_anndata(arguments.input)
+
+    from couplevi import tl
+
+    model = tl.otgm(
+        adata,
+        state_key=arguments.state_key,
+        control=arguments.control,
+        layer=arguments.layer,
+        group_key=arguments.group_key,
+        batch_key=arguments.batch_key,
+    )
+    _write(adata, arguments.out)
+    if arguments.genes is not None:
+        import pandas as pd
+
+        ranked = {state: model.rank_genes(state) for state in model.states_ if state != model.control_}
+        frame = pd.concat(ranked, names=["state"]).reset_index(level="state")
+        frame.to_csv(arguments.genes, index=False)
+        sys.stderr.write(f"couplevi: wrote {arguments.genes}\n")
+
+
 def _read(path: Path) -> MuData:
-    if not path.is_file():
-        raise FileNotFoundError(f"Expected a MuData at {str(path)!r}, found no such file.")
+    _check_input(path, "a MuData")
     import mudata
 
     from couplevi._mudata import without_pulling
@@ -189,18 +232,35 @@ def _read(path: Path) -> MuData:
         with without_pulling():
             return mudata.read_h5mu(path)
     except (OSError, KeyError, ValueError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"Expected {str(path)!r} to be a MuData (.h5mu), found a file that is not: {reason}"
-        ) from error
+        raise _unreadable(path, "a MuData (.h5mu)", error) from error
 
 
-def _write(mdata: MuData, path: Path) -> None:
+def _read_anndata(path: Path) -> AnnData:
+    _check_input(path, "an AnnData")
+    import anndata
+
+    try:
+        return anndata.read_h5ad(path)
+    except Exception as error:  # what anndata raises for other files is of many kinds, one of them private
+        raise _unreadable(path, "an AnnData (.h5ad)", error) from error
+
+
+def _unreadable(path: Path, kind: str, error: Exception) -> ValueError:
+    reason = str(error).splitlines()[0]
+    return ValueError(f"Expected {str(path)!r} to be {kind}, found a file that is not: {reason}")
+
+
+def _write(data: AnnData | MuData, path: Path) -> None:
     from couplevi._mudata import without_pulling
 
     with without_pulling():
-        mdata.write(path)
+        data.write(path)
     sys.stderr.write(f"couplevi: wrote {path}\n")
+
+
+def _check_input(path: Path, kind: str) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(f"Expected {kind} at {str(path)!r}, found no such file.")
 
 
 def _check_output(path: Path) -> None:
