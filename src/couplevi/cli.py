@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -253,8 +255,11 @@ def _unreadable(path: Path, kind: str, error: Exception) -> ValueError:
 def _write(data: AnnData | MuData, path: Path) -> None:
     from couplevi._mudata import without_pulling
 
-    with without_pulling():
-        data.write(path)
+    # complete before it replaces anything, which may be what was read
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder, without_pulling():
+        temporary = Path(folder) / path.name
+        data.write(temporary)
+        os.replace(temporary, path)
     sys.stderr.write(f"couplevi: wrote {path}\n")
 
 

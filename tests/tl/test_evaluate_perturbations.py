@@ -22,7 +22,7 @@ def test_all_tasks_have_their_rivals(scores):
     tasks = {task: set(scores.loc[task].index) for task in scores.index.levels[0]}
     assert tasks == {
         "own gene": {"OTGM", "Welch", "Mann-Whitney", "mean difference"},
-        "direction": {"OTGM"},
+        "direction": {"OTGM", "mean difference"},
         "state": {"OTGM", "LDA", "logistic regression"},
         "response": {"OTGM", "mean of other states"},
         "combination": {"OTGM", "mean of single states"},
@@ -36,6 +36,7 @@ def test_planted_effects_are_found(scores):
     value = scores["value"]
     assert value["own gene", "OTGM"] == 1.0
     assert value["direction", "OTGM"] > 0.9
+    assert value["direction", "mean difference"] == value["direction", "OTGM"]
     assert value["state", "OTGM"] > 0.5
     assert value["combination", "OTGM"] > 0.7
     assert value["combination", "OTGM"] > value["combination", "mean of single states"]

@@ -48,6 +48,15 @@ def test_slots_survive_a_file(fitted_screen, tmp_path):
     assert frame["names"].tolist() == model.rank_genes("gene1")["gene"].tolist()
 
 
+def test_ranked_genes_of_more_states_than_a_file_holds_are_left_to_the_model(monkeypatch):
+    monkeypatch.setattr("couplevi.tl._otgm.MOST_STATES", 1)
+    adata = cvi.data.perturbation_screen(n_obs=100, n_perturbations=2)
+    with pytest.warns(UserWarning, match="Ranked features of 2 states are not written, as files hold up to 1"):
+        model = cvi.tl.otgm(adata, **SETUP, n_pcs=5)
+    assert "otgm_rank_genes" not in adata.uns
+    assert len(model.rank_genes("gene1")) == adata.n_vars
+
+
 def test_nothing_is_written_on_failure():
     adata = cvi.data.perturbation_screen(n_obs=100)
     for wrong, error in (

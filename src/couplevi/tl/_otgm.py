@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from couplevi._constants import Key
-from couplevi._validate import check_slot
+from couplevi._validate import check_slot, warn
 from couplevi.model.otgm import OTGM
 from couplevi.tl._fit import versions
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from couplevi._protocols import DescribesStates
     from couplevi.model.otgm import OTGMSettings
 
+MOST_STATES = 500
+"""States whose ranked features are written: HDF5 cannot hold records of a thousand fields."""
 TINY = 1e-9
 """Added to means of counts before their ratio is taken, as scanpy does."""
 
@@ -60,7 +62,7 @@ def otgm(
     - ``adata.uns["otgm_rank_genes"]``: ranked features of each state against the control, in the format of
       :func:`scanpy.tl.rank_genes_groups`, so that ``sc.pl.rank_genes_groups(adata, key="otgm_rank_genes")`` and
       ``sc.get.rank_genes_groups_df`` read it: `scores` are the z, `logfoldchanges` are of the counts that the values
-      are the logarithms of;
+      are the logarithms of; by absolute z, as with its ``rankby_abs=True``. Not written of more than 500 states;
     - ``adata.uns["otgm"]``: settings, versions, states, number of cells of each, and share of the pooled covariance.
 
     Raises
@@ -94,7 +96,13 @@ def otgm(
         model.predict_state(soft=True),
         model.predict_state(),
     )
-    ranked = {state: model.rank_genes(state) for state in model.states_ if state != model.control_}
+    states = [state for state in model.states_ if state != model.control_]
+    if len(states) > MOST_STATES:
+        warn(
+            f"Ranked features of {len(states)} states are not written, as files hold up to {MOST_STATES}. Ask the model: "
+            "`model.rank_genes(state)`."
+        )
+    ranked = {state: model.rank_genes(state) for state in states} if len(states) <= MOST_STATES else {}
     summary = {
         Key.uns.STATES: list(model.states_),
         "control": model.control_,
@@ -106,7 +114,8 @@ def otgm(
     adata.obsm[Key.obsm.latent(key_added)] = scores
     adata.obsm[Key.obsm.posterior(key_added)] = posterior.to_numpy()
     adata.obs[Key.obs.state(key_added)] = predicted
-    adata.uns[Key.uns.rank_genes(key_added)] = _as_scanpy(model, ranked, state_key, layer)
+    if ranked:
+        adata.uns[Key.uns.rank_genes(key_added)] = _as_scanpy(model, ranked, state_key, layer)
     adata.uns[key_added] = summary
     return model
 

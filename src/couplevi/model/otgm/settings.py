@@ -23,7 +23,8 @@ class OTGMSettings:
     em_iterations
         Number of steps of expectation maximisation, for labels with errors: in each, a cell of a state counts for it
         by the probability that it is not one of the control, and for the control by the rest. 0 takes labels as they
-        are.
+        are. What is left of a state are the cells that differ most from the control, so shifts grow with each step, also
+        where nothing happened.
     shifts
         ``"genes"``: shifts of genes are what was measured. ``"components"``: the part of them that lies in the
         principal components, as published.
