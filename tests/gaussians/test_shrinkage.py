@@ -129,3 +129,15 @@ def test_one_fold_and_shares_above_one_are_refused():
         choose_share(rng.normal(size=(20, 2)), codes, rng=rng, n_folds=1)
     with pytest.raises(ValueError, match="`share` to be a number from 0 to 1"):
         choose_share(rng.normal(size=(20, 2)), codes, rng=rng, shares=(0.5, 2.0))
+
+
+def test_many_classes_are_drawn(monkeypatch):
+    rng = np.random.default_rng(0)
+    codes = np.repeat(np.arange(30), 6)
+    scores = rng.normal(size=(180, 3)) + codes[:, None] % 5
+    monkeypatch.setattr("couplevi.gaussians._shrinkage.MOST_CLASSES", 10)
+    share = choose_share(scores, codes, rng=np.random.default_rng(0))
+    drawn = np.random.default_rng(0).permutation(30)[:10]
+    own = np.isin(codes, drawn)
+    assert 0.5 <= share <= 1
+    assert 0.5 <= choose_share(scores[own], codes[own], rng=np.random.default_rng(1)) <= 1

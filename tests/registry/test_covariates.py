@@ -87,7 +87,7 @@ def test_categories_are_known_by_their_text_whatever_their_type(values):
             "batch",
             ["1", "9"],
             ValueError,
-            "'key' that the model was trained on, .*found also .*9.* in 1 cells. Map them with",
+            "'key' that the model was trained on, .*found also .*9.* in 1 cells. Train with cells of each",
         ),
         ("continuous", [1.0, np.nan], ValueError, "a value for each cell in column 'key', found 1 missing"),
         ("continuous", ["a", "b"], TypeError, "numbers in column 'key', found dtype .*categorical_covariate_keys"),

@@ -1,4 +1,6 @@
+import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -58,6 +60,23 @@ def test_rank_of_the_own_gene_is_that_of_the_test():
     p = stats.ttest_ind(x[state == "gene0"], x[state == "control"], equal_var=False).pvalue
     assert np.nanargmin(p) == 0
     assert frame["own gene", "Welch"] == 1.0
+
+
+def test_numbers_as_states_and_data_on_disk(tmp_path):
+    adata = cvi.data.perturbation_screen(n_obs=300, n_perturbations=2, n_features=50, sparse=True)
+    setup = {**SETUP, "n_pcs": 5}
+    expected = cvi.tl.evaluate_perturbations(adata, **setup)
+    numbers = adata.copy()
+    numbers.obs["perturbation"] = (
+        adata.obs["perturbation"].astype(str).map({"control": 0.0, "gene0": 1.0, "gene1": 2.0})
+    )
+    found = cvi.tl.evaluate_perturbations(numbers, **{**setup, "control": 0})
+    states = [f[f["task"] == "state"].reset_index(drop=True) for f in (expected, found)]
+    pd.testing.assert_frame_equal(*states)
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    backed = ad.read_h5ad(tmp_path / "a.h5ad", backed="r")
+    pd.testing.assert_frame_equal(cvi.tl.evaluate_perturbations(backed, **setup), expected)
+    backed.file.close()
 
 
 @pytest.mark.parametrize("share", [0, 1, -0.1, 2])

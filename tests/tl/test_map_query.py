@@ -25,6 +25,10 @@ def test_slots_of_the_query_are_those_of_a_training(reference, quick):
     assert set(query.obsm) >= {"X_jamie", "X_jamie_shared"}
     np.testing.assert_array_equal(query.obsm["X_jamie"], mapped.get_latent_representation(part="joint"))
     np.testing.assert_array_equal(query["rna"].obsm["X_jamie"], mapped.get_latent_representation(modality="rna"))
+    assert query.uns["jamie"]["modalities"] == ["rna"]
+    assert list(query.uns["jamie"]["var_names"]) == ["rna"]
+    cvi.tl.umap(query, seed=0)
+    assert query["rna"].obsm["X_jamie_umap"].shape == (60, 2)
     assert query.uns["jamie"].keys() == known.uns["jamie"].keys() - {"inferred"}
     again = md.MuData({"rna": new["rna"].copy()})
     again.obs["donor"] = "b"
@@ -50,7 +54,8 @@ def test_data_of_a_known_donor_are_placed_without_training(reference):
     model, known, new = reference
     query = new.copy()
     query.obs["donor"] = "a"
-    mapped = cvi.tl.map_query(query, model, key_added="mapped")
+    with pytest.warns(UserWarning, match=r"Nothing was fitted to these cells, as they are of batches .* \['a'\]"):
+        mapped = cvi.tl.map_query(query, model, key_added="mapped")
     np.testing.assert_array_equal(query.obsm["X_mapped"], model.get_latent_representation(query, part="joint"))
     assert not mapped.history
 

@@ -1,5 +1,6 @@
 import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 import scanpy as sc
 
@@ -38,6 +39,29 @@ def test_ranked_genes_are_read_by_scanpy(fitted_screen):
     theirs = sc.get.rank_genes_groups_df(reference, "gene1").set_index("names")["logfoldchanges"]
     found = sc.get.rank_genes_groups_df(adata, "gene1", key="otgm_rank_genes").set_index("names")["logfoldchanges"]
     np.testing.assert_allclose(found, theirs[found.index], atol=0.01)
+
+
+def test_fold_changes_are_those_within_types():
+    rng = np.random.default_rng(0)
+    state = np.repeat(["control", "p"], 300)
+    of_type = np.where(rng.random(600) < np.where(state == "p", 0.9, 0.1), "T", "B")
+    x = rng.normal(3, 0.2, (600, 20)).astype(np.float32)
+    x[of_type == "T", 0] += 3
+    x[state == "p", 0] -= 0.5
+    x[:, 1] -= 4  # not the logarithm of counts
+    adata = ad.AnnData(x, obs=pd.DataFrame({"s": state, "t": of_type}, index=[f"c{i}" for i in range(600)]))
+    cvi.tl.otgm(adata, state_key="s", control="control", group_key="t", n_pcs=5)
+    frame = sc.get.rank_genes_groups_df(adata, "p", key="otgm_rank_genes").set_index("names")
+    assert frame.loc["0", "scores"] < 0
+    assert frame.loc["0", "logfoldchanges"] == pytest.approx(-0.5 / np.log(2), abs=0.1)
+    assert np.isnan(frame.loc["1", "logfoldchanges"])
+
+
+def test_a_column_that_is_read_is_not_written_over():
+    adata = cvi.data.perturbation_screen(n_obs=100)
+    adata.obs["otgm_state"] = adata.obs["perturbation"]
+    with pytest.raises(ValueError, match="`key_added` whose slot 'otgm_state' is not read, found 'otgm'"):
+        cvi.tl.otgm(adata, state_key="otgm_state", control="control", layer="log1p")
 
 
 def test_slots_survive_a_file(fitted_screen, tmp_path):

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 MOST_CELLS = 5_000
 """Cells by which a share is chosen: more do not change it, and take longer."""
 
+MOST_CLASSES = 200
+"""Classes by which a share is chosen."""
+
 RIDGE = 1e-6
 """Added to each variance, relative to the mean one, so that a class of few cells has a density without shrinkage."""
 
@@ -73,7 +76,8 @@ def choose_share(
 
     Cells are split into folds class by class. Each fold is classified by Gaussians of the others, with priors by
     frequency. A class of fewer cells than folds is held out in as many folds as it has cells; a class of one cell is
-    never held out, but competes. Above 5,000 cells, about that many are drawn, at least two of each class.
+    never held out, but competes. Above 5,000 cells, about that many are drawn, at least two
+    of each class, and above 200 classes, as many of those with two cells or more.
 
     Parameters
     ----------
@@ -116,6 +120,11 @@ def choose_share(
     check_count(n_folds, "n_folds", minimum=2)
     check_option(by, ("posterior", "density"), "by")
     codes = _checked_codes(scores, codes)
+    sizes = np.bincount(codes)
+    if len(sizes) > MOST_CLASSES:
+        drawn = rng.permutation(np.flatnonzero(sizes > 1))[:MOST_CLASSES]
+        chosen = np.isin(codes, drawn)
+        scores, codes = scores[chosen], _checked_codes(scores[chosen], codes[chosen])
     rank, size = _rank_within(codes, rng)
     kept = rank < np.maximum(2, size * MOST_CELLS / len(codes))
     scores, codes, rank, size = scores[kept], codes[kept], rank[kept], size[kept]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+from couplevi._constants import SINGLE
 from couplevi._validate import check_option, expected
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,9 @@ def choose_components(
                 expected(
                     f"`n_pcs` of at most {limit} for modality {m!r} ({n_obs} cells x {n_vars} features)",
                     wanted,
-                    f"Give a number per modality, such as `n_pcs={{{m!r}: {limit}}}`.",
+                    f"Pass `n_pcs={limit}`."
+                    if m == SINGLE
+                    else f"Give a number per modality, such as `n_pcs={{{m!r}: {limit}}}`.",
                 )
             )
         if wanted is None or wanted >= n_vars or (not explicit and n_vars <= MAX_UNREDUCED):

@@ -140,7 +140,7 @@ class Covariate:
         codes = pd.Index(self.categories).get_indexer(pd.Index(texts))
         if (codes < 0).any():
             new = pd.unique(texts[codes < 0])
-            remedy = "Map them with `cvi.tl.map_query`, or train with cells of each category."
+            remedy = "Train with cells of each category; JAMIE also maps new ones, with `cvi.tl.map_query`."
             what = f"categories of column {self.key!r} that the model was trained on, {listing(self.categories)}"
             raise ValueError(expected(what, f"also {listing(new)} in {(codes < 0).sum()} cells", remedy))
         return np.eye(self.width, dtype=np.float32)[codes]

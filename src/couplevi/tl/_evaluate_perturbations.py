@@ -72,7 +72,7 @@ def evaluate_perturbations(
     what they take:
 
     - ``own gene``: reciprocal rank of the perturbed feature, mean over states that are called like one, beside Welch's
-      and the Mann-Whitney test, and the difference of the means;
+      and the Mann-Whitney test, and the difference of the means, which know of no groups or batches;
     - ``direction``: share of features that change significantly in the cells held out (Welch, q < 0.05) whose shift has
       the right sign, beside the difference of the means, which it is the same as without groups, batches or settings of
       your own;
@@ -112,7 +112,7 @@ def evaluate_perturbations(
     unseen = np.empty(adata.n_obs, dtype=bool)
     unseen[order] = place >= np.ceil((1 - held_out) * size)
     models = []
-    for cells in (adata[~unseen].copy(), adata[unseen].copy()):
+    for cells in (adata[~unseen].to_memory(), adata[unseen].to_memory()):
         OTGM.setup_anndata(cells, **setup)
         model = OTGM(cells, **model_kwargs)
         model.train()
@@ -137,7 +137,7 @@ def _own_gene(model: OTGM) -> Iterator[Score]:
     if not states:
         return
     reader = model.reader(SINGLE)
-    labels = model.adata.obs[model.registry_["setup_args"]["state_key"]].astype(str).to_numpy()
+    labels = column_texts(model.adata, model.registry_["setup_args"]["state_key"])
     control = dense(reader.read(model.adata[labels == model.control_].copy()))
     found: dict[str, list[float]] = {"OTGM": [], "Welch": [], "Mann-Whitney": [], "mean difference": []}
     for state in states:
@@ -179,7 +179,7 @@ def _direction(learned: OTGM, other: OTGM) -> Iterator[Score]:
 
 def _state(learned: OTGM, cells: AnnData) -> Iterator[Score]:
     key = learned.registry_["setup_args"]["state_key"]
-    train, test = learned.adata.obs[key].astype(str).to_numpy(), cells.obs[key].astype(str).to_numpy()
+    train, test = column_texts(learned.adata, key).astype(str), column_texts(cells, key).astype(str)
     known, asked = np.isin(train, learned.states_), np.isin(test, learned.states_)
     scores, unseen = learned.get_latent_representation()[known], learned.get_latent_representation(cells)[asked]
     rivals = {

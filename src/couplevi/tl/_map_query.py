@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from couplevi._validate import check_slot
+from couplevi._validate import check_slot, listing, warn
 from couplevi.model.jamie import JAMIE
 from couplevi.tl._fit import seeded
 from couplevi.tl._write_jamie import write_jamie
@@ -66,7 +66,12 @@ def map_query(
     check_slot(key_added, "key_added")
     with seeded(seed):
         model = JAMIE.load_query_data(mdata, reference_model)
-        if model.reader(model.modalities_[0]).design.added.any():
+        design = model.reader(model.modalities_[0]).design
+        if design.added.any():
             model.train(**(train_kwargs or {}))
-    write_jamie(mdata, model, key_added, model.modalities_, model.settings_)
+        else:
+            known = f"of batches that the reference knows, {listing(design.batches)}" if design.batches else "all alike"
+            warn(f"Nothing was fitted to these cells, as they are {known}: they are read as the reference's own.")
+    here = [m for m in model.modalities_ if m in mdata.mod]
+    write_jamie(mdata, model, key_added, here, model.settings_)
     return model

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from couplevi._constants import Key
-from couplevi._validate import check_slot, warn
+from couplevi._validate import check_slot, expected, warn
 from couplevi.model.otgm import OTGM
 from couplevi.tl._fit import versions
 
@@ -86,6 +86,9 @@ def otgm(
     (200, 10)
     """
     check_slot(key_added, "key_added")
+    if (slot := Key.obs.state(key_added)) in (state_key, group_key, batch_key):
+        remedy = "Choose another one: the column would be written over."
+        raise ValueError(expected(f"`key_added` whose slot {slot!r} is not read", repr(key_added), remedy))
     OTGM.setup_anndata(
         adata, state_key=state_key, control=control, layer=layer, group_key=group_key, batch_key=batch_key
     )
@@ -143,9 +146,12 @@ def _as_scanpy(model: OTGM, ranked: Mapping[str, pd.DataFrame], state_key: str, 
 
 
 def _log_fold_changes(model: OTGM, state: str, ranked: pd.DataFrame) -> np.ndarray:
-    """Logarithm, to base 2, of the ratio of mean counts, which are one less than the exponential of the mean value."""
-    means = model.means().loc[[model.control_, state], ranked["gene"]].to_numpy()
-    control, here = np.maximum(np.expm1(means), 0) + TINY
+    """Logarithm, to base 2, of the ratio of mean counts, which are one less than the exponential of the mean value.
+
+    Missing where a mean is below 0, and so not the logarithm of counts plus 1.
+    """
+    means = np.stack([mean[ranked["gene"]].to_numpy() for mean in model.common_means(model.control_, state)])
+    control, here = np.where(means >= 0, np.expm1(means), np.nan) + TINY
     return np.log2(here / control)
 
 

@@ -30,7 +30,7 @@ def _summary(model: JAMIE, modalities: list[str], preset: str | Settings) -> dic
     settings = {name: value for name, value in asdict(model.settings_).items() if value is not None}
     return {
         Key.uns.MODALITIES: modalities,
-        Key.uns.VAR_NAMES: {m: list(names) for m, names in model.var_names_.items()},
+        Key.uns.VAR_NAMES: {m: list(model.var_names_[m]) for m in modalities},
         "preset": preset if isinstance(preset, str) else "custom",
         "settings": {n: list(v) if isinstance(v, tuple) else v for n, v in settings.items()},
         "losses": {name: frame.iloc[:, 0].to_numpy() for name, frame in model.history.items()},

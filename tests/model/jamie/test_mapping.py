@@ -94,6 +94,13 @@ def test_training_takes_a_shift_of_the_batch_out(reference, new):
     assert len(mapped.train_indices) == 100
 
 
+def test_weights_of_the_reference_are_not_decayed(reference, new):
+    model, _ = reference
+    mapped = cvi.model.JAMIE.load_query_data(new, model)
+    with pytest.raises(ValueError, match="no `weight_decay` for a mapped model"):
+        mapped.train(max_epochs=1, plan_kwargs={"weight_decay": 0.1}, **TRAIN)
+
+
 def test_intervals_of_a_new_batch_are_measured_on_its_pairs(reference, new):
     model, _ = reference
     x = new["ephys"].X
@@ -109,7 +116,10 @@ def test_intervals_of_a_new_batch_are_measured_on_its_pairs(reference, new):
     coverage = cvi.metrics.interval_coverage(new["ephys"].X[40:], imputed.X[unseen], imputed.layers["sd"][unseen])
     assert 0.8 < coverage.mean() < 0.98
     assert imputed.layers["sd"].mean() > 1.5 * plain.mean()
-    assert mapped.module.inflation("rna", "ephys").isnan().tolist() == [True, True, False]
+    factor = mapped.module.inflation("rna", "ephys").clone()
+    assert factor.isnan().tolist() == [True, True, False]
+    mapped.train(max_epochs=4, **TRAIN)  # all pairs were seen: nothing can be held back any more
+    torch.testing.assert_close(mapped.module.inflation("rna", "ephys"), factor, rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize("modalities", ["rna", "both"])

@@ -7,25 +7,41 @@ from couplevi.model.otgm import fit
 from couplevi.model.otgm.fit import batch_offsets, components, log_densities, predictive, scores_of
 from couplevi.model.otgm.module import OTGMModule
 
+NO_BATCH = np.zeros(400, dtype=int)
+
 
 def test_components_are_those_of_the_values_as_they_are():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 3)) @ rng.normal(size=(3, 20)) * 3 + rng.normal(size=(200, 20))
     x[:, 0] *= 5
-    centre, basis = components(x.astype(np.float32), 3)
+    centre, basis = components(x.astype(np.float32), 3, NO_BATCH, np.zeros((1, 20)))
     _, _, right = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
     np.testing.assert_allclose(np.abs(basis.T @ right[:3].T), np.eye(3), atol=1e-3)
     np.testing.assert_allclose(centre, x.mean(axis=0), atol=1e-4)
     np.testing.assert_allclose(basis.T @ basis, np.eye(3), atol=1e-12)
-    np.testing.assert_array_equal(components(x, None)[1], np.eye(20))
+    np.testing.assert_array_equal(components(x, None, NO_BATCH, np.zeros((1, 20)))[1], np.eye(20))
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_matrix])
+def test_batches_have_no_components(kind, monkeypatch):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 2)) @ rng.normal(size=(2, 15)) + 0.2 * rng.normal(size=(300, 15))
+    batch, offsets = rng.integers(0, 3, 300), rng.normal(0, 5, (3, 15))
+    clean = components(x, 2, batch, np.zeros((3, 15)))[1]
+    found = components(kind(x + offsets[batch]), 2, batch, offsets)[1]
+    assert np.linalg.svd(clean.T @ found, compute_uv=False).min() > 0.999
+    monkeypatch.setattr(fit, "MOST_CELLS", 100)
+    some = components(kind(x + offsets[batch]), 2, batch, offsets)[1]
+    assert np.linalg.svd(clean.T @ some, compute_uv=False).min() > 0.99
 
 
 def test_many_cells_are_drawn_whatever_their_order(monkeypatch):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 2)) @ rng.normal(size=(2, 15)) * 3 + rng.normal(size=(300, 15))
-    whole = components(x, 2)[1]
+    zero = np.zeros((1, 15))
+    whole = components(x, 2, NO_BATCH, zero)[1]
     monkeypatch.setattr(fit, "MOST_CELLS", 100)
-    some, turned = components(x, 2)[1], components(x[::-1], 2)[1]
+    some, turned = components(x, 2, NO_BATCH, zero)[1], components(x[::-1], 2, NO_BATCH, zero)[1]
     np.testing.assert_allclose(np.abs(some.T @ turned), np.eye(2), atol=1e-6)
     assert np.linalg.svd(whole.T @ some, compute_uv=False).min() > 0.99
 

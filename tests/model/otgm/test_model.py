@@ -250,6 +250,16 @@ def test_labels_with_errors_are_met_by_expectation_maximisation(make_screen):
     assert mended.n_cells.sum() == pytest.approx(adata.n_obs)
 
 
+def test_a_state_that_is_the_control_keeps_its_labels(make_screen):
+    adata = make_screen(n=(300, 100, 100))
+    adata.obs["state"] = adata.obs["state"].astype(object)
+    adata.obs.iloc[:5, 0] = "nothing"
+    with pytest.warns(UserWarning, match=r"All cells of states \['nothing'\] look like those of the control"):
+        model = fit(adata, em_iterations=3)
+    assert model.n_cells["nothing"] == 5
+    assert len(model.rank_genes("nothing")) == 300
+
+
 def test_published_preset_keeps_what_is_in_the_components(make_screen):
     adata = make_screen()
     model = fit(adata, preset="paper")
@@ -257,6 +267,42 @@ def test_published_preset_keeps_what_is_in_the_components(make_screen):
     basis = model.module.array("basis")
     np.testing.assert_allclose(basis @ (basis.T @ delta), delta, atol=1e-8)
     assert float(model.module.array("pooled_share")) == 0.0
+
+
+def test_cells_of_a_type_without_states_are_not_told(make_screen):
+    adata = make_screen()
+    adata.obs["state"] = adata.obs["state"].astype(object)
+    adata.obs.iloc[:5, 0], adata.obs.iloc[:5, 1] = None, "rare"
+    model = fit(adata, {"group_key": "type"})
+    with pytest.warns(UserWarning, match=r"5 cells are of types in which no state has 2 cells: \['rare'\]"):
+        soft = model.predict_state(soft=True)
+    assert soft.iloc[:5].isna().all(axis=None)
+    np.testing.assert_allclose(soft.iloc[5:].sum(axis=1), 1, rtol=1e-5)
+    with pytest.warns(UserWarning, match="no state has"):
+        assert model.predict_state().isna().sum() == 5
+    assert np.isfinite(model.distances().to_numpy()).all()
+
+
+def test_cells_of_the_model_that_are_moved_are_those_of_the_source(perturbed):
+    model, adata = perturbed
+    moved = model.perturb(None, "gene5")
+    control = adata[adata.obs["state"] == "control"].copy()
+    np.testing.assert_array_equal(moved.X, model.perturb(control, "gene5").X)
+    assert moved.n_obs == 300
+
+
+def test_counts_are_warned_about_and_numbers_are_names(make_screen):
+    adata = cvi.data.perturbation_screen(n_obs=100)
+    with pytest.warns(UserWarning, match="looks like raw counts"):
+        cvi.model.OTGM.setup_anndata(adata, state_key="perturbation", control="control")
+    adata = make_screen()
+    adata.obs["state"] = adata.obs["state"].map({"control": 0.0, "gene5": 1.0, "gene290": 2.0}).astype(float)
+    for control in (0, 0.0, "0"):
+        cvi.model.OTGM.setup_anndata(adata, state_key="state", control=control)
+        model = cvi.model.OTGM(adata, n_pcs=5)
+        assert (model.control_, model.states_) == ("0", ["0", "1", "2"])
+    with pytest.raises(ValueError, match="Pass `n_pcs=300`"):
+        cvi.model.OTGM(adata, n_pcs=1_000)
 
 
 @pytest.mark.parametrize("kind", ["csr", "csc", "float64", "reordered"])

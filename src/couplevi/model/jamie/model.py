@@ -434,7 +434,8 @@ class JAMIE(Model):
                 validation_size=validation_size,
                 early_stopping=early_stopping,
             )
-            share = settings.calibration_size if self.mapped_ or not self.is_trained_ else 0.0
+            first = not self.is_trained_ or (self.mapped_ and not self.history_)  # later ones have seen all pairs
+            share = settings.calibration_size if first else 0.0
             fewest = MIN_CALIBRATION if self.mapped_ else FEWEST_PAIRS
             splitter = CoupledDataSplitter(
                 dataset,
@@ -450,6 +451,9 @@ class JAMIE(Model):
             scheduled = {name: getattr(settings, name) for name in PLAN_SETTINGS}
             if self.mapped_:
                 scheduled["weight_decay"] = 0.0  # which would move weights that have no gradient
+                if (plan_kwargs or {}).get("weight_decay"):
+                    remedy = "Leave it out: it would move the reference."
+                    raise ValueError(expected("no `weight_decay` for a mapped model", plan_kwargs, remedy))
             plan = CoupledTrainingPlan(self.module, **scheduled | (plan_kwargs or {}))
             best = length.best_weights()
             uncertainty = Uncertainty(self.module)

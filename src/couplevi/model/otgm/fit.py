@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from scipy.special import expit
 
 from couplevi._arrays import dense
+from couplevi._streamed import StreamedMatrix
 from couplevi.gaussians import choose_share
 from couplevi.model.otgm.moments import Moments, moments
 from couplevi.preparation import fingerprints, fit_preparation, row_chunks
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
     from couplevi.model.otgm.module import OTGMModule
     from couplevi.model.otgm.settings import OTGMSettings
 
-MOST_CELLS = 10_000
-"""Cells that principal components are found from."""
+FEWEST_CELLS = 2
+"""Cells of a state in a group that its moments can be taken of."""
+MOST_CELLS, MOST_VALUES = 10_000, 2**27
+"""Cells, and values where these are not sparse, that principal components are found from."""
 SMALLEST_VARIANCE = 1e-10
 """Of a score, relative to the largest one."""
 
@@ -35,8 +38,8 @@ def fitted(
     control: int,
     n_components: int | None,
     settings: OTGMSettings,
-) -> dict[str, Any]:
-    """Buffers of the module, by name.
+) -> tuple[dict[str, Any], set[int]]:
+    """Buffers of the module, by name; and components whose cells all look like the control's, which keep their labels.
 
     Parameters
     ----------
@@ -54,8 +57,8 @@ def fitted(
         Settings of the model.
     """
     n_states, n_groups, n_batches = sizes
-    centre, basis = components(matrix, n_components)
     offsets = batch_offsets(matrix, batch, states == control, n_batches)
+    centre, basis = components(matrix, n_components, batch, offsets)
     scores = scores_of(matrix, basis, centre, batch, offsets)
     known = states >= 0
     component = np.where(known, states * n_groups + groups, 0)
@@ -71,24 +74,33 @@ def fitted(
             choose_share(scores[order], component[order], rng=np.random.default_rng(0), by=by)
             for by in ("density", "posterior")
         )
+    emptied: set[int] = set()
     for _ in range(settings.em_iterations):
-        weights = _responsibilities(scores, states, groups, found, share, basis, centre, control, n_groups)
+        weights = _responsibilities(scores, states, groups, found, share, basis, centre, control, n_groups, emptied)
         found = moments(matrix, weights, scores, basis, batch, offsets)
     names = ("count", "mean", "variance", "covariance", "pooled", "noise", "scale")
     buffers = {name: np.nan_to_num(getattr(found, name)) for name in names}
     shares = {"pooled_share": share, "telling_share": telling}
-    return {**buffers, **shares, "centre": centre, "basis": basis, "offsets": offsets}
+    return {**buffers, **shares, "centre": centre, "basis": basis, "offsets": offsets}, emptied
 
 
-def components(matrix: Matrix, n_components: int | None) -> tuple[FloatArray, FloatArray]:
+def components(
+    matrix: Matrix, n_components: int | None, batch: IntArray, offsets: FloatArray
+) -> tuple[FloatArray, FloatArray]:
     """Mean of the features, and orthonormal principal components of them as they are, shape ``(n_vars, d)``.
 
-    Of more than `MOST_CELLS` cells so many are taken, evenly along the order of their values.
+    What belongs to batches is taken off first. Of more than `MOST_CELLS` cells so many are taken, evenly along the order
+    of their values; with batches no more than `MOST_VALUES` values, which are not sparse then.
     """
-    if matrix.shape[0] > MOST_CELLS:
+    most = min(MOST_CELLS, max(MOST_VALUES // matrix.shape[1], 1_000)) if offsets.any() else MOST_CELLS
+    if matrix.shape[0] > most:
         order = np.argsort(fingerprints(matrix), kind="stable")
-        some = np.linspace(0, len(order) - 1, MOST_CELLS).round().astype(np.int64)
-        matrix = matrix[np.sort(order[some])]
+        some = np.sort(order[np.linspace(0, len(order) - 1, most).round().astype(np.int64)])
+        matrix, batch = matrix[some], batch[some]
+    if offsets.any():
+        matrix = (dense(matrix[:] if isinstance(matrix, StreamedMatrix) else matrix) - offsets[batch]).astype(
+            np.float32
+        )
     preparation = fit_preparation(matrix, n_components, weights="variance")
     if preparation.components is None:
         return preparation.mean.astype(np.float64), np.eye(matrix.shape[1])
@@ -164,8 +176,12 @@ def _responsibilities(
     centre: FloatArray,
     control: int,
     n_groups: int,
+    emptied: set[int],
 ) -> sp.csr_array:
-    """Weights of cells in their own component, and the rest in the control of their group."""
+    """Weights of cells in their own component, and the rest in the control of their group.
+
+    A component that would be left with less than two cells keeps all, and is added to those `emptied`.
+    """
     shrunk = share * found.pooled + (1 - share) * found.covariance
     means = (np.nan_to_num(found.mean) - centre) @ basis
     cells = np.flatnonzero(states >= 0)
@@ -179,7 +195,11 @@ def _responsibilities(
         pair = [component, reference]
         odds = np.diff(log_densities(scores[cells[here]], means[pair], shrunk[pair]), axis=1)[:, 0]
         prior = np.log(found.count[component] / found.count[reference])
-        weight[here] = expit(prior - odds)
+        share_of_own = expit(prior - odds)
+        if component in emptied or share_of_own.sum() < FEWEST_CELLS:
+            emptied.add(int(component))
+        else:
+            weight[here] = share_of_own
     rows = np.concatenate([cells, cells])
     columns, values = np.concatenate([own, of_control]), np.concatenate([weight, 1 - weight])
     return sp.csr_array((values, (rows, columns)), shape=(len(states), len(found.count)))

@@ -9,10 +9,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 from scipy.spatial.distance import pdist, squareform
+from scipy.special import softmax
 
 from couplevi._arrays import dense
 from couplevi._constants import SINGLE
 from couplevi._docs import fill_docs
+from couplevi._labels import label_texts
+from couplevi._streamed import StreamedMatrix
 from couplevi._validate import (
     check_count,
     check_different,
@@ -20,16 +23,17 @@ from couplevi._validate import (
     check_option,
     expected,
     listing,
+    stored_values,
     warn,
+    warn_counts,
 )
 from couplevi.gaussians import Transport, conditional_shift, pairwise_distances2, sample_level_set, transport
 from couplevi.model._base import Model
-from couplevi.model.otgm.fit import fitted, log_densities, predictive, scores_of
+from couplevi.model.otgm.fit import FEWEST_CELLS, fitted, log_densities, predictive, scores_of
 from couplevi.model.otgm.module import OTGMModule
 from couplevi.model.otgm.settings import OTGMSettings, make_otgm_settings
 from couplevi.model.otgm.shifts import Shift, common_groups, shift_between
-from couplevi.preparation import COUNTS_PER_CELL
-from couplevi.registry import column_texts, registered_column, registered_design, single_manager
+from couplevi.registry import column_texts, registered_column, registered_design, registered_readers, single_manager
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -37,8 +41,7 @@ if TYPE_CHECKING:
     from couplevi._types import FloatArray, IntArray
     from couplevi.gaussians import Gaussian
 
-FEWEST_CELLS = 2
-"""Cells of a state in a group that its moments can be taken of."""
+REMEDY = "Name a layer of logarithmic values, for example `layer='log1p'`."
 ALL = "all"
 """Name of the one group of a model without `group_key`."""
 
@@ -107,7 +110,7 @@ class OTGM(Model):
             raise ValueError(expected("data", "none", "States are those of the data: pass `adata`, or call `load`."))
         super().__init__(adata, registry, settings, strict="n_pcs" in overrides)
         setup = self.registry_["setup_args"]
-        self.control_ = str(setup["control"])
+        self.control_: str = label_texts([setup["control"]])[0]
         self.groups_: list[str] = [ALL]
         if (group_key := registered_column(self.registry_, "group")) is not None:
             self.groups_ = sorted(set(pd.Series(column_texts(adata, group_key)).dropna()))
@@ -171,8 +174,11 @@ class OTGM(Model):
             adata, setup_method_args, layer=layer, use_rep=None, batch_key=batch_key, columns=columns, **kwargs
         )
         if "source_registry" not in kwargs:
+            values = next(iter(registered_readers(manager.registry, [SINGLE]).values())).read(adata)
+            if not isinstance(values, StreamedMatrix):
+                warn_counts(stored_values(values), "`X`" if layer is None else f"`layers[{layer!r}]`", REMEDY)
             states = pd.Series(column_texts(adata, state_key)).dropna()
-            if str(control) not in set(states):
+            if label_texts([control])[0] not in set(states):
                 found = listing(sorted(set(states)))
                 raise ValueError(expected(f"cells of the control {control!r} in `adata.obs[{state_key!r}]`", found))
         cls.register_manager(manager)
@@ -234,7 +240,7 @@ class OTGM(Model):
         if without := [b for i, b in enumerate(design.batches) if not ((states == control) & (batch == i)).any()]:
             remedy = "What belongs to a batch is learned from its control; leave out `batch_key`, or these cells."
             raise ValueError(expected("cells of the control in each batch", f"none in {listing(without)}", remedy))
-        buffers = fitted(
+        buffers, emptied = fitted(
             matrix,
             states,
             self._groups(adata),
@@ -244,6 +250,12 @@ class OTGM(Model):
             n_components=self.n_components_[SINGLE],
             settings=self.settings_,
         )
+        if emptied:
+            names = sorted({self.states_[component // len(self.groups_)] for component in emptied})
+            warn(
+                f"All cells of states {listing(names)} look like those of the control: their labels were taken as they "
+                "are, without expectation maximisation."
+            )
         self.module.fill(**buffers)
         self.is_trained_ = True
 
@@ -338,7 +350,8 @@ class OTGM(Model):
 
         Returns
         -------
-        Series of names, categorical; or frame of probabilities, cells by states, rows summing to 1.
+        Series of names, categorical; or frame of probabilities, cells by states, rows summing to 1. Missing, with a
+        warning, for cells of a type in which no state has two cells.
 
         Raises
         ------
@@ -354,11 +367,18 @@ class OTGM(Model):
         logits[:, there] = log_densities(scores, *predictive(self.module, there)) + np.log(count[there])
         shape = (len(scores), len(self.states_), len(self.groups_))
         own = logits.reshape(shape)[np.arange(len(scores)), :, self._groups(data)]
-        probability = np.exp(own - own.max(axis=1, keepdims=True))
-        probability /= probability.sum(axis=1, keepdims=True)
+        possible = np.isfinite(own).any(axis=1)
+        if not possible.all():
+            names = sorted(set(self._group_names(data)[~possible]))
+            warn(
+                f"{(~possible).sum()} cells are of types in which no state has {FEWEST_CELLS} cells: {listing(names)}."
+            )
+        probability = np.full(own.shape, np.nan)
+        probability[possible] = softmax(own[possible], axis=1)
         if soft:
             return pd.DataFrame(probability.astype(np.float32), index=data.obs_names, columns=self.states_)
-        codes = pd.Categorical.from_codes(probability.argmax(axis=1), categories=pd.Index(self.states_))
+        best = np.where(possible, np.nan_to_num(probability).argmax(axis=1), -1)
+        codes = pd.Categorical.from_codes(best, categories=pd.Index(self.states_))
         return pd.Series(codes, index=data.obs_names, name="state")
 
     def rank_genes(
@@ -421,8 +441,27 @@ class OTGM(Model):
         shift = shift_between(self.module, *self._pair(source, target))
         if self.settings_.shifts == "components":
             basis = self.module.array("basis")
-            shift = Shift(basis @ (basis.T @ shift.delta), shift.standard_error, shift.p_value)
+            inside = shift.source_mean + basis @ (basis.T @ shift.delta)
+            shift = Shift(shift.source_mean, inside, shift.standard_error, shift.p_value)
         return shift
+
+    def common_means(self, source: str, target: str) -> tuple[pd.Series, pd.Series]:
+        """Mean of each feature in two states, over the same groups of cells with the same weights.
+
+        Parameters
+        ----------
+        source, target
+            States; cells of groups that only one of them has do not count, and groups by the cells of the source.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not trained.
+        ValueError
+            If a state is unknown, both are the same, or they have no group in common.
+        """
+        shift, names = self._shift(source, target), pd.Index(self.var_names_[SINGLE])
+        return pd.Series(shift.source_mean, names), pd.Series(shift.target_mean, names)
 
     def _pair(self, source: str, target: str) -> tuple[int, int]:
         self._check_if_trained(warn=False)
@@ -531,7 +570,7 @@ class OTGM(Model):
         Parameters
         ----------
         adata
-            Cells of the source, such as those of the control; None takes those of the model.
+            Cells of the source, such as those of the control; None takes those of the model that are of the source.
         target
             State to move them to.
         source
@@ -547,7 +586,7 @@ class OTGM(Model):
         Returns
         -------
         AnnData of the same cells, with their ``obs``, by the features of the model; ``X`` in the units of the values,
-        dense float32.
+        dense float32. Where values are low, some come out below 0: the map is linear.
 
         Raises
         ------
@@ -561,6 +600,9 @@ class OTGM(Model):
         check_number(amount, "amount", -np.inf)
         self._pair(source, target)
         data = self._registered(adata).data
+        if adata is None:
+            data = data[column_texts(data, self._column("state")) == source]
+            data = data.to_memory() if data.isbacked else data.copy()
         offsets = self.module.array("offsets")[self._batches(data)]
         x = dense(self.reader(SINGLE).read(data)).astype(np.float64) - offsets
         groups, rng = self._groups(data), np.random.default_rng(seed)
@@ -603,8 +645,8 @@ class OTGM(Model):
         level
             Draw scores within the ellipsoid that holds this share of them, in (0, 1), by Hit-and-Run; None everywhere.
         library_size
-            Total counts of a cell: adds ``layers["counts"]``, Poisson counts with these values as their logarithms plus
-            1 per 10,000. None adds none.
+            Total counts of a cell in these features: adds ``layers["counts"]``, Poisson counts in the proportions that
+            the values are the logarithms (plus 1) of. None adds none.
         seed
             Reproduces the cells.
 
@@ -647,7 +689,8 @@ class OTGM(Model):
             obs["group"] = drawn
         cells = ad.AnnData(x, obs=obs, var=self._var())
         if library_size is not None:
-            share = np.expm1(x.astype(np.float64)) / COUNTS_PER_CELL
+            share = np.expm1(x.astype(np.float64))
+            share /= np.maximum(share.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
             cells.layers["counts"] = rng.poisson(library_size * share).astype(np.float32)
         return cells
 
@@ -672,6 +715,8 @@ class OTGM(Model):
                 self.module.array(name)[g :: len(self.groups_)] for name in ("count", "mean", "scale")
             )
             there = np.flatnonzero(count >= FEWEST_CELLS)
+            if not len(there):
+                continue
             noise = self.module.gaussian(self.module.place(there[0], g)).noise_total
             cost = (
                 squareform(pdist(mean[there], "sqeuclidean"))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -54,7 +55,7 @@ class OTGMModule(nn.Module):
     def fill(self, **values: FloatArray | float) -> None:
         """Take over what was learned, by name of the buffer."""
         for name, value in values.items():
-            self.get_buffer(name).copy_(torch.as_tensor(value, dtype=torch.float64))
+            self.get_buffer(name).copy_(torch.as_tensor(np.asarray(value), dtype=torch.float64))
 
     def array(self, name: str) -> FloatArray:
         """A buffer as an array."""

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from couplevi._types import FloatArray, IntArray, MemoryMatrix
 
 NOISE_PASSES = 50
+ROUNDING = 1e-10
+"""Of a sum of squares, relative to it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +94,8 @@ def moments(
             second[there] += squares
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = first / count[:, None]
-        deviations = np.maximum(second - count[:, None] * np.square(mean), 0)
+        deviations = second - count[:, None] * np.square(mean)
+        deviations = np.where(deviations > ROUNDING * second, deviations, 0)  # a constant does not vary by rounding
         variance = deviations / np.where(count > 1, count - 1, np.nan)[:, None]
     covariance, within, means = _of_scores(scores, weights, count)
     freedom = max(count.sum() - (count > 0).sum(), 1)
