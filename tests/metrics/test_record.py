@@ -13,7 +13,7 @@ from scipy.stats import norm
 from couplevi import metrics
 from couplevi.metrics import METRICS
 
-OTHERS = {"knn_imputation", "ridge_imputation", "scored_cells_per_feature"}
+OTHERS = {"joint_embedding", "knn_imputation", "ridge_imputation", "scored_cells_per_feature"}
 N, WIDTH = 60, 4
 every = pytest.mark.parametrize("record", METRICS.values(), ids=list(METRICS))
 

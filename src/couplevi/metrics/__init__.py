@@ -19,6 +19,7 @@ from couplevi.metrics._imputation import (
     relative_rmse_per_feature,
 )
 from couplevi.metrics._intervals import COVERAGE, INTERVAL_SCORE, interval_coverage, interval_score
+from couplevi.metrics._joint_embedding import joint_embedding
 from couplevi.metrics._record import Metric
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
@@ -48,6 +49,7 @@ __all__ = [
     "interval_coverage",
     "interval_score",
     "jensen_shannon_distance",
+    "joint_embedding",
     "knn_imputation",
     "label_transfer_accuracy",
     "pearson_per_feature",

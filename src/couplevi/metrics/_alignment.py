@@ -54,7 +54,7 @@ def foscttm(a: ArrayLike, b: ArrayLike) -> float:
     >>> cvi.metrics.foscttm([[0.0], [1.0]], [[1.0], [0.0]])
     0.5
     """
-    x, y = _embedding(a, "a"), _embedding(b, "b")
+    x, y = as_embedding(a, "a"), as_embedding(b, "b")
     if x.shape != y.shape:
         raise ValueError(expected("embeddings of the same cells, with equal shapes", f"{x.shape} and {y.shape}"))
     check_finite_rows(x, "a", NO_LATENT)
@@ -125,7 +125,7 @@ def label_transfer_accuracy(
     >>> cvi.metrics.label_transfer_accuracy([[0.0], [1.0]], ["a", "b"], [[0.1], [0.2], [0.9]], ["a", "b", "b"], 1)
     0.6666666666666666
     """
-    x, y = _embedding(reference, "reference"), _embedding(query, "query")
+    x, y = as_embedding(reference, "reference"), as_embedding(query, "query")
     (labels_x, labels_y), _ = label_codes(reference_labels, query_labels)
     if len(x) != len(labels_x) or len(y) != len(labels_y):
         raise ValueError(
@@ -155,7 +155,8 @@ LABEL_TRANSFER_ACCURACY = Metric(
 )
 
 
-def _embedding(values: ArrayLike, name: str) -> FloatArray:
+def as_embedding(values: ArrayLike, name: str) -> FloatArray:
+    """Latents as numbers; raise ValueError unless there is a row per cell, and at least one."""
     x = np.asarray(values, dtype=np.float64)
     if x.ndim != 2 or len(x) == 0:
         raise ValueError(expected(f"`{name}` of shape (n_cells, n_latent) with at least one cell", f"shape {x.shape}"))
