@@ -156,6 +156,8 @@ def test_perturb_writes_what_tl_does(h5ad, tmp_path, screen, capsys):
 
 def test_perturb_without_genes_takes_x_and_writes_one_file(h5ad, tmp_path, screen):
     out = tmp_path / "out.h5ad"
+    screen.X = screen.layers["log1p"]
+    screen.write_h5ad(h5ad)
     assert run("perturb", h5ad, "--state-key", "perturbation", "--control", "control", "--out", out) == 0
     assert {p.name for p in tmp_path.iterdir()} == {"in.h5ad", "out.h5ad"}
     cvi.tl.otgm(screen, state_key="perturbation", control="control")
@@ -177,7 +179,7 @@ def test_perturb_without_genes_takes_x_and_writes_one_file(h5ad, tmp_path, scree
 )
 def test_bad_input_of_perturb_writes_nothing(h5ad, tmp_path, capsys, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
-    given = ("--state-key", "perturbation", "--control", "control", "--out", "o.h5ad")
+    given = ("--state-key", "perturbation", "--control", "control", "--layer", "log1p", "--out", "o.h5ad")
     assert run("perturb", h5ad, *given, *arguments) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("couplevi: Expected")

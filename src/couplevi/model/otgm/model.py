@@ -174,13 +174,13 @@ class OTGM(Model):
             adata, setup_method_args, layer=layer, use_rep=None, batch_key=batch_key, columns=columns, **kwargs
         )
         if "source_registry" not in kwargs:
-            values = next(iter(registered_readers(manager.registry, [SINGLE]).values())).read(adata)
-            if not isinstance(values, StreamedMatrix):
-                warn_counts(stored_values(values), "`X`" if layer is None else f"`layers[{layer!r}]`", REMEDY)
             states = pd.Series(column_texts(adata, state_key)).dropna()
             if label_texts([control])[0] not in set(states):
                 found = listing(sorted(set(states)))
                 raise ValueError(expected(f"cells of the control {control!r} in `adata.obs[{state_key!r}]`", found))
+            values = next(iter(registered_readers(manager.registry, [SINGLE]).values())).read(adata)
+            if not isinstance(values, StreamedMatrix):
+                warn_counts(stored_values(values), "`X`" if layer is None else f"`layers[{layer!r}]`", REMEDY)
         cls.register_manager(manager)
 
     def __repr__(self) -> str:
