@@ -9,8 +9,8 @@ import scipy.sparse as sp
 from scipy.special import expit
 
 from couplevi._arrays import dense
-from couplevi._streamed import StreamedMatrix
-from couplevi.gaussians import choose_share
+from couplevi._streamed import loaded
+from couplevi.gaussians import choose_share, shrink
 from couplevi.model.otgm.moments import Moments, moments
 from couplevi.preparation import fingerprints, fit_preparation, row_chunks
 
@@ -98,9 +98,7 @@ def components(
         some = np.sort(order[np.linspace(0, len(order) - 1, most).round().astype(np.int64)])
         matrix, batch = matrix[some], batch[some]
     if offsets.any():
-        matrix = (dense(matrix[:] if isinstance(matrix, StreamedMatrix) else matrix) - offsets[batch]).astype(
-            np.float32
-        )
+        matrix = (dense(loaded(matrix)) - offsets[batch]).astype(np.float32)
     preparation = fit_preparation(matrix, n_components, weights="variance")
     if preparation.components is None:
         return preparation.mean.astype(np.float64), np.eye(matrix.shape[1])
@@ -136,11 +134,16 @@ def log_densities(scores: FloatArray, means: FloatArray, covariances: FloatArray
     """Log density of scores under each of K Gaussians, shape ``(n, K)``."""
     found = np.empty((len(scores), len(means)))
     for k, (mean, covariance) in enumerate(zip(means, covariances, strict=True)):
-        values, vectors = np.linalg.eigh(covariance)
-        values = np.maximum(values, SMALLEST_VARIANCE * max(values.max(), SMALLEST_VARIANCE))
+        values, vectors = _spectrum(covariance)
         z = (scores - mean) @ vectors
         found[:, k] = -0.5 * (np.square(z) / values).sum(axis=1) - 0.5 * np.log(2 * np.pi * values).sum()
     return found
+
+
+def _spectrum(covariance: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Eigenvalues, none of them too small to divide by, and eigenvectors."""
+    values, vectors = np.linalg.eigh(covariance)
+    return np.maximum(values, SMALLEST_VARIANCE * max(values.max(), SMALLEST_VARIANCE)), vectors
 
 
 def predictive(module: OTGMModule, components: IntArray) -> tuple[FloatArray, FloatArray]:
@@ -151,8 +154,8 @@ def predictive(module: OTGMModule, components: IntArray) -> tuple[FloatArray, Fl
     """
     count, pooled = module.array("count")[components], module.array("pooled")
     means = (module.array("mean")[components] - module.array("centre")) @ module.array("basis")
-    values, vectors = np.linalg.eigh(pooled)
-    root = np.sqrt(np.maximum(values, SMALLEST_VARIANCE * max(values.max(), SMALLEST_VARIANCE)))
+    values, vectors = _spectrum(pooled)
+    root = np.sqrt(values)
     white = means @ vectors / root
     share = count / count.sum()
     between = ((white - share @ white).T * share) @ (white - share @ white)
@@ -182,7 +185,7 @@ def _responsibilities(
 
     A component that would be left with less than two cells keeps all, and is added to those `emptied`.
     """
-    shrunk = share * found.pooled + (1 - share) * found.covariance
+    shrunk = shrink(found.covariance, found.pooled, share)
     means = (np.nan_to_num(found.mean) - centre) @ basis
     cells = np.flatnonzero(states >= 0)
     own, of_control = states[cells] * n_groups + groups[cells], control * n_groups + groups[cells]
@@ -190,7 +193,7 @@ def _responsibilities(
     for component in np.unique(own):
         here = own == component
         reference = of_control[here][0]
-        if component == reference or found.count[reference] < 2:
+        if component == reference or found.count[reference] < FEWEST_CELLS:
             continue
         pair = [component, reference]
         odds = np.diff(log_densities(scores[cells[here]], means[pair], shrunk[pair]), axis=1)[:, 0]

@@ -204,7 +204,7 @@ class OTGM(Model):
 
     def _usable_states(self, adata: AnnData) -> list[str]:
         """States with enough cells, in alphabetical order; the others are named in a warning."""
-        states = pd.Series(column_texts(adata, registered_column(self.registry_, "state") or ""))
+        states = pd.Series(column_texts(adata, self._column("state")))
         groups = pd.Series(self._group_names(adata))
         per_group = states.groupby([states, groups]).size()
         largest = per_group.groupby(level=0).max()
