@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from scvi.data.fields import BaseAnnDataField
-
 from couplevi._constants import Registry
 from couplevi._labels import label_texts
 from couplevi._validate import expected
+from couplevi.registry._field import Field
 
 if TYPE_CHECKING:
     import numpy as np
-    import rich.table
     from anndata import AnnData
 
 
-class ColumnField(BaseAnnDataField):
+class ColumnField(Field):
     """A column of labels of an AnnData; other data need not have it.
 
     Parameters
@@ -29,23 +27,13 @@ class ColumnField(BaseAnnDataField):
     """
 
     attr_name = "obs"
-    is_empty = False
 
     def __init__(self, role: str, key: str) -> None:
-        super().__init__()
-        self._registry_key = Registry.column(role)
-        self._attr_key = key
-
-    @property
-    def registry_key(self) -> str:
-        return self._registry_key
-
-    @property
-    def attr_key(self) -> str:
-        return self._attr_key
+        super().__init__(Registry.column(role), key)
+        self._key = key
 
     def validate_field(self, adata: AnnData) -> None:
-        column_texts(adata, self._attr_key)
+        column_texts(adata, self._key)
 
     def register_field(self, adata: AnnData) -> dict[str, Any]:
         self.validate_field(adata)
@@ -56,9 +44,6 @@ class ColumnField(BaseAnnDataField):
 
     def get_summary_stats(self, state_registry: dict[str, Any]) -> dict[str, int]:
         return {}
-
-    def view_state_registry(self, state_registry: dict[str, Any]) -> rich.table.Table | None:
-        return None
 
 
 def registered_column(registry: Mapping[str, Any], role: str) -> str | None:

@@ -10,14 +10,13 @@ import numpy as np
 import pandas as pd
 from mudata import MuData
 from scipy.linalg import block_diag
-from scvi.data.fields import BaseAnnDataField
 
 from couplevi._constants import Registry
 from couplevi._labels import column_of, label_texts
 from couplevi._validate import expected, listing
+from couplevi.registry._field import Field
 
 if TYPE_CHECKING:
-    import rich.table
     from anndata import AnnData
 
     from couplevi._types import BoolArray, FloatArray
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 Kind: TypeAlias = Literal["batch", "categorical", "continuous"]
 
 
-class CovariateField(BaseAnnDataField):
+class CovariateField(Field):
     """A column of ``mdata.obs``, or of the ``obs`` of the modalities.
 
     Parameters
@@ -39,22 +38,12 @@ class CovariateField(BaseAnnDataField):
     """
 
     attr_name = "obs"
-    is_empty = False
 
     def __init__(self, kind: Kind, key: str, modalities: Sequence[str]) -> None:
-        super().__init__()
-        self._registry_key = Registry.covariate(kind, key)
-        self._attr_key = key
+        super().__init__(Registry.covariate(kind, key), key)
+        self._key = key
         self._kind = kind
         self._modalities = tuple(modalities)
-
-    @property
-    def registry_key(self) -> str:
-        return self._registry_key
-
-    @property
-    def attr_key(self) -> str:
-        return self._attr_key
 
     def validate_field(self, adata: MuData) -> None:
         self.register_field(adata)
@@ -62,10 +51,10 @@ class CovariateField(BaseAnnDataField):
     def register_field(self, adata: MuData) -> dict[str, Any]:
         state: dict[str, Any] = {"covariate": self._kind}
         if self._kind == "continuous":
-            values = {m: _numbers(_column(adata, m, self._attr_key), self._attr_key) for m in self._modalities}
+            values = {m: _numbers(_column(adata, m, self._key), self._key) for m in self._modalities}
             pooled = np.concatenate(list(values.values()))
             return state | {"mean": float(pooled.mean()), "sd": float(pooled.std()) or 1.0}
-        texts = {m: _texts(_column(adata, m, self._attr_key), self._attr_key) for m in self._modalities}
+        texts = {m: _texts(_column(adata, m, self._key), self._key) for m in self._modalities}
         measured = {m: sorted(set(values.tolist())) for m, values in texts.items()}
         return state | {"categories": sorted(set().union(*measured.values())), "measured": measured}
 
@@ -88,9 +77,6 @@ class CovariateField(BaseAnnDataField):
     def get_summary_stats(self, state_registry: dict[str, Any]) -> dict[str, int]:
         n = len(state_registry["categories"]) if "categories" in state_registry else 1
         return {f"n_{self._registry_key}": n}
-
-    def view_state_registry(self, state_registry: dict[str, Any]) -> rich.table.Table | None:
-        return None
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,14 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mudata import MuData
-from scvi.data.fields import BaseAnnDataField
 
 from couplevi._constants import Registry
 from couplevi._validate import check_var_names, expected
+from couplevi.registry._field import Field
 from couplevi.registry._links import written_links
 from couplevi.registry._places import stored, where_is
 
 if TYPE_CHECKING:
-    import rich.table
     import scipy.sparse as sp
     from anndata import AnnData
 
@@ -25,7 +24,7 @@ Keys: TypeAlias = str | Mapping[tuple[str, str], str] | None
 """Keys of links in ``mdata.obsp``: of the one pair of two modalities, or of each pair; None for links by name."""
 
 
-class ValuesField(BaseAnnDataField):
+class ValuesField(Field):
     """Values of a modality: ``X``, a layer, or a representation.
 
     Features are known by name, so that other data may have them in another order, or more of them.
@@ -40,27 +39,15 @@ class ValuesField(BaseAnnDataField):
         Modality of a MuData that has them; None for an AnnData.
     """
 
-    is_empty = False
-
     def __init__(self, modality: str, attribute: str, key: str | None, mod_key: str | None = None) -> None:
-        super().__init__()
+        super().__init__(Registry.values(modality), key)
         self._modality = modality
-        self._registry_key = Registry.values(modality)
         self._attr_name = attribute
-        self._attr_key = key
         self._mod_key = mod_key
-
-    @property
-    def registry_key(self) -> str:
-        return self._registry_key
 
     @property
     def attr_name(self) -> str:
         return self._attr_name
-
-    @property
-    def attr_key(self) -> str | None:
-        return self._attr_key
 
     @property
     def mod_key(self) -> str | None:
@@ -83,11 +70,8 @@ class ValuesField(BaseAnnDataField):
     def get_summary_stats(self, state_registry: dict[str, Any]) -> dict[str, int]:
         return {f"n_{self._registry_key}": state_registry["n_vars"]}
 
-    def view_state_registry(self, state_registry: dict[str, Any]) -> rich.table.Table | None:
-        return None
 
-
-class MuDataObspField(BaseAnnDataField):
+class MuDataObspField(Field):
     """Links between two modalities in ``mdata.obsp``.
 
     The matrix never passes through a data loader. Set-up reads it to check it; :class:`Registered` reads, and so checks,
@@ -104,26 +88,16 @@ class MuDataObspField(BaseAnnDataField):
     """
 
     attr_name = "obsp"
-    is_empty = False
 
     def __init__(self, kind: str, attr_key: str, modalities: tuple[str, str]) -> None:
-        super().__init__()
-        self._registry_key = Registry.links(kind, *modalities)
-        self._attr_key = attr_key
+        super().__init__(Registry.links(kind, *modalities), attr_key)
+        self._key = attr_key
         self._kind = kind
         self._modalities = modalities
 
-    @property
-    def registry_key(self) -> str:
-        return self._registry_key
-
-    @property
-    def attr_key(self) -> str:
-        return self._attr_key
-
     def read(self, mdata: MuData) -> sp.csr_array:
         """Checked links between the profiles of the two modalities, shape ``(n_a, n_b)``."""
-        return written_links(mdata, self._attr_key, *self._modalities)
+        return written_links(mdata, self._key, *self._modalities)
 
     def validate_field(self, adata: MuData) -> None:
         self.read(adata)
@@ -132,16 +106,13 @@ class MuDataObspField(BaseAnnDataField):
         return self._state(int(self.read(adata).nnz))
 
     def transfer_field(self, state_registry: dict[str, Any], adata_target: MuData, **kwargs: Any) -> dict[str, Any]:
-        return self.register_field(adata_target) if self._attr_key in adata_target.obsp else self._state(0)
+        return self.register_field(adata_target) if self._key in adata_target.obsp else self._state(0)
 
     def _state(self, n_links: int) -> dict[str, Any]:
         return {"kind": self._kind, "modalities": self._modalities, "n_links": n_links}
 
     def get_summary_stats(self, state_registry: dict[str, Any]) -> dict[str, int]:
         return {f"n_links_{self._registry_key}": state_registry["n_links"]}
-
-    def view_state_registry(self, state_registry: dict[str, Any]) -> rich.table.Table | None:
-        return None
 
 
 def completed(registry: dict[str, Any], of_model: Mapping[str, Any]) -> dict[str, Any]:
