@@ -49,7 +49,7 @@ class Registry:
 
     @staticmethod
     def column(role: str) -> str:
-        """Column of labels; `role` is ``"state"`` or ``"group"``."""
+        """Column of what is known of cells; `role` is ``"state"``, ``"group"``, ``"labels"``, or a phase of the cycle."""
         return f"{role}_column"
 
 
@@ -174,6 +174,24 @@ class Key:
             adata | most probable state | categorical | tl.otgm | scanpy
             """
             return f"{key}_state"
+
+        S_SCORE: Final = "S_score"
+        """Score of the S phase.
+
+        mdata[m] | score of the S phase of the cell cycle | float | pp.score_cell_cycle | tl.jae(cell_cycle_keys=)
+        """
+
+        G2M_SCORE: Final = "G2M_score"
+        """Score of the G2 and M phases.
+
+        mdata[m] | score of the G2 and M phases of the cell cycle | float | pp.score_cell_cycle | tl.jae(cell_cycle_keys=)
+        """
+
+        PHASE: Final = "phase"
+        """Phase with the higher score.
+
+        mdata[m] | phase of the cell cycle | `"G1"`, `"S"` or `"G2M"` | pp.score_cell_cycle | scanpy
+        """
 
         @staticmethod
         def label_confidence(key: str, labels: str) -> str:

@@ -1,6 +1,6 @@
 """What was registered at set-up, and how it is read from the data of a model or from others."""
 
-from couplevi.registry._columns import ColumnField, column_texts, registered_column
+from couplevi.registry._columns import ColumnField, column_texts, column_values, registered_column
 from couplevi.registry._covariates import Covariate, CovariateField, Design, registered_design
 from couplevi.registry._fields import Keys, MuDataObspField, ValuesField, completed, registered_keys
 from couplevi.registry._links import links_between, links_by_name, rows_in_obs, written_links
@@ -21,6 +21,7 @@ __all__ = [
     "Seen",
     "ValuesField",
     "column_texts",
+    "column_values",
     "completed",
     "coupled_manager",
     "links_between",

@@ -24,7 +24,7 @@ from couplevi._validate import (
     warn,
     warn_generic_names,
 )
-from couplevi.registry._columns import ColumnField
+from couplevi.registry._columns import column_fields
 from couplevi.registry._covariates import covariate_fields
 from couplevi.registry._fields import ValuesField, link_fields, registered_keys
 from couplevi.registry._links import links_by_name
@@ -48,17 +48,19 @@ def coupled_manager(
     batch_key: str | None = None,
     categorical_covariate_keys: Sequence[str] | None = None,
     continuous_covariate_keys: Sequence[str] | None = None,
+    columns: Mapping[str, str | None] | None = None,
+    fewest: int = 2,
     **kwargs: Any,
 ) -> AnnDataManager:
-    """Manager of several modalities and the links between them, with all of it checked.
+    """Manager of `fewest` or more modalities, the links between them, and columns by their role, all of it checked.
 
     Links that may not be what the user thinks are warned about, unless a set-up is repeated for other data.
     """
     setup_method_args, modalities, layers, use_rep, correspondence_key, match_key = _plain(
         (setup_method_args, modalities, layers, use_rep, correspondence_key, match_key)
     )
-    batch_key, categorical_covariate_keys, continuous_covariate_keys = _plain(
-        (batch_key, categorical_covariate_keys, continuous_covariate_keys)
+    batch_key, categorical_covariate_keys, continuous_covariate_keys, columns = _plain(
+        (batch_key, categorical_covariate_keys, continuous_covariate_keys, columns or {})
     )
     links: dict[str, Keys] = {"correspondence": correspondence_key, "match": match_key}
     if repeated := "source_registry" in kwargs:  # for other data, which may lack modalities
@@ -68,17 +70,17 @@ def coupled_manager(
         if len(present) < len(modalities):
             links = {kind: _between(keys, present) for kind, keys in links.items()}
         modalities = present
-    names = _check_mudata_setup(mdata, modalities, fewest=1 if repeated else 2)
+    names = _check_mudata_setup(mdata, modalities, fewest=1 if repeated else fewest)
     values = [ValuesField(m, *place, mod_key=m) for m, place in value_places(mdata, names, layers, use_rep).items()]
     fields = [field for kind, keys in links.items() for field in link_fields(names, keys, kind)]
     covariates = covariate_fields(batch_key, categorical_covariate_keys, continuous_covariate_keys, sorted(names))
     manager = AnnDataManager(
-        fields=[*values, *fields, *covariates],
+        fields=[*values, *fields, *covariates, *column_fields(columns)],
         setup_method_args=setup_method_args,
         validation_checks=AnnDataManagerValidationCheck(check_fully_paired_mudata=False),
     )
     manager.register_fields(mdata, **kwargs)
-    if not repeated:
+    if not repeated and len(names) > 1:
         _warn_about_links(mdata, names, manager.registry)
     return manager
 
@@ -109,7 +111,7 @@ def single_manager(
     [place] = value_places({SINGLE: adata}, [SINGLE], layers, reps).values()
     fields = [
         ValuesField(SINGLE, *place),
-        *(ColumnField(role, key) for role, key in columns.items() if key is not None),
+        *column_fields(columns),
         *covariate_fields(batch_key, None, None, [SINGLE]),
     ]
     manager = AnnDataManager(fields=fields, setup_method_args=setup_method_args)

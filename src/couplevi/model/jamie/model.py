@@ -33,6 +33,7 @@ from couplevi.dataloaders import CoupledDataSplitter
 from couplevi.model._base import Model, device_of
 from couplevi.model._dataset import CHUNK, cells_of_units
 from couplevi.model._fitted_links import FittedLinks
+from couplevi.model._length import Length
 from couplevi.model._store import imputation_store
 from couplevi.model.jamie.inference import (
     PARTS,
@@ -46,7 +47,7 @@ from couplevi.model.jamie.mapping import frozen_in_mapping, mapped_weights, only
 from couplevi.model.jamie.module import TERMS, JAMIEModule
 from couplevi.model.jamie.routes import make_route
 from couplevi.model.jamie.settings import Settings, make_settings
-from couplevi.model.jamie.training import REMEDY, Length, fit_embedding, training_data
+from couplevi.model.jamie.training import CALIBRATION_END, REMEDY, fit_embedding, release_epoch, training_data
 from couplevi.model.jamie.uncertainty import (
     FEWEST_PAIRS,
     MIN_CALIBRATION,
@@ -428,6 +429,8 @@ class JAMIE(Model):
             length = Length.of(
                 settings,
                 len(dataset),
+                warmup=settings.kl_warmup,
+                validated_warmup=CALIBRATION_END,
                 max_epochs=max_epochs,
                 batch_size=batch_size,
                 train_size=train_size,
@@ -436,6 +439,7 @@ class JAMIE(Model):
             )
             first = not self.is_trained_ or (self.mapped_ and not self.history_)  # later ones have seen all pairs
             share = settings.calibration_size if first else 0.0
+            release = release_epoch(length.max_epochs)
             fewest = MIN_CALIBRATION if self.mapped_ else FEWEST_PAIRS
             splitter = CoupledDataSplitter(
                 dataset,
@@ -443,8 +447,8 @@ class JAMIE(Model):
                 validation_size=validation_size,
                 batch_size=length.batch_size,
                 shuffle_set_split=shuffle_set_split,
-                n_calibration=n_calibration(dataset, share, length.release_epoch, fewest),
-                release_epoch=length.release_epoch,
+                n_calibration=n_calibration(dataset, share, release, fewest),
+                release_epoch=release,
                 distributed_sampler=use_distributed_sampler(trainer_kwargs.get("strategy")),
                 **{name: getattr(settings, name) for name in SPLITTER_SETTINGS} | (datasplitter_kwargs or {}),
             )

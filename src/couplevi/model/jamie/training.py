@@ -1,20 +1,16 @@
-"""How long a model is trained, when it stops, and on what."""
+"""On what a model is trained, and what is fitted once it is."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from couplevi._validate import check_count, expected
-from couplevi.dataloaders import set_sizes
 from couplevi.model._dataset import batches, coupled_dataset, fit_modality
 from couplevi.preparation import prepared_rows
-from couplevi.train import BestWeights
 
 if TYPE_CHECKING:
     from couplevi._streamed import Matrix
@@ -23,9 +19,6 @@ if TYPE_CHECKING:
     from couplevi.model.jamie.module import JAMIEModule
     from couplevi.model.jamie.settings import Settings
     from couplevi.registry import Registered
-
-PATIENCE = 45
-"""Epochs without a better validation loss at which training stops."""
 
 CALIBRATION_END = 0.5
 """Share of the epochs in which the pairs for calibration are held back."""
@@ -66,85 +59,6 @@ def fit_embedding(module: JAMIEModule, dataset: CoupledDataset) -> None:
     module.embedding.fit(latents, sensitivity)
 
 
-@dataclass(frozen=True)
-class Length:
-    """How long a training is, and what ends it.
-
-    Attributes
-    ----------
-    max_epochs, batch_size
-        Passes through the data, and units per step.
-    n_validation
-        Number of units that are validated on.
-    patience
-        Epochs without a better loss at which training stops; None trains to the end.
-    stops_early
-        Whether that loss is the one on validation units.
-    warmup
-        Epochs that do not compete, as the objective still changes in them.
-    """
-
-    max_epochs: int
-    batch_size: int
-    n_validation: int
-    patience: int | None
-    stops_early: bool
-    warmup: int
-
-    @classmethod
-    def of(
-        cls,
-        settings: Settings,
-        n_units: int,
-        *,
-        max_epochs: int | None,
-        batch_size: int | None,
-        train_size: float,
-        validation_size: float | None,
-        early_stopping: bool | None,
-    ) -> Length:
-        """Length of a training on so many units; what is None follows from the settings."""
-        batch_size = settings.batch_size if batch_size is None else batch_size
-        check_count(batch_size, "batch_size")
-        n_train, n_validation = set_sizes(n_units, train_size, validation_size)
-        if max_epochs is None:
-            max_epochs = settings.max_epochs or math.ceil((settings.n_steps or 1) / math.ceil(n_train / batch_size))
-        if early_stopping and not n_validation:
-            raise ValueError(expected("validation units for early stopping", "none", "Pass `train_size=0.9`."))
-        stops_early = n_validation > 0 if early_stopping is None else early_stopping
-        release = math.floor(CALIBRATION_END * max_epochs) if stops_early else 0
-        warmup = max(math.ceil(settings.kl_warmup * max_epochs), release)
-        patience = PATIENCE if stops_early else settings.patience
-        return cls(int(max_epochs), int(batch_size), n_validation, patience, stops_early, warmup)
-
-    @property
-    def release_epoch(self) -> int:
-        """Epoch from which on the pairs for calibration are trained on."""
-        return math.floor(CALIBRATION_END * self.max_epochs)
-
-    @property
-    def monitor(self) -> str:
-        """Loss that is watched."""
-        return "validation_loss" if self.stops_early else "train_loss"
-
-    def best_weights(self) -> BestWeights:
-        """Callback that keeps the best weights."""
-        if self.patience is None:
-            return BestWeights("train_loss")
-        return BestWeights(self.monitor, warmup_epochs=self.warmup, restore=True)
-
-    def trainer_arguments(self) -> dict[str, Any]:
-        """Arguments of the trainer."""
-        validates = self.n_validation > 0
-        arguments: dict[str, Any] = {
-            "check_val_every_n_epoch": 1 if validates else None,
-            "limit_val_batches": None if validates else 0,
-        }
-        if self.patience is not None:
-            arguments |= {
-                "early_stopping": True,
-                "early_stopping_monitor": self.monitor,
-                "early_stopping_patience": self.patience,
-                "early_stopping_warmup_epochs": self.warmup,
-            }
-        return arguments
+def release_epoch(max_epochs: int) -> int:
+    """Epoch from which on the pairs for calibration are trained on."""
+    return math.floor(CALIBRATION_END * max_epochs)
