@@ -65,6 +65,8 @@ class Key:
             mdata | latent of each cell: what modalities share, and what each alone knows | (n_obs, n_latent + n_private of each modality) float32, NaN for cells with none of the modalities | tl.jamie, tl.map_query | scanpy
             data | probabilities of the categories | (n_obs, K) float32 | tl.cplmixvae |
             adata | scores in the principal components | (n_obs, n_components) float32 | tl.otgm | pl.states, scanpy
+            mdata | where each cell is: a dimension for each label, each score of the cell cycle, and free ones | (n_obs, n_dimensions) float32, NaN for cells with none of the modalities | tl.jae | scanpy
+            mdata[m] | the same of each profile, by its modality alone | (n_m, n_dimensions) float32 | tl.jae | tl.umap, scanpy
             """
             return f"X_{key}"
 
@@ -109,6 +111,14 @@ class Key:
             mdata | probabilities of the labels | (n_obs, n_labels) float32, columns in `mdata.uns["jamie"]["classifiers"][labels]["classes"]` | tl.predict_labels |
             """
             return f"{key}_{labels}"
+
+        @staticmethod
+        def jae_label(key: str) -> str:
+            """Probabilities of the labels that a joint autoencoder learned.
+
+            mdata | probabilities of the labels, if there were some | (n_obs, n_labels) float32, columns in `mdata.uns["jae"]["labels"]` | tl.jae |
+            """
+            return f"{key}_label"
 
         @staticmethod
         def state(key: str) -> str:
@@ -202,6 +212,22 @@ class Key:
             return f"{key}_{labels}_confidence"
 
         @staticmethod
+        def jae_label(key: str) -> str:
+            """Label that a joint autoencoder predicts.
+
+            mdata | predicted label, if there were some to learn | categorical | tl.jae | pl.confusion
+            """
+            return f"{key}_label"
+
+        @staticmethod
+        def jae_label_confidence(key: str) -> str:
+            """Its probability.
+
+            mdata | probability of the predicted label | in [0, 1] | tl.jae |
+            """
+            return f"{key}_label_confidence"
+
+        @staticmethod
         def fitted(key: str, source: str) -> str:
             """Whether an imputed cell was learned from.
 
@@ -266,13 +292,14 @@ class Key:
 
         mdata | how the model was made | dict: `preset`, `settings`, `losses`, `versions`, and what is below | tl.jamie, tl.map_query |
         data | how the model was made | dict: `settings`, `losses`, `versions`, and what is below | tl.cplmixvae |
+        mdata | how the model was made | dict: `preset`, `settings`, `losses`, `versions`, and what is below | tl.jae |
         adata | how the model was made | dict: `settings`, `versions`, `control`, `n_cells`, `pooled_share`, and what is below | tl.otgm |
         """
 
         MODALITIES: Final = "modalities"
         """Names of the modalities.
 
-        mdata | its modalities | list of names | tl.jamie, tl.map_query | tl.umap, pl.latent
+        mdata | its modalities | list of names | tl.jamie, tl.map_query, tl.jae | tl.umap, pl.latent
         data | its modalities | list of names | tl.cplmixvae |
         """
 
@@ -303,6 +330,12 @@ class Key:
         """Names of the states.
 
         adata | names of the states | list, in the order of the columns of the posterior | tl.otgm |
+        """
+
+        LABELS: Final = "labels"
+        """Names of the labels.
+
+        mdata | names of the labels | list, in the order of the columns of their probabilities | tl.jae |
         """
 
         INFERRED: Final = "inferred"

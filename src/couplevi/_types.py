@@ -55,3 +55,18 @@ class Batch(TypedDict):
     profiles: dict[str, ProfileBatch]
     links: dict[ModalityPair, LinkBatch]
     matches: dict[ModalityPair, LinkBatch]
+
+
+class CellBatch(TypedDict):
+    """Cells of a minibatch, all their modalities in one row."""
+
+    h: dict[str, torch.Tensor]
+    """Prepared features by modality, shape ``(n, n_prepared)``; 0 where a cell was not measured in it."""
+    measured: dict[str, torch.Tensor]
+    """Whether a cell was measured in a modality, shape ``(n,)``."""
+    covariates: torch.Tensor
+    """Indicators of the batch and other covariates, shape ``(n, n_covariates)``."""
+    label: torch.Tensor
+    """Position of its label, -1 where it has none, shape ``(n,)``."""
+    scores: torch.Tensor
+    """Further values that are known of it, NaN where they are not, shape ``(n, n_scores)``."""

@@ -307,6 +307,11 @@ def check_counts(matrix: MemoryMatrix, where: str) -> None:
         )
 
 
+def are_counts(values: np.ndarray) -> bool:
+    """Whether values are whole numbers of at least 0."""
+    return bool(values.size and values.min() >= 0 and (values.dtype.kind != "f" or (values == np.floor(values)).all()))
+
+
 def looks_like_counts(values: np.ndarray) -> bool:
     """Whether values are whole numbers of at least 0 and up to more than a few."""
     first = values.ravel()[:10_000]

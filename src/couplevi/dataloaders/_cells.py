@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -9,24 +9,9 @@ import torch
 from couplevi.dataloaders._dataset import CoupledDataset
 
 if TYPE_CHECKING:
-    from couplevi._types import FloatArray, IntArray
+    from couplevi._types import CellBatch, FloatArray, IntArray
     from couplevi.dataloaders._dataset import Draw, Rows
     from couplevi.dataloaders._links import Links
-
-
-class CellBatch(NamedTuple):
-    """Cells of a minibatch, all their modalities in one row."""
-
-    h: dict[str, torch.Tensor]
-    """Prepared features by modality, shape ``(n, n_prepared)``; 0 where a cell was not measured in it."""
-    measured: dict[str, torch.Tensor]
-    """Whether a cell was measured in a modality, shape ``(n,)``."""
-    covariates: torch.Tensor
-    """Indicators of the batch and other covariates, shape ``(n, n_covariates)``."""
-    label: torch.Tensor
-    """Position of its label, -1 where it has none, shape ``(n,)``."""
-    scores: torch.Tensor
-    """Further values that are known of it, NaN where they are not, shape ``(n, n_scores)``."""
 
 
 class CellDataset(CoupledDataset):
@@ -83,4 +68,4 @@ class CellDataset(CoupledDataset):
             values[has] = own
             h[m] = torch.from_numpy(values)
         told, label, scores = (torch.from_numpy(part[units]) for part in (self.told, self.label, self.scores))
-        return CellBatch(h, measured, told, label, scores)
+        return {"h": h, "measured": measured, "covariates": told, "label": label, "scores": scores}

@@ -7,6 +7,7 @@ from couplevi.losses._consensus import (
     euclidean_coordinates,
     minimum_variance_coordinates,
 )
+from couplevi.losses._labels import smoothed_cross_entropy, uniform_cross_entropy
 from couplevi.losses._links import alignment, combination, contrastive_alignment
 from couplevi.losses._profiles import kl_divergence, reconstruction
 from couplevi.losses._reduce import weighted_mean
@@ -25,5 +26,7 @@ __all__ = [
     "minimum_variance_coordinates",
     "one_cycle",
     "reconstruction",
+    "smoothed_cross_entropy",
+    "uniform_cross_entropy",
     "weighted_mean",
 ]

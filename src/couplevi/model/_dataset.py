@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from scvi.module.base import BaseModuleClass
 
     from couplevi._streamed import Matrix
-    from couplevi._types import FloatArray, IntArray
+    from couplevi._types import FloatArray, IntArray, ModalityPair
     from couplevi.dataloaders import Rows
     from couplevi.preparation import Preparation
     from couplevi.registry import ModalityReader, Registered
@@ -27,7 +27,10 @@ CHUNK = 4096
 
 
 def fit_modality(
-    matrix: Matrix, reader: ModalityReader, n_components: int | None, weights: Literal["communality", "equal"]
+    matrix: Matrix,
+    reader: ModalityReader,
+    n_components: int | None,
+    weights: Literal["communality", "equal", "variance"],
 ) -> Preparation:
     """Fit scaling and PCA of one modality; constant features are named in a warning and stay constant."""
     preparation = fit_preparation(matrix, n_components, weights)
@@ -43,7 +46,17 @@ def fit_modality(
 def coupled_dataset(
     registered: Registered, rows_of: Callable[[str, Matrix, IntArray], Rows]
 ) -> tuple[CoupledDataset, dict[str, IntArray]]:
-    """Profiles, sorted by their values, and their links; and the rows of each modality in that order.
+    """Profiles, sorted by their values, and their links; and the rows of each modality in that order."""
+    rows, order = sorted_rows(registered, rows_of)
+    links, matches = (sorted_links(registered, order, kind) for kind in ("correspondence", "match"))
+    covariates = {m: registered.covariates(m)[order[m]] for m in rows}
+    return CoupledDataset(rows, links, matches, covariates, registered.n_batches), order
+
+
+def sorted_rows(
+    registered: Registered, rows_of: Callable[[str, Matrix, IntArray], Rows]
+) -> tuple[dict[str, Rows], dict[str, IntArray]]:
+    """Profiles of each modality, sorted by their values, and the rows of the modality in that order.
 
     `rows_of` makes what is read in training of a modality, its matrix and the order. Sorting makes training independent
     of the order and the names of cells.
@@ -53,12 +66,12 @@ def coupled_dataset(
         matrix = registered.values(m)
         order[m] = np.argsort(fingerprints(matrix), kind="stable")
         rows[m] = rows_of(m, matrix, order[m])
-    links, matches = (
-        {(a, b): Links(t[order[a]][:, order[b]].sorted_indices()) for (a, b), t in registered.links(kind).items()}
-        for kind in ("correspondence", "match")
-    )
-    covariates = {m: registered.covariates(m)[order[m]] for m in rows}
-    return CoupledDataset(rows, links, matches, covariates, registered.n_batches), order
+    return rows, order
+
+
+def sorted_links(registered: Registered, order: Mapping[str, IntArray], kind: str) -> dict[ModalityPair, Links]:
+    """Links of a kind between profiles in this order."""
+    return {(a, b): Links(t[order[a]][:, order[b]].sorted_indices()) for (a, b), t in registered.links(kind).items()}
 
 
 def cells_of_units(

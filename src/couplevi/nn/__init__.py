@@ -1,6 +1,6 @@
 """Network blocks: encoders, decoders, heads, how a modality is observed, and routes through a model."""
 
-from couplevi.nn._blocks import LOG_VARIANCE_RANGE, Decoder, Encoder, hidden_layers
+from couplevi.nn._blocks import LOG_VARIANCE_RANGE, Decoder, Encoder, ResidualLayers, hidden_layers
 from couplevi.nn._heads import HEADS, Head, UnitGaussianHead
 from couplevi.nn._observation import Observation
 from couplevi.nn._preparation import PreparationBuffers
@@ -15,6 +15,7 @@ __all__ = [
     "Mean",
     "Observation",
     "PreparationBuffers",
+    "ResidualLayers",
     "Route",
     "UnitGaussianHead",
     "frozen_copy",

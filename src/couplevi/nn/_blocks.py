@@ -110,3 +110,34 @@ class Decoder(nn.Module):
 
     def forward(self, z: torch.Tensor, library: torch.Tensor | None = None) -> Distribution:
         return self.head(self.output(self.hidden(z)), library)
+
+
+class ResidualLayers(nn.Module):
+    """Layers of two steps, the second of which is added to the first: ``relu(u + W norm(dropout(u)))``, ``u = relu(V x)``.
+
+    Parameters
+    ----------
+    n_in, widths
+        Number of inputs, and width of each layer.
+    dropout_rate
+        Probability in [0, 1) that a hidden unit is dropped between the steps.
+
+    References
+    ----------
+    Liu, Zeng and Xu, the joint autoencoder (JAE), in Lance et al., Multimodal single cell data integration challenge,
+    PMLR 2022.
+    """
+
+    def __init__(self, n_in: int, widths: Sequence[int], *, dropout_rate: float) -> None:
+        super().__init__()
+        sizes = list(pairwise([n_in, *widths]))
+        self.first = nn.ModuleList(nn.Linear(before, after) for before, after in sizes)
+        self.second = nn.ModuleList(
+            nn.Sequential(nn.Dropout(dropout_rate), BatchNorm1d(after), nn.Linear(after, after)) for _, after in sizes
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for first, second in zip(self.first, self.second, strict=True):
+            u = torch.relu(first(x))
+            x = torch.relu(u + second(u))
+        return x

@@ -8,7 +8,7 @@ import scanpy as sc
 
 from couplevi._constants import Key
 from couplevi._streamed import StreamedMatrix, loaded
-from couplevi._validate import check_modality, check_mudata, listing, looks_like_counts, stored_values, warn
+from couplevi._validate import check_modality, check_mudata, looks_like_counts, stored_values, warn
 from couplevi.preparation import log_normalised
 from couplevi.registry import stored
 
@@ -85,7 +85,7 @@ def score_cell_cycle(mdata: MuData, *, modality: str = "rna", layer: str | None 
     known = known[~known.index.duplicated()]
     genes = {phase: known.reindex(listed).dropna().tolist() for phase, listed in (("S", S_GENES), ("G2M", G2M_GENES))}
     if few := {phase: found for phase, found in genes.items() if len(found) < FEWEST_GENES}:
-        counted = listing([f"{len(found)} of phase {phase}" for phase, found in few.items()])
+        counted = " and ".join(f"{len(found)} of phase {phase}" for phase, found in few.items())
         warn(f"No scores of the cell cycle: {modality!r} has {counted}, and {FEWEST_GENES} genes are needed.")
         return None
     matrix = loaded(values) if isinstance(values, StreamedMatrix) else values

@@ -8,8 +8,12 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from couplevi._streamed import StreamedMatrix
+from couplevi._validate import check_counts
+
 if TYPE_CHECKING:
-    from couplevi._types import FloatArray, MemoryMatrix
+    from couplevi._streamed import Matrix
+    from couplevi._types import FloatArray, IntArray, MemoryMatrix
 
 COUNTS_PER_CELL = 1e4
 
@@ -37,3 +41,26 @@ def log_normalised(counts: Any) -> Any:
     if sp.issparse(counts):
         return sp.csr_array(sp.diags_array(gain.astype(np.float32)) @ sp.csr_array(counts)).log1p()
     return np.log1p(np.asarray(counts, dtype=np.float32) * gain.astype(np.float32)[:, None])
+
+
+class LogNormalised(StreamedMatrix):
+    """Logarithms of counts per 10,000, of counts that are read in parts; rows that are read are checked to be counts."""
+
+    def __getitem__(self, rows: slice | IntArray) -> FloatArray | sp.csr_array:
+        counts = super().__getitem__(rows)
+        check_counts(counts, self.where)
+        return log_normalised(counts)
+
+
+def logarithms(matrix: Matrix, where: str) -> Matrix:
+    """Logarithm of 1 plus counts per 10,000; a matrix that is read in parts stays one.
+
+    Raises
+    ------
+    ValueError
+        If values are no counts; in parts, when these are read.
+    """
+    if isinstance(matrix, StreamedMatrix):
+        return LogNormalised(matrix.source, matrix.where, matrix.columns)
+    check_counts(matrix, where)
+    return log_normalised(matrix)

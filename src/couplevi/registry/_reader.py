@@ -141,6 +141,11 @@ class ModalityReader:
         """Values as :meth:`read`, for what they are compared with: nothing stands in for features that are missing."""
         return replace(self, stand_in=None).read(data)
 
+    def absent(self, data: AnnData | MuData) -> BoolArray:
+        """Which features of the model data lack, shape ``(n_vars,)``."""
+        names, _ = stored(self.profiles(data), self.attribute, self.key)
+        return ~np.isin(self.var_names, names)
+
     def _ordered(self, names: pd.Index, matrix: Matrix) -> Matrix:
         """Values with the features of the model, those that are missing filled in."""
         check_var_names(names, self.where)

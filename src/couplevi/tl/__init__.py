@@ -7,6 +7,7 @@ from couplevi.tl._evaluate_perturbations import evaluate_perturbations
 from couplevi.tl._explain import explain
 from couplevi.tl._impute import impute
 from couplevi.tl._impute_baseline import impute_baseline
+from couplevi.tl._jae import jae
 from couplevi.tl._jamie import jamie
 from couplevi.tl._map_query import map_query
 from couplevi.tl._match import match
@@ -23,6 +24,7 @@ __all__ = [
     "explain",
     "impute",
     "impute_baseline",
+    "jae",
     "jamie",
     "map_query",
     "match",

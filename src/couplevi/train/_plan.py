@@ -38,6 +38,9 @@ class CoupledTrainingPlan(TrainingPlan):
         Further arguments of :class:`scvi.train.TrainingPlan`.
     """
 
+    is_variational = True
+    """Whether there is a divergence, and so a bound of the evidence, to log."""
+
     def __init__(
         self,
         module: BaseModuleClass,
@@ -102,12 +105,12 @@ class CoupledTrainingPlan(TrainingPlan):
         reconstruction, kl = (
             total.detach() / losses.n_obs_minibatch for total in (losses.reconstruction_loss_sum, losses.kl_local_sum)
         )
+        bound = {f"elbo_{mode}": reconstruction + kl, f"kl_local_{mode}": kl} if self.is_variational else {}
         self._metrics[mode].append(
             {
                 f"{mode}_loss": losses.loss.detach(),
-                f"elbo_{mode}": reconstruction + kl,
                 f"reconstruction_loss_{mode}": reconstruction,
-                f"kl_local_{mode}": kl,
+                **bound,
                 **{f"{name}_{mode}": value for name, value in losses.extra_metrics.items()},
             }
         )

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import couplevi as cvi
-from couplevi.model.jamie.mapping import frozen_in_mapping, only_added
+from couplevi.model._mapping import only_added
+from couplevi.model.jamie.mapping import frozen_in_mapping, trained_in_mapping
 
 BOTH = ("rna", "ephys")
 SETUP = {"modalities": BOTH, "layers": {"rna": "log1p"}, "batch_key": "batch"}
@@ -179,7 +180,7 @@ def test_only_columns_of_added_categories_have_a_gradient(reference, new):
     model, _ = reference
     mapped = cvi.model.JAMIE.load_query_data(new, model)
     module, weight = mapped.module, mapped.module.decoder("rna").hidden[0].weight
-    with only_added(module, mapped.reader("rna").design):
+    with only_added(module, trained_in_mapping(module), mapped.reader("rna").design.added):
         weight.square().sum().backward()
     moved = (weight.grad != 0).any(dim=0)
     assert moved.nonzero().ravel().tolist() == [weight.shape[1] - 2]

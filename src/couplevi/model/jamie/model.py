@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 import math
 import os
 import warnings
@@ -30,10 +29,11 @@ from couplevi._validate import (
     warn_counts,
 )
 from couplevi.dataloaders import CoupledDataSplitter
-from couplevi.model._base import Model, device_of
+from couplevi.model._base import Model
 from couplevi.model._dataset import CHUNK, cells_of_units
 from couplevi.model._fitted_links import FittedLinks
 from couplevi.model._length import Length
+from couplevi.model._mapping import check_added, design_of, mapped_model, only_added
 from couplevi.model._store import imputation_store
 from couplevi.model.jamie.inference import (
     PARTS,
@@ -43,7 +43,7 @@ from couplevi.model.jamie.inference import (
     latents_of_profiles,
     part_of_latents,
 )
-from couplevi.model.jamie.mapping import frozen_in_mapping, mapped_weights, only_added
+from couplevi.model.jamie.mapping import frozen_in_mapping, mapped_weights, trained_in_mapping
 from couplevi.model.jamie.module import TERMS, JAMIEModule
 from couplevi.model.jamie.routes import make_route
 from couplevi.model.jamie.settings import Settings, make_settings
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 
     from couplevi._types import BoolArray, FloatArray, IntArray, PresetName
     from couplevi.nn import Route
-    from couplevi.registry import Design, Keys
+    from couplevi.registry import Keys
 
 SPLITTER_SETTINGS = ("n_partners", "mixup_alpha")
 PLAN_SETTINGS = ("lr", "weight_decay", "lr_schedule", "kl_warmup", "kl_schedule")
@@ -321,23 +321,7 @@ class JAMIE(Model):
         >>> mapped.get_latent_representation(modality="rna").shape
         (50, 32)
         """
-        if isinstance(reference_model, str | os.PathLike):
-            reference_model = cls.load(reference_model, adata=False)
-        if not isinstance(reference_model, cls):
-            found = f"{type(reference_model).__module__}.{type(reference_model).__name__}"
-            raise TypeError(expected("a JAMIE model, or the folder of one", found))
-        if not reference_model.is_trained:
-            raise RuntimeError(expected("a trained reference", "one that is not", "Call its `train` first."))
-        target = device_of(accelerator, device)
-        registry = reference_model.registry_
-        cls.setup_mudata(mdata, source_registry=registry, extend_categories=True, **registry["setup_args"])
-        attributes = {name: copy.deepcopy(getattr(reference_model, name)) for name in cls.saved}
-        units = dict.fromkeys(("train_indices_", "validation_indices_", "test_indices_"))
-        model = cls._of(mdata, registry, attributes | units | {"history_": {}, "mapped_": True})
-        design = model.reader(model.modalities_[0]).design
-        model.module.load_state_dict(mapped_weights(model.module, reference_model.module.state_dict(), design))
-        model.to_device(target)
-        return model
+        return mapped_model(cls, mdata, reference_model, accelerator, device, mapped_weights)
 
     # training
 
@@ -418,9 +402,12 @@ class JAMIE(Model):
             plan_takes=(*PLAN_SETTINGS, "compile", "compile_kwargs"),
             trainer=trainer_kwargs,
         )
-        frozen = frozen_in_mapping(self.module) if self.mapped_ else None
+        design, frozen = design_of(self), None
+        if self.mapped_:
+            check_added(design.added, design)
+            frozen = frozen_in_mapping(self.module)
         with (
-            only_added(self.module, self._mapped_design()) if self.mapped_ else nullcontext(),
+            only_added(self.module, trained_in_mapping(self.module), design.added) if self.mapped_ else nullcontext(),
             TrainingRun(self, frozen=frozen) as run,
         ):
             registered = self._registered().of_present() if self.mapped_ else self._registered()
@@ -488,18 +475,6 @@ class JAMIE(Model):
                 "The loss or a weight became NaN or infinite. Training stopped; the model has its best weights so far."
             )
             warnings.warn(f"{message} {REMEDY}", UserWarning, stacklevel=2)
-
-    def _mapped_design(self) -> Design:
-        """Covariates of a model for other data; raise ValueError if there is nothing to fit to these."""
-        design = self.reader(self.modalities_[0]).design
-        if design.added.any():
-            return design
-        found = f"batches {listing(design.batches)} only" if design.batches else "a reference without covariates"
-        remedy = (
-            "Use the model as it is: it places and imputes these cells. To fit it to them, set the reference up with "
-            "`batch_key`, and give these cells a batch of their own."
-        )
-        raise ValueError(expected("cells of a batch that the reference does not know", found, remedy))
 
     def fitted_links(self, a: str, b: str) -> sp.csr_array:
         """Links between two modalities that the model was trained on, as far as its data hold them.

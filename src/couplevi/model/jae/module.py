@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
+from torch import nn
+
+from couplevi.losses import smoothed_cross_entropy, uniform_cross_entropy, weighted_mean
+from couplevi.nn import Observation, ResidualLayers
+
+if TYPE_CHECKING:
+    from couplevi._types import CellBatch
+
+BLOCKS = ("labels", "batch", "cell_cycle", "free")
+"""Parts of the latent, in this order."""
+TERMS = ("reconstruction", "label", "batch", "cell_cycle")
+TINY = 1e-12
+
+
+class JAEModule(BaseModuleClass):
+    """One autoencoder for all modalities, parts of whose latent are what is known of a cell.
+
+    Parameters
+    ----------
+    modalities
+        Number of features and of principal components (None: standardised features) of each modality.
+    blocks
+        Number of latent dimensions of each of the `BLOCKS`; those of the labels are their logits.
+    n_covariates
+        Number of columns of covariates that the decoder reads, the last ones.
+    widths
+        Hidden widths of the encoder; the decoder has them in reverse.
+    dropout_rate, input_dropout_rate, modality_dropout_rate
+        Probability in [0, 1) that a hidden unit, a prepared feature, or a modality of a cell that has others, is hidden
+        from the encoder in training.
+    weights
+        Weight of each of the `TERMS` of the objective.
+    label_smoothing
+        Share of the target of a label that is spread over all labels.
+    guess_threshold
+        Probability from which on a predicted label counts for a cell without one.
+    balanced
+        Whether cells are placed by the probabilities of labels and by dimensions of equal weight, and not by the latent
+        itself.
+    """
+
+    centre: torch.Tensor
+    gain: torch.Tensor
+
+    def __init__(
+        self,
+        modalities: Mapping[str, tuple[int, int | None]],
+        blocks: Mapping[str, int],
+        *,
+        n_covariates: int,
+        widths: Sequence[int],
+        dropout_rate: float,
+        input_dropout_rate: float,
+        modality_dropout_rate: float,
+        weights: Mapping[str, float],
+        label_smoothing: float,
+        guess_threshold: float,
+        balanced: bool,
+    ) -> None:
+        super().__init__()
+        self.index = {m: i for i, m in enumerate(modalities)}
+        observations = [Observation(*sizes) for sizes in modalities.values()]
+        self.observations = nn.ModuleList(observations)
+        ends = accumulate((blocks[name] for name in BLOCKS), initial=0)
+        self.blocks = {name: slice(*pair) for name, pair in zip(BLOCKS, pairwise(ends), strict=True)}
+        self.n_covariates = n_covariates
+        self.modality_dropout_rate = modality_dropout_rate
+        self.weights = dict(weights)
+        self.label_smoothing, self.guess_threshold = label_smoothing, guess_threshold
+        self.balanced = balanced
+        self.sizes = [o.n_prepared for o in observations]
+        n_in, n_latent = sum(self.sizes), sum(blocks.values())
+        self.input_dropout = nn.Dropout(input_dropout_rate)
+        self.hidden = ResidualLayers(n_in, widths, dropout_rate=dropout_rate)
+        self.output = nn.Linear(widths[-1], n_latent)
+        self.linear = nn.Linear(n_in, n_latent, bias=False)
+        layers = [n_latent + n_covariates, *reversed(widths)]
+        steps = [part for sizes in pairwise(layers) for part in (nn.Linear(*sizes), nn.ReLU())]
+        self.decoder = nn.Sequential(*steps, nn.Linear(layers[-1], n_in))
+        self.decoder_linear = nn.Linear(layers[0], n_in, bias=False)
+        self.register_buffer("centre", torch.zeros(n_latent))
+        self.register_buffer("gain", torch.ones(n_latent))
+
+    def observation(self, modality: str) -> Observation:
+        """How a modality is read."""
+        return cast("Observation", self.observations[self.index[modality]])
+
+    def covariate_weights(self) -> dict[str, nn.Parameter]:
+        """Weights, by name, whose last columns are those of the covariates."""
+        return {name: self.get_parameter(name) for name in ("decoder.0.weight", "decoder_linear.weight")}
+
+    # inference
+
+    @auto_move_data
+    def encode(self, h: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Latent of cells, shape ``(n, n_latent)``, in single precision.
+
+        Parameters
+        ----------
+        h
+            Prepared features by modality, shape ``(n, n_prepared)``; 0 where a cell was not measured in it.
+        """
+        x = self.input_dropout(torch.cat([h[m] for m in self.index], dim=1))
+        return (self.output(self.hidden(x)) + self.linear(x)).float()
+
+    @auto_move_data
+    def decode(self, z: torch.Tensor, covariates: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Prepared features of each modality given latents and covariates, shape ``(n, n_prepared)``."""
+        known = torch.cat([z, covariates[:, covariates.shape[1] - self.n_covariates :]], dim=1)
+        x = (self.decoder(known) + self.decoder_linear(known)).float()
+        return dict(zip(self.index, x.split(self.sizes, dim=1), strict=True))
+
+    def block(self, z: torch.Tensor, name: str) -> torch.Tensor:
+        """One of the `BLOCKS` of latents, or of where cells are placed."""
+        return z[:, self.blocks[name]]
+
+    def place(self, z: torch.Tensor) -> torch.Tensor:
+        """Where cells with these latents are placed, of the same shape."""
+        return (self._told(z) - self.centre) * self.gain
+
+    def _told(self, z: torch.Tensor) -> torch.Tensor:
+        if not self.balanced:
+            return z
+        return torch.cat([self.block(z, "labels").softmax(dim=1), z[:, self.blocks["labels"].stop :]], dim=1)
+
+    def fit_place(self, z: torch.Tensor) -> None:
+        """Let the labels' probabilities and the free dimensions of these cells have a total variance of 1 each.
+
+        A dimension of the cell cycle counts like one of the free ones.
+        """
+        if not self.balanced:
+            return
+        told = self._told(z)
+        variance, free = told.var(dim=0, correction=0), self.blocks["free"]
+        self.centre.copy_(told.mean(dim=0))
+        for name in ("labels", "free"):
+            self.gain[self.blocks[name]] = variance[self.blocks[name]].sum().clamp(min=TINY).rsqrt()
+        cycle = self.blocks["cell_cycle"]
+        self.gain[cycle] = (variance[cycle] * (free.stop - free.start)).clamp(min=TINY).rsqrt()
+
+    def errors(self, cells: CellBatch, decoded: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Squared error of each modality, a mean over prepared features, shape ``(n,)``; 0 where it was not measured."""
+        return {
+            m: torch.where(cells["measured"][m], (cells["h"][m] - x).square().mean(dim=1), 0.0)
+            for m, x in decoded.items()
+        }
+
+    # training
+
+    def _get_inference_input(self, tensors: CellBatch, **kwargs: Any) -> dict[str, Any]:
+        return {"h": tensors["h"], "measured": tensors["measured"]}
+
+    def inference(
+        self, h: dict[str, torch.Tensor], measured: dict[str, torch.Tensor], guess: bool = False
+    ) -> dict[str, torch.Tensor]:
+        """Latents `z`, and with `guess` the probabilities of labels `p` when nothing is hidden or dropped."""
+        outputs = {"z": self.encode(self._some(h, measured) if self.training else h)}
+        if guess:
+            training = self.training
+            self.eval()
+            with torch.no_grad():
+                outputs["p"] = self.block(self.encode(h), "labels").softmax(dim=1)
+            self.train(training)
+        return outputs
+
+    def _some(self, h: dict[str, torch.Tensor], measured: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Hide one modality of some of the cells that have more."""
+        if not self.modality_dropout_rate or len(h) == 1:
+            return h
+        there = torch.stack(list(measured.values()), dim=1)
+        hides = (torch.rand(len(there), device=there.device) < self.modality_dropout_rate) & (there.sum(dim=1) > 1)
+        which = (torch.rand(there.shape, device=there.device) * there).argmax(dim=1)
+        return {m: torch.where((hides & (which == i))[:, None], 0.0, x) for i, (m, x) in enumerate(h.items())}
+
+    def _get_generative_input(
+        self, tensors: CellBatch, inference_outputs: dict[str, torch.Tensor], **kwargs: Any
+    ) -> dict[str, torch.Tensor]:
+        return {"z": inference_outputs["z"], "covariates": tensors["covariates"]}
+
+    def generative(self, z: torch.Tensor, covariates: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Prepared features of each modality."""
+        return self.decode(z, covariates)
+
+    def loss(
+        self,
+        tensors: CellBatch,
+        inference_outputs: dict[str, torch.Tensor],
+        generative_outputs: dict[str, torch.Tensor],
+        told: bool = True,
+    ) -> LossOutput:
+        """Weighted sum of the terms; without `told` of the reconstruction alone."""
+        z = inference_outputs["z"]
+        errors = self.errors(tensors, generative_outputs)
+        n_measured = torch.stack(list(tensors["measured"].values())).sum(dim=0)
+        reconstruction = torch.stack(list(errors.values())).sum(dim=0) / n_measured
+        terms = {"reconstruction": reconstruction.mean()}
+        if told:
+            terms |= self._terms_of_blocks(tensors, z, inference_outputs.get("p"))
+        return LossOutput(
+            loss=torch.stack([self.weights[name] * value for name, value in terms.items()]).sum(),
+            reconstruction_loss=reconstruction,
+            extra_metrics={name: value.detach() for name, value in terms.items()},
+        )
+
+    def _terms_of_blocks(self, tensors: CellBatch, z: torch.Tensor, p: torch.Tensor | None) -> dict[str, torch.Tensor]:
+        """Terms of the blocks that there are."""
+        blocks, terms = {name: self.block(z, name) for name in BLOCKS}, {}
+        if blocks["labels"].shape[1]:
+            label, weight = tensors["label"], (tensors["label"] >= 0).float()
+            if p is not None:
+                sure, guess = p.max(dim=1)
+                counts = (label < 0) & (sure > self.guess_threshold)
+                label, weight = torch.where(counts, guess, label), torch.where(counts, sure.square(), weight)
+            error = smoothed_cross_entropy(blocks["labels"], label, self.label_smoothing)
+            terms["label"] = weighted_mean(error, weight)
+        if blocks["batch"].shape[1]:
+            terms["batch"] = uniform_cross_entropy(blocks["batch"]).mean()
+        if blocks["cell_cycle"].shape[1]:
+            known = tensors["scores"].isfinite()
+            error = (blocks["cell_cycle"] - torch.where(known, tensors["scores"], 0.0)).square()
+            terms["cell_cycle"] = weighted_mean(error.flatten(), known.float().flatten())
+        return terms
