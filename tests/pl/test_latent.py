@@ -54,17 +54,33 @@ def test_missing_labels_are_grey(placed):
     assert len(grey.get_offsets()) == n_missing > 0
 
 
-def test_each_of_several_colours_has_a_row(placed):
+def test_each_further_colour_adds_a_row_of_modalities_alone(placed):
     axes = cvi.pl.latent(placed, color=["cell_type", "pseudotime"], show=False)
-    titles = ["rna, cell_type", "ephys, cell_type", "both", "rna, pseudotime", "ephys, pseudotime", "both"]
+    titles = ["rna, cell_type", "ephys, cell_type", "both", "rna, pseudotime", "ephys, pseudotime"]
     assert [ax.get_title() for ax in axes] == titles
-    assert axes[0].get_gridspec().get_geometry() == (2, 3)
+    places = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
+    assert [(ax.get_subplotspec().rowspan[0], ax.get_subplotspec().colspan[0]) for ax in axes] == places
+    for ax, m in zip((axes[0], axes[1], axes[3], axes[4]), ("rna", "ephys") * 2, strict=True):
+        assert len(offsets(ax)) == placed[m].n_obs
+    assert len(offsets(axes[2])) == placed["rna"].n_obs + placed["ephys"].n_obs
+    assert len({ax.get_xlim() for ax in axes}) == len({ax.get_ylim() for ax in axes}) == 1
     assert len(axes[1].get_legend().get_texts()) == 3
     assert axes[4].get_legend() is None
-    bars = [ax for ax in axes[0].figure.axes if ax.get_ylabel() == "pseudotime"]
+    drawn = [ax for ax in axes[0].figure.axes if ax.axison]
+    bars = [ax for ax in drawn if ax.get_ylabel() == "pseudotime"]
     assert len(bars) == 1
+    assert len(drawn) == len(axes) + 1  # the panel of all modalities is not there again
     alone = cvi.pl.latent(placed, color=["cell_type"], show=False)
     assert [ax.get_title() for ax in alone] == ["rna", "ephys", "both"]
+
+
+def test_several_colours_on_given_axes(placed):
+    given = list(plt.subplots(1, 5)[1])
+    axes = cvi.pl.latent(placed, color=["cell_type", "pseudotime"], ax=given, show=False)
+    assert axes == given
+    assert [ax.get_title() for ax in axes][2:4] == ["both", "rna, pseudotime"]
+    with pytest.raises(ValueError, match="5 axes in `ax`, found 6"):
+        cvi.pl.latent(placed, color=["cell_type", "pseudotime"], ax=plt.subplots(2, 3)[1])
 
 
 def test_categories_have_their_order_and_the_colours_of_scanpy(placed):

@@ -36,16 +36,17 @@ def latent(
     save: str | os.PathLike[str] | bool | None = None,
     return_fig: bool = False,
 ) -> Figure | Axes | list[Axes] | None:
-    """Modalities in their shared UMAP, a panel each, and on top of each other in a last one.
+    """Modalities in their shared UMAP, a panel each, and on top of each other in one more.
 
-    Well-aligned modalities have each cell type at the same place, and overlap in the last panel.
+    Well-aligned modalities have each cell type at the same place, and overlap in that panel, which is coloured by
+    modality.
 
     Parameters
     ----------
     mdata
         MuData with positions, as written by :func:`couplevi.tl.umap`.
     color
-        What to colour the modalities' panels by; of several, each gets a row of panels. A column of ``mdata.obs`` or
+        What to colour the modalities' panels by; each further one adds a row of these. A column of ``mdata.obs`` or
         of the modalities, categories or numbers, or a feature of any modality, for all cells in which it was measured;
         ``"rna:Gad1"`` is that of one modality. Cells without a value are grey. Categories come in their order, and
         in the colours of ``uns["{color}_colors"]`` where scanpy or you put them.
@@ -93,21 +94,31 @@ def latent(
     found = [None if name is None else colored_by(mdata, name, modalities, layers or {}) for name in names]
     positions = {m: np.asarray(mdata[m].obsm[slot]) for m in modalities}
     area = size or 15_000 / max(500, max(map(len, positions.values())))
-    n_panels = len(modalities) + 1
-    axes = make_axes(n_panels * len(names), ax, n_columns=n_panels if len(names) > 1 else 4)
+    axes = _panels(len(names), len(modalities), ax)
+    n = len(modalities)
+    together, apart = axes[n], [*axes[:n], *axes[n + 1 :]]
+    _together(together, positions, area)
     for i, (name, colored) in enumerate(zip(names, found, strict=True)):
-        row = axes[i * n_panels : (i + 1) * n_panels]
-        for m, axes_m in zip(modalities, row, strict=False):
+        for m, axes_m in zip(modalities, apart[i * n : (i + 1) * n], strict=True):
             values = None if colored is None else colored.values.reindex(mdata[m].obs_names)
             explained = name if m == modalities[-1] else None  # one legend or colour bar serves all modalities
             _scatter(axes_m, positions[m], values, colored, area, explained)
             axes_m.set_title(m if len(names) == 1 else f"{m}, {name}")
-        _together(row[-1], positions, area)
-        for axes_m in row:
-            axes_m.set(xlabel="UMAP 1", ylabel="UMAP 2", xticks=[], yticks=[])
-            axes_m.set_xlim(row[-1].get_xlim())
-            axes_m.set_ylim(row[-1].get_ylim())
+    for axes_m in axes:
+        axes_m.set(xlabel="UMAP 1", ylabel="UMAP 2", xticks=[], yticks=[])
+        axes_m.set(xlim=together.get_xlim(), ylim=together.get_ylim())
     return finish(axes, show, save, return_fig, "latent")
+
+
+def _panels(n_rows: int, n_modalities: int, ax: Sequence[Axes] | Axes | None) -> list[Axes]:
+    """Axes of the modalities, then that of all together, and then those of the modalities in further rows."""
+    if ax is not None or n_rows < 2:
+        return make_axes(n_rows * n_modalities + 1 if n_rows else 0, ax)
+    grid = make_axes(n_rows * (n_modalities + 1), None, n_columns=n_modalities + 1)
+    below = grid[2 * n_modalities + 1 :: n_modalities + 1]
+    for spare in below:
+        spare.set_axis_off()
+    return [axes for axes in grid if axes not in below]
 
 
 def _together(ax: Axes, positions: Mapping[str, np.ndarray], area: float) -> None:
