@@ -154,4 +154,5 @@ def _scatter(
     limits = {"vmin": colored.values.min(), "vmax": colored.values.max()}
     shown = points(x[order], y[order], c=known[order], cmap="viridis", **limits)
     if name is not None and colored.values.notna().any():
-        ax.figure.colorbar(shown, ax=ax, label=name)
+        # beside its own panel, however wide the legends of other rows are
+        ax.figure.colorbar(shown, cax=ax.inset_axes((1.04, 0, 0.05, 1)), label=name)
