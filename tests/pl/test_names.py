@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from couplevi.pl._names import name_points
+from couplevi.pl._names import name_cells, name_points
 
 NOTHING = np.empty((0, 2))
 
@@ -67,3 +67,20 @@ def test_a_name_without_a_place_is_left_out():
     written = name_points(ax, np.full((2, 2), 0.5), ["x" * 200, "short"], avoid=NOTHING)
     assert [text.get_text() for text in written] == ["short"]
     assert len(ax.texts) == 1
+
+
+@pytest.mark.parametrize(("shape", "n_named"), [((3, 5), (3, 5)), ((30, 12), (30, 12)), ((120, 60), (None, None))])
+def test_rows_and_columns_are_named_where_they_have_room(shape, n_named, overlapping):
+    _, ax = plt.subplots(figsize=(6, 6), layout="constrained")
+    ax.imshow(np.zeros(shape))
+    names = [[f"{kind}{i}" for i in range(n)] for kind, n in zip(("row", "column"), shape, strict=True)]
+    side = name_cells(ax, *names)
+    drawn = [[text.get_text() for text in found] for found in (ax.get_yticklabels(), ax.get_xticklabels())]
+    for named, whole, n in zip(drawn, names, n_named, strict=True):
+        assert named == whole[:: -(-len(whole) // len(named))]
+        assert len(named) == n or (n is None and len(named) < len(whole))
+    assert not overlapping(*ax.get_yticklabels())
+    assert not overlapping(*ax.get_xticklabels())
+    assert 5 <= ax.get_yticklabels()[0].get_fontsize() <= 8.5
+    (_, high), (_, low) = ax.transData.transform([(0, 0), (0, 1)])
+    assert side == pytest.approx((high - low) / ax.figure.dpi * 72, rel=0.1)

@@ -24,6 +24,11 @@ PER_CROSSED = 300.0
 ALONG = np.linspace(0, 1, 16)[1:]
 """Where a line is looked at, from its point to its name."""
 
+LARGEST, SMALLEST = 8.5, 5.0
+"""Size of the names of rows and columns in points; where there is no room for the smallest, only some are named."""
+SHARE = 0.85
+"""Of the height of a row that its name may take."""
+
 
 def name_points(
     ax: Axes, xy: FloatArray, names: Sequence[str], *, colors: Sequence[Any] | None = None, avoid: FloatArray
@@ -110,3 +115,26 @@ def _place(
 def _within(points: FloatArray, box: FloatArray) -> BoolArray:
     """Which points lie in a box, shape ``(n,)``."""
     return np.logical_and.reduce((points >= box[:2]) & (points <= box[2:]), axis=1)
+
+
+def name_cells(ax: Axes, rows: Sequence[str], columns: Sequence[str]) -> float:
+    """Name the rows and columns of a matrix of square cells as large as they have room for, or some of them.
+
+    Returns
+    -------
+    The side of a cell in points; call it when what takes room beside the axes is drawn.
+    """
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+
+    def write(step: int, size: float) -> None:
+        shown = {axis: range(0, len(names), step) for axis, names in (("x", columns), ("y", rows))}
+        ax.set_xticks(shown["x"], [columns[i] for i in shown["x"]], rotation=90, fontsize=size)
+        ax.set_yticks(shown["y"], [rows[i] for i in shown["y"]], fontsize=size)
+
+    write(1, SMALLEST)
+    figure.draw_without_rendering()  # how high a row is, is known once the layout is
+    side = ax.get_window_extent().height / figure.dpi * 72 / len(rows)
+    room = SHARE * side
+    write(max(1, int(np.ceil(SMALLEST / room))), float(np.clip(room, SMALLEST, LARGEST)))
+    return side

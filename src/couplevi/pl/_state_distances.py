@@ -13,6 +13,7 @@ from scipy.spatial.distance import squareform
 from couplevi._docs import fill_docs
 from couplevi._validate import expected
 from couplevi.pl._figure import finish, make_axes
+from couplevi.pl._names import name_cells
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
 ROW = 0.17
 """Height of a state in inches, up to `MOST_ROWS` of them."""
 MOST_ROWS = 60
-LARGEST, SMALLEST = 8.5, 5.0
-"""Size of names in points; where there is no room for the smallest, only some states are named."""
-SHARE = 0.85
-"""Of the height of a row that a name may take."""
 
 
 @fill_docs
@@ -85,7 +82,7 @@ def state_distances(
     limits = Normalize(low if high > low else 0.0, high if high > 0 else 1.0)
     image = axes.imshow(np.ma.masked_invalid(table[np.ix_(order, order)]), cmap=colors, norm=limits)
     axes.figure.colorbar(image, ax=axes, label="distance, in the units of the values", shrink=0.8)
-    _name_rows(axes, names)
+    name_cells(axes, names, names)
     return finish([axes], show, save, return_fig, "state_distances")
 
 
@@ -116,19 +113,3 @@ def _similar_first(table: FloatArray) -> IntArray:
     filled = np.where(np.isnan(table), np.nanmax(table), table)
     between = squareform((filled + filled.T) / 2, checks=False)
     return leaves_list(linkage(between, "average", optimal_ordering=True))
-
-
-def _name_rows(ax: Axes, names: list[str]) -> None:
-    """Name rows and columns as large as they have room for, or some of them."""
-    figure = ax.get_figure(root=True)
-    assert figure is not None
-
-    def write(step: int, size: float) -> None:
-        shown = range(0, len(names), step)
-        ax.set_xticks(shown, [names[i] for i in shown], rotation=90, fontsize=size)
-        ax.set_yticks(shown, [names[i] for i in shown], fontsize=size)
-
-    write(1, SMALLEST)
-    figure.draw_without_rendering()  # how high a row is, is known once the layout is
-    room = SHARE * ax.get_window_extent().height / figure.dpi * 72 / len(names)
-    write(max(1, int(np.ceil(SMALLEST / room))), float(np.clip(room, SMALLEST, LARGEST)))
