@@ -2,8 +2,10 @@
 
 from couplevi.pl._ablation import ablation
 from couplevi.pl._accuracy import accuracy
+from couplevi.pl._confusion import confusion
 from couplevi.pl._consensus import consensus
 from couplevi.pl._distribution_similarity import distribution_similarity
+from couplevi.pl._embedding_scores import embedding_scores
 from couplevi.pl._explain import explain
 from couplevi.pl._feature_by_type import feature_by_type
 from couplevi.pl._imputation import imputation
@@ -21,8 +23,10 @@ from couplevi.pl._states import states
 __all__ = [
     "ablation",
     "accuracy",
+    "confusion",
     "consensus",
     "distribution_similarity",
+    "embedding_scores",
     "explain",
     "feature_by_type",
     "imputation",
