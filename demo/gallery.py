@@ -56,6 +56,9 @@ def main() -> None:
     cvi.pl.losses(model, **save("losses"))
     cvi.pl.latent(mdata, color="cell_type", **save("latent"))
     cvi.pl.accuracy(accuracy_table(mdata, model, setup), **save("c_accuracy"))
+    cvi.pl.embedding_scores(embedding_scores(mdata, held_out), **save("embedding_scores"))
+    known = {"labels": "cell_type", "predicted": "jamie_cell_type"}
+    cvi.pl.confusion(mdata, **known, cells=held_out, **save("confusion"))
     cvi.pl.distribution_similarity(
         mdata, **scored, labels="cell_type", keys=["jamie", "knn"], **save("d_distribution_similarity")
     )
@@ -88,6 +91,16 @@ def perturbations(out: Path) -> None:
     cvi.pl.ranked_genes(model, "gene0", **save("ranked_genes"))
     cvi.pl.state_distances(model.distances(), **save("state_distances"))
     cvi.pl.shift(model.predict_combination(["gene0", "gene1"]), measured, **save("shift"))
+
+
+def embedding_scores(mdata: md.MuData, cells: pd.Index) -> dict[str, pd.DataFrame]:
+    """Scores of the latent of cells, and of principal components of either modality."""
+    at = mdata.obs_names.get_indexer(cells)
+    embeddings = {"JAMIE": mdata.obsm["X_jamie"][at]}
+    for m, layer in (("rna", "log1p"), ("ephys", None)):
+        components = sc.pp.pca(sc.pp.scale(mdata[m], layer=layer, copy=True), layer=layer, n_comps=10, copy=True)
+        embeddings[f"PCA of {m}"] = components[cells].obsm["X_pca"]
+    return {name: cvi.metrics.joint_embedding(z, mdata.obs["cell_type"].loc[cells]) for name, z in embeddings.items()}
 
 
 def accuracy_table(mdata: md.MuData, model: cvi.model.JAMIE, setup: dict) -> pd.DataFrame:

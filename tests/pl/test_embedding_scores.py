@@ -90,10 +90,10 @@ def test_columns_are_in_groups_without_those_that_nobody_has_and_means_are_last(
     assert columns(ax) == titles
     assert [t.get_text() for t in ax.texts if t.get_transform() != ax.transData] == ["biology", "batches", "mean"]
     gaps = np.round(np.diff(ax.get_xticks()), 6)
-    assert gaps.tolist() == [1, 1.2, 1, 1, 1, 1.2, 1]
+    assert gaps.tolist() == [1, 1, 1.2, 1, 1, 1.2, 1]
     assert [line.get_xdata().tolist() for line in ax.lines] == [
-        pytest.approx([0.06, 1.94]),
-        pytest.approx([2.26, 6.14]),
+        pytest.approx([0.06, 2.94]),
+        pytest.approx([3.26, 6.14]),
         pytest.approx([6.46, 8.34]),
     ]
 

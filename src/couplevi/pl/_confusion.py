@@ -209,7 +209,7 @@ def _beside(ax: Axes, x: float, y: float, text: str) -> Annotation:
 def _write_numbers(ax: Axes, image: AxesImage, values: FloatArray, side: float) -> None:
     """Write values that are not 0 when rounded into cells of this side in points, if these have room."""
     texts = {(i, j): f"{values[i, j]:.0f}" for i, j in zip(*np.nonzero(values >= 0.5), strict=True)}
-    size = min(NUMBER[1], 0.92 * side / (CHARACTER * max(map(len, texts.values()))), 0.7 * side)
+    size = min(NUMBER[1], 0.85 * side / (CHARACTER * max(map(len, texts.values()))), 0.7 * side)
     if size < NUMBER[0]:
         return
     for (i, j), text in texts.items():

@@ -28,11 +28,11 @@ GROUPS: dict[str, dict[str, str]] = {
     "biology": {
         "nmi": "NMI",
         "label_asw": "label\nsilhouette",
+        "graph_connectivity": "graph\nconnectivity",
         "cell_cycle": "cell\ncycle",
         "trajectory": "trajectory",
     },
     "batches": {
-        "graph_connectivity": "graph\nconnectivity",
         "batch_asw": "batch\nsilhouette",
         "ilisi": "iLISI",
         "kbet": "kBET",
@@ -40,7 +40,7 @@ GROUPS: dict[str, dict[str, str]] = {
     OTHERS: {},
     "mean": {"mean4": "of four", "mean": "of all"},
 }
-"""Scores by what they tell, as scIB groups them, and what is written above them."""
+"""Scores by what they tell, and what is written above them. scIB counts connectivity among batches; it needs none."""
 TITLES = {name: title for group in GROUPS.values() for name, title in group.items()}
 SINGLE = {name for name in TITLES if name not in GROUPS["mean"]}
 """Scores that the mean is of."""
