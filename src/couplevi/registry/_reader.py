@@ -144,7 +144,7 @@ class ModalityReader:
     def absent(self, data: AnnData | MuData) -> BoolArray:
         """Which features of the model data lack, shape ``(n_vars,)``."""
         names, _ = stored(self.profiles(data), self.attribute, self.key)
-        return ~np.isin(self.var_names, names)
+        return names.get_indexer(pd.Index(self.var_names)) < 0
 
     def _ordered(self, names: pd.Index, matrix: Matrix) -> Matrix:
         """Values with the features of the model, those that are missing filled in."""

@@ -61,23 +61,23 @@ class JAESettings:
 
     n_free: int = 20
     n_pcs: int | Mapping[str, int | None] | None = 100
-    encoder_widths: tuple[int, ...] = (150, 120, 100)
+    encoder_widths: tuple[int, ...] = (128, 128)
     dropout_rate: float = 0.1
     input_dropout_rate: float = 0.2
     modality_dropout_rate: float = 0.1
     batch: Literal["covariate", "uniform"] = "covariate"
     embedding: Literal["balanced", "latent"] = "balanced"
     reconstruction_weight: float = 1.0
-    label_weight: float = 0.1
+    label_weight: float = 0.2
     batch_weight: float = 0.0
     cell_cycle_weight: float = 0.05
     label_smoothing: float = 0.1
     guess_threshold: float = 0.8
     guess_start: float = 0.33
     batch_size: int = 128
-    n_steps: int | None = 1500
+    n_steps: int | None = 800
     max_epochs: int | None = None
-    lr: float = 1e-3
+    lr: float = 2e-3
     weight_decay: float = 1e-4
     lr_schedule: Literal["constant", "one_cycle"] = "one_cycle"
     gradient_clip: float = 1.0
@@ -119,6 +119,7 @@ JAE_PRESETS: Mapping[str, JAESettings] = MappingProxyType(
         "default": JAESettings(),
         "paper": JAESettings(
             n_free=5,
+            encoder_widths=(150, 120, 100),
             input_dropout_rate=0.0,
             modality_dropout_rate=0.0,
             batch="uniform",
