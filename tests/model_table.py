@@ -1,6 +1,7 @@
 """One row for each model: what the tests of contract, documentation and files need to know of it."""
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import anndata as ad
@@ -30,6 +31,8 @@ class Row(NamedTuple):
     """All that a model says of data: its own, or given ones, or those of one modality."""
     golden: Mapping[str, tuple[Callable[[], Any], Callable[[], Any]]]
     """Models in ``tests/golden`` by name: what makes them, and data like theirs."""
+    setup: Mapping[str, Any] = MappingProxyType({})
+    """What its set-up takes besides modalities and layers."""
 
 
 def fresh(n=80):
@@ -39,13 +42,15 @@ def fresh(n=80):
     varies = {
         m: np.asarray(part.X.todense() if sp.issparse(part.X) else part.X).std(axis=0) > 0 for m, part in parts.items()
     }
-    return md.MuData({m: part[:, varies[m]].copy() for m, part in parts.items()})
+    fresh = md.MuData({m: part[:, varies[m]].copy() for m, part in parts.items()})
+    fresh.obs["cell_type"] = mdata.obs["cell_type"].reindex(fresh.obs_names)
+    return fresh
 
 
 def build(name, mdata, modalities=BOTH, seed=0):
     """A small model, set up and not trained."""
     row = MODELS[name]
-    row.cls.setup_mudata(mdata, modalities=modalities, layers=LAYERS)
+    row.cls.setup_mudata(mdata, modalities=modalities, layers=LAYERS, **row.setup)
     torch.manual_seed(seed)
     return row.cls(mdata, **row.settings)
 
@@ -216,6 +221,62 @@ def gives_cplmixvae(model, data=None, modality=None):
     return given if modality is not None else {**given, "elbo": np.array(model.get_elbo(data))}
 
 
+# JAE
+
+
+def labelled_donors():
+    """100 cells with counts, 80 of them measured twice; those of one of two donors have labels, all a place in the cycle."""
+    mdata = cvi.data.count_clusters(n_obs=100, n_clusters=3, n_features={"rna": 130, "atac": 20}, seed=7)
+    cell_type = mdata.obs["cell_type"].astype(str)
+    with without_pulling():
+        mdata = md.MuData({"rna": mdata["rna"][:90].copy(), "atac": mdata["atac"][10:].copy()})
+    n = np.arange(100)
+    cells = [f"cell{i}" for i in n]
+    mdata.obs["donor"] = pd.Series(np.where(n % 2, "a", "b"), cells).reindex(mdata.obs_names)
+    mdata.obs["known"] = cell_type.where(pd.Series(n % 2 == 0, cells)).reindex(mdata.obs_names)
+    for i, key in enumerate(("S_score", "G2M_score")):
+        mdata.obs[key] = pd.Series(np.where(n % 5, np.sin(n + i), np.nan), cells).reindex(mdata.obs_names)
+    return mdata
+
+
+def jae():
+    """Counts of one modality and log values of another, labels of one batch, the cell cycle."""
+    mdata = labelled_donors()
+    torch.manual_seed(0)
+    cycle = ("S_score", "G2M_score")
+    keys = {"labels_key": "known", "batch_key": "donor", "cell_cycle_keys": cycle}
+    cvi.model.JAE.setup_mudata(mdata, modalities=BOTH, layers={"atac": "log1p"}, **keys)
+    model = cvi.model.JAE(mdata, n_free=3, encoder_widths=(8,), n_pcs={"rna": 8})
+    model.train(max_epochs=20, batch_size=64, **QUICK)
+    return model
+
+
+def jae_paper():
+    """The published blocks: the latent itself, with one for the batch."""
+    mdata = labelled_donors()
+    torch.manual_seed(0)
+    keys = {"labels_key": "known", "batch_key": "donor"}
+    cvi.model.JAE.setup_mudata(mdata, modalities=BOTH, layers={"atac": "log1p"}, **keys)
+    model = cvi.model.JAE(mdata, "paper", n_free=3, encoder_widths=(8,), n_pcs={"rna": 8})
+    model.train(max_epochs=5, batch_size=64, **QUICK)
+    return model
+
+
+def gives_jae(model, data=None, modality=None):
+    """Where cells are, their labels and how typical they are of them, and the errors of reconstruction."""
+    given = {
+        "cells": model.get_latent_representation(data, modality=modality),
+        "labels": model.predict_labels(data, modality=modality, soft=True).to_numpy(),
+        "typicality": model.get_typicality(data, modality=modality).to_numpy(),
+    }
+    if modality is not None:
+        return given
+    given |= {f"cells_{m}": model.get_latent_representation(data, modality=m) for m in model.modalities_}
+    if "donor" in (model.adata if data is None else data).obs or not model.get_setup_arg("batch_key"):
+        given["errors"] = np.array(list(model.get_reconstruction_error(data).values()))
+    return given
+
+
 # OTGM
 
 
@@ -264,6 +325,14 @@ MODELS = {
             "jamie_links": (jamie_links, linked_modalities),
             "jamie_match": (jamie_match, matched_modalities),
         },
+    ),
+    "JAE": Row(
+        cvi.model.JAE,
+        settings={"n_free": 3, "encoder_widths": (16,)},
+        train={},
+        gives=gives_jae,
+        golden={"jae": (jae, labelled_donors), "jae_paper": (jae_paper, labelled_donors)},
+        setup={"labels_key": "cell_type"},
     ),
     "CplMixVAE": Row(
         cvi.model.CplMixVAE,

@@ -228,6 +228,14 @@ class Key:
             return f"{key}_label_confidence"
 
         @staticmethod
+        def jae_label_typicality(key: str) -> str:
+            """How typical a cell is of the labels.
+
+            mdata | share of the cells with a label that are further from it: near 0 for another type | in [0, 1] | tl.jae |
+            """
+            return f"{key}_label_typicality"
+
+        @staticmethod
         def fitted(key: str, source: str) -> str:
             """Whether an imputed cell was learned from.
 

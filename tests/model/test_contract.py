@@ -64,6 +64,7 @@ def test_seed_decides(name):
 def test_order_of_cells_and_modalities_and_sparsity_do_not_matter(name):
     plain = fresh()
     other = md.MuData({m: plain[m][::-1].copy() for m in BOTH[::-1]})
+    other.obs["cell_type"] = plain.obs["cell_type"].reindex(other.obs_names)
     for m in BOTH:
         values = plain[m].layers["log1p"]
         plain[m].layers["log1p"] = values.toarray() if sp.issparse(values) else values
@@ -105,7 +106,8 @@ def test_another_set_up_of_the_same_data_leaves_a_model_alone(name):
     other = "CplMixVAE" if name == "JAMIE" else "JAMIE"
     fit(other, mdata)
     mdata["atac"].layers["other"] = mdata["atac"].layers["log1p"] / 2
-    MODELS[name].cls.setup_mudata(mdata, modalities=BOTH[::-1], layers={"rna": "log1p", "atac": "other"})
+    layers = {"rna": "log1p", "atac": "other"}
+    MODELS[name].cls.setup_mudata(mdata, modalities=BOTH[::-1], layers=layers, **MODELS[name].setup)
     assert_same(gives(model), before)
 
 
@@ -138,7 +140,7 @@ def test_failed_training_leaves_the_model_as_it_was(name, error):
 
 
 def test_evidence_is_higher_for_the_data_than_for_noise(trained):
-    _, model, mdata = trained
+    name, model, mdata = trained
     noise = mdata.copy()
     rng = np.random.default_rng(0)
     for m in BOTH:
@@ -146,7 +148,11 @@ def test_evidence_is_higher_for_the_data_than_for_noise(trained):
         noise[m].layers["log1p"] = 3 * rng.permuted(values, axis=0) + rng.normal(0, 3, values.shape).astype(np.float32)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Values of .* go from")
-        assert model.get_elbo(mdata) > model.get_elbo(noise)
+        if name == "JAE":
+            own, other = (model.get_reconstruction_error(data) for data in (mdata, noise))
+            assert all(own[m] < other[m] for m in BOTH)
+        else:
+            assert model.get_elbo(mdata) > model.get_elbo(noise)
 
 
 def test_all_slots_survive_a_file(tmp_path):

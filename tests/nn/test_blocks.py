@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from couplevi.nn import Decoder, Encoder, UnitGaussianHead
+from couplevi.nn import Decoder, Encoder, ResidualLayers, UnitGaussianHead
 from couplevi.nn._blocks import BatchNorm1d
 
 HIDDEN = {"normalization": "layer", "activation": "gelu", "dropout_rate": 0.5}
@@ -78,3 +78,18 @@ def test_covariates_are_read_beside_the_features_and_never_hidden():
     for mean in means:
         torch.testing.assert_close(mean, mean[:1].expand(50, 3))
     assert (means[0] - means[1]).abs().max() > 1e-3
+
+
+def test_residual_layers_are_two_steps_of_which_the_second_is_added():
+    torch.manual_seed(0)
+    layers = ResidualLayers(5, (4, 3), dropout_rate=0.5)
+    x = torch.randn(6, 5)
+    layers.train()(x)  # statistics of the normalisation are not those of the start any more
+    layers.eval()
+    h = x
+    for first, (_, norm, second) in zip(layers.first, layers.second, strict=True):
+        u = torch.relu(first(h))
+        normed = (u - norm.running_mean) / (norm.running_var + norm.eps).sqrt() * norm.weight + norm.bias
+        h = torch.relu(u + normed @ second.weight.T + second.bias)
+    torch.testing.assert_close(layers(x), h)
+    assert h.shape == (6, 3)

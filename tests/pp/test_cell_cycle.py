@@ -14,7 +14,11 @@ def cycling(names=(*S_GENES, *G2M_GENES), seed=0):
     former = {new: old for old, new in ALIASES.items()}
     listed = list(names)
     for group, genes in ((1, S_GENES), (2, G2M_GENES)):
-        columns = [i for i, name in enumerate(listed) if former.get(name.upper(), name.upper()) in genes or name.upper() in genes]
+        columns = [
+            i
+            for i, name in enumerate(listed)
+            if former.get(name.upper(), name.upper()) in genes or name.upper() in genes
+        ]
         counts[np.ix_(np.arange(90) % 3 == group, columns)] += 6
     mdata["rna"].X = counts
     mdata["rna"].var_names = [*listed, *(f"gene{i}" for i in range(300 - len(listed)))]

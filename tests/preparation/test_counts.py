@@ -5,7 +5,8 @@ import scanpy as sc
 import scipy.sparse as sp
 import torch
 
-from couplevi.preparation import library_size, log_normalised
+from couplevi._streamed import StreamedMatrix
+from couplevi.preparation import library_size, log_normalised, logarithms
 
 COUNTS = np.random.default_rng(0).poisson(0.7, (30, 12)).astype(np.float32)
 COUNTS[4] = 0
@@ -32,3 +33,19 @@ def test_logarithm_is_that_of_scanpy(kind):
 
 def test_whole_numbers_are_taken():
     np.testing.assert_allclose(log_normalised(COUNTS.astype(np.int32)), log_normalised(COUNTS))
+
+
+def test_logarithms_of_a_matrix_that_is_read_in_parts_are_those_of_the_whole():
+    streamed = logarithms(StreamedMatrix(COUNTS[:, ::-1], "`X`", np.arange(12)[::-1]), "`X`")
+    assert isinstance(streamed, StreamedMatrix)
+    assert streamed.shape == COUNTS.shape
+    np.testing.assert_allclose(streamed[3:7], log_normalised(COUNTS)[3:7])
+    np.testing.assert_allclose(streamed[np.array([9, 2])], log_normalised(COUNTS)[[9, 2]])
+
+
+def test_what_are_no_counts_is_refused_in_memory_and_when_it_is_read():
+    with pytest.raises(ValueError, match="counts in `X`, whole numbers of at least 0"):
+        logarithms(COUNTS + 0.5, "`X`")
+    streamed = logarithms(StreamedMatrix(COUNTS + 0.5, "`X`"), "`X`")
+    with pytest.raises(ValueError, match="counts in `X`, whole numbers of at least 0"):
+        streamed[:2]

@@ -1,9 +1,11 @@
 import anndata as ad
+import mudata as md
 import numpy as np
 import pandas as pd
 import pytest
 
-from couplevi.registry import ColumnField, column_texts, registered_column
+from couplevi.registry import ColumnField, column_texts, column_values, registered_column
+from couplevi.registry._columns import column_fields
 
 
 @pytest.fixture
@@ -31,3 +33,18 @@ def test_a_column_is_known_by_its_role():
     registry = {"field_registries": {"state_column": {"data_registry": {"attr_key": "perturbation"}}}}
     assert registered_column(registry, "state") == "perturbation"
     assert registered_column(registry, "group") is None
+
+
+def test_columns_of_a_mudata_are_its_own_or_those_of_modalities(adata):
+    mdata = md.MuData({"rna": adata[:3].copy(), "atac": adata[1:].copy()[:, :0]})
+    mdata.obs["donor"] = pd.Series({"w": "d", "x": "unknown", "y": "e", "z": "e"})
+    assert column_texts(mdata, "donor")[[0, 2, 3]].tolist() == ["d", "e", "e"]
+    assert pd.isna(column_texts(mdata, "donor")[1])
+    assert column_values(mdata, "number").reindex(list("wxyz")).tolist()[:2] == [1.0, 2.0]
+    ColumnField("labels", "donor").validate_field(mdata)
+    with pytest.raises(KeyError, match="nothing"):
+        ColumnField("labels", "nothing").validate_field(mdata)
+
+
+def test_roles_without_a_column_have_no_field():
+    assert [field.attr_key for field in column_fields({"labels": "type", "s_score": None})] == ["type"]

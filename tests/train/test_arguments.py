@@ -20,15 +20,12 @@ BAD = [
     ({"accelerator": "cpu", "devices": 2}, ValueError, 'Each would train on all cells. Pass `strategy="ddp"`'),
     ({"datasplitter_kwargs": [1]}, TypeError, "`datasplitter_kwargs` to map names to values"),
     ({"datasplitter_kwargs": {"batch_size": 3}}, TypeError, "found 'batch_size'. Pass `batch_size` to `train` itself"),
-    ({"datasplitter_kwargs": {"n_partners": -1}}, ValueError, "`n_partners` to be a whole number of at least 0"),
-    ({"datasplitter_kwargs": {"mixup_alpha": "x"}}, ValueError, "`mixup_alpha` to be a number of at least 0"),
     ({"plan_kwargs": 0.1}, TypeError, "`plan_kwargs` to map names to values"),
     ({"plan_kwargs": {"learning_rate": 0.1}}, TypeError, r"`plan_kwargs` of \[.*'lr'.*\], found 'learning_rate'"),
     ({"plan_kwargs": {"lr": "0.1"}}, ValueError, "`lr` to be a number of at least 0"),
     ({"plan_kwargs": {"weight_decay": -1}}, ValueError, "`weight_decay` to be a number of at least 0"),
     ({"lr": 0.1}, TypeError, r"found `lr`. Build the model with it: `\w+\(..., lr=...\)`. Or: Pass `plan_kwargs="),
     ({"n_pcs": 3}, TypeError, r"found `n_pcs`. Build the model with it: `\w+\(..., n_pcs=...\)`.$"),
-    ({"n_partners": 3}, TypeError, "found `n_partners`.*Pass `datasplitter_kwargs={'n_partners': ...}`"),
     ({"max_epoch": 3}, TypeError, "found `max_epoch`. Did you mean `max_epochs`?"),
     ({"precision": "bf16-true"}, ValueError, '"32-true", "16-mixed" or "bf16-mixed", found \'bf16-true\''),
     ({"precision": ["x"]}, ValueError, "`precision`"),
@@ -36,6 +33,11 @@ BAD = [
     ({"callbacks": "all"}, TypeError, "`callbacks` to be a list of Lightning's callbacks"),
     ({"logger": "csv"}, TypeError, "`logger` to be one of Lightning's loggers, several, or False"),
     ({"early_stopping_patience": "x"}, ValueError, "`early_stopping_patience` to be a whole number"),
+]
+OF_LINKS = [
+    ({"datasplitter_kwargs": {"n_partners": -1}}, ValueError, "`n_partners` to be a whole number of at least 0"),
+    ({"datasplitter_kwargs": {"mixup_alpha": "x"}}, ValueError, "`mixup_alpha` to be a number of at least 0"),
+    ({"n_partners": 3}, TypeError, "found `n_partners`.*Pass `datasplitter_kwargs={'n_partners': ...}`"),
 ]
 OF_JAMIE = [
     *(({"validation_size": value}, ValueError, "`validation_size` to be a number from 0 to 1") for value in ("x", 2)),
@@ -46,6 +48,10 @@ OF_JAMIE = [
     ({"plan_kwargs": {"lr_schedule": "cosine"}}, ValueError, "`lr_schedule` to be one of"),
     ({"plan_kwargs": {"kl_schedule": "cosine"}}, ValueError, "`kl_schedule` to be one of"),
     ({"plan_kwargs": {"kl_warmup": 2}}, ValueError, "`kl_warmup` to be a number from 0 to 1"),
+]
+OF_JAE = [
+    ({"datasplitter_kwargs": {"n_partners": 3}}, TypeError, r"`datasplitter_kwargs` of \[\], found 'n_partners'"),
+    ({"plan_kwargs": {"guess_start": 2}}, ValueError, "`guess_start` to be a number from 0 to 1"),
 ]
 OF_MIXTURES = [
     *(({"max_epochs_prune": value}, ValueError, "`max_epochs_prune` to be a whole") for value in (2.0, "2", 0, -1)),
@@ -75,6 +81,17 @@ def assert_refused(model, arguments, error, message):
 @pytest.mark.parametrize(("arguments", "error", "message"), BAD, ids=str)
 def test_wrong_arguments_are_told_apart_by_all_models(models, name, arguments, error, message):
     assert_refused(models[name], arguments, error, message)
+
+
+@pytest.mark.parametrize("name", ["JAMIE", "CplMixVAE"])
+@pytest.mark.parametrize(("arguments", "error", "message"), OF_LINKS, ids=str)
+def test_wrong_arguments_of_models_with_partners(models, name, arguments, error, message):
+    assert_refused(models[name], arguments, error, message)
+
+
+@pytest.mark.parametrize(("arguments", "error", "message"), OF_JAE, ids=str)
+def test_wrong_arguments_of_a_joint_autoencoder(models, arguments, error, message):
+    assert_refused(models["JAE"], arguments, error, message)
 
 
 @pytest.mark.parametrize(("arguments", "error", "message"), OF_JAMIE, ids=str)

@@ -71,8 +71,9 @@ def jae(
       a dimension for each label, for each score of the cell cycle, and `n_free` further ones;
     - ``mdata[m].obsm["X_jae"]``: the same of each profile, by its modality alone;
     - ``mdata.obs["jae_label"]`` and ``mdata.obs["jae_label_confidence"]``: predicted label, and its probability;
-      ``mdata.obsm["jae_label"]``: probability of each label, columns in ``mdata.uns["jae"]["labels"]``. Not without
-      labels;
+      ``mdata.obs["jae_label_typicality"]``: near 0 for cells of a type that is none of the labels, see
+      :meth:`~couplevi.model.JAE.get_typicality`; ``mdata.obsm["jae_label"]``: probability of each label, columns in
+      ``mdata.uns["jae"]["labels"]``. Not without labels;
     - ``mdata.uns["jae"]``: settings, versions, losses, names of modalities and labels.
 
     Raises
@@ -118,13 +119,16 @@ def write_jae(mdata: MuData, model: JAE, key: str, preset: str | JAESettings) ->
     here = [m for m in model.modalities_ if m in mdata.mod]
     profiles = {m: model.get_latent_representation(modality=m) for m in here}
     z = model.get_latent_representation()
-    p = pd.DataFrame(model.predict_labels(soft=True)) if model.labels_ else None
+    p, typicality = None, None
+    if model.labels_:
+        p, typicality = pd.DataFrame(model.predict_labels(soft=True)), model.get_typicality()
     for m, values in profiles.items():
         mdata[m].obsm[Key.obsm.latent(key)] = values
     mdata.obsm[Key.obsm.latent(key)] = z
     if p is not None:
         mdata.obs[Key.obs.jae_label(key)] = model.predict_labels()
         mdata.obs[Key.obs.jae_label_confidence(key)] = p.to_numpy().max(axis=1)
+        mdata.obs[Key.obs.jae_label_typicality(key)] = typicality
         mdata.obsm[Key.obsm.jae_label(key)] = p.to_numpy(dtype="float32")
     settings = {name: value for name, value in asdict(model.settings_).items() if value is not None}
     mdata.uns[key] = {

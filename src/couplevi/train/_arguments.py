@@ -182,6 +182,8 @@ CHECKS: Mapping[str, Callable[[object, str], Any]] = MappingProxyType(
         "kl_warmup": partial(check_number, maximum=1),
         "kl_schedule": lambda value, name: check_option(value, ("linear", "sigmoid"), name),
         "temperature": partial(check_number, minimum=SMALLEST),
+        "guess_start": partial(check_number, maximum=1),
+        "adapt_statistics": _check_flag,
         # of the trainer
         "enable_progress_bar": _check_flag,
         "early_stopping_patience": check_count,

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 from mudata import MuData
+from scipy import stats
 from scvi.model._utils import use_distributed_sampler
 
 from couplevi._docs import fill_docs
@@ -35,7 +36,7 @@ from couplevi.model.jae.inference import cells
 from couplevi.model.jae.mapping import frozen_in_mapping, mapped_weights
 from couplevi.model.jae.module import BLOCKS, TERMS, JAEModule
 from couplevi.model.jae.settings import JAESettings, make_jae_settings
-from couplevi.model.jae.training import JAETrainingPlan, fit_place, training_data
+from couplevi.model.jae.training import JAETrainingPlan, epochs_of, fit_latent, training_data
 from couplevi.registry import column_values, coupled_manager, registered_column, registered_readers
 from couplevi.train import TrainingRun, check_arguments
 
@@ -195,8 +196,13 @@ class JAE(Model):
             remedy = "For example ('S_score', 'G2M_score')."
             raise ValueError(expected("two columns as `cell_cycle_keys`", repr(cell_cycle_keys), remedy))
         scores = dict(zip(CYCLE, cell_cycle_keys or (None, None), strict=True))
-        is_new = "source_registry" not in kwargs
-        columns = {"labels": labels_key, **scores}
+        if "source_registry" not in kwargs:
+            check_mudata(mdata)
+            if labels_key is not None:
+                check_classes(column_values(mdata, labels_key), labels_key)
+            for key in filter(None, scores.values()):
+                if not pd.api.types.is_numeric_dtype(values := column_values(mdata, key)):
+                    raise TypeError(expected(f"numbers in column {key!r}", f"dtype {values.dtype}"))
         manager = coupled_manager(
             mdata,
             setup_method_args,
@@ -207,15 +213,10 @@ class JAE(Model):
             batch_key=batch_key,
             categorical_covariate_keys=categorical_covariate_keys,
             continuous_covariate_keys=continuous_covariate_keys,
-            columns=columns,
+            columns={"labels": labels_key, **scores},
             fewest=1,
             **kwargs,
         )
-        if is_new and labels_key is not None:
-            check_classes(column_values(mdata, labels_key), labels_key)
-        for key in filter(None, scores.values()):
-            if is_new and not pd.api.types.is_numeric_dtype(values := column_values(mdata, key)):
-                raise TypeError(expected(f"numbers in column {key!r}", f"dtype {values.dtype}"))
         cls.register_manager(manager)
 
     @classmethod
@@ -350,7 +351,7 @@ class JAE(Model):
         max_epochs: int | None = None,
         accelerator: str = "auto",
         devices: int | list[int] | str = "auto",
-        train_size: float | None = None,
+        train_size: float = 1.0,
         validation_size: float | None = None,
         shuffle_set_split: bool = True,
         batch_size: int | None = None,
@@ -365,7 +366,8 @@ class JAE(Model):
         Parameters
         ----------
         max_epochs
-            Passes through the data. None takes the settings': for ``"default"`` as many as make `n_steps` steps.
+            Passes through the data. None takes the settings': for ``"default"`` as many as make `n_steps` steps, and at
+            least 20 up to 10,000 steps.
         %(hardware)s
         train_size
             Share of the cells that is trained on, in (0, 1].
@@ -377,7 +379,8 @@ class JAE(Model):
             Largest number of cells per step; None takes the settings'.
         early_stopping
             Stop when the validation loss has not improved for `early_stopping_patience` (45) epochs, and return to the
-            best weights. None: if there are validation cells.
+            best weights. None: if there are validation cells. The authors validated on a tenth, with a patience of 5:
+            ``preset="paper"`` and ``train_size=0.9``.
         checkpoint
             File of the state of training, see :meth:`JAMIE.train <couplevi.model.JAMIE.train>`.
         datasplitter_kwargs, plan_kwargs
@@ -399,7 +402,6 @@ class JAE(Model):
             that happens later, training stops with a warning and the best weights so far.
         """
         settings = self.settings_
-        train_size = settings.train_size if train_size is None else train_size
         check_arguments(
             self,
             {
@@ -436,7 +438,7 @@ class JAE(Model):
             length = Length.of(
                 settings,
                 len(dataset),
-                max_epochs=max_epochs,
+                max_epochs=max_epochs or epochs_of(settings, len(dataset), train_size, batch_size),
                 batch_size=batch_size,
                 train_size=train_size,
                 validation_size=validation_size,
@@ -468,7 +470,7 @@ class JAE(Model):
             if best.failed and not math.isfinite(best.best):
                 raise RuntimeError(expected("a finite loss", "NaN or infinity in the first epoch of training", REMEDY))
             if not self.mapped_:
-                fit_place(self.module, dataset)
+                fit_latent(self.module, dataset)
             for name in INDICES:
                 setattr(self, name, cells_of_units(registered, dataset, order, getattr(self, name)))
         if best.failed:
@@ -526,9 +528,9 @@ class JAE(Model):
         """
         self._check_if_trained(warn=False)
         given = {"max_epochs": max_epochs, "accelerator": accelerator, "devices": devices, "batch_size": batch_size}
-        plan = {"lr": lr}
+        plan: dict[str, Any] = {"lr": lr, "adapt_statistics": adapt_statistics}
         check_arguments(
-            self, given, splitter=None, splitter_takes=(), plan=plan, plan_takes=("lr",), trainer=trainer_kwargs
+            self, given, splitter=None, splitter_takes=(), plan=plan, plan_takes=tuple(plan), trainer=trainer_kwargs
         )
         with TrainingRun(self) as run:
             registered = self._registered(mdata).of_present()
@@ -537,7 +539,7 @@ class JAE(Model):
             splitter = CoupledDataSplitter(dataset, batch_size=batch_size or self.settings_.batch_size)
             run.fit(
                 splitter,
-                JAETrainingPlan(self.module, **plan, told=False, adapt_statistics=adapt_statistics),
+                JAETrainingPlan(self.module, **plan, told=False),
                 max_epochs=max_epochs,
                 accelerator=accelerator,
                 devices=devices,
@@ -643,7 +645,7 @@ class JAE(Model):
         soft
             Whether to return the probability of each label.
         unknown_below
-            Probability, in [0, 1], below which a label is ``"unknown"``.
+            Typicality, in [0, 1], below which a label is ``"unknown"``, see :meth:`get_typicality`.
         batch_size
             Cells read at a time; None is 4,096. The result does not depend on it.
 
@@ -659,21 +661,65 @@ class JAE(Model):
         ValueError
             If it was set up without labels, or `unknown_below` is out of range.
         """
-        self._check_if_trained(warn=False)
+        self._check_labels()
         check_number(unknown_below, "unknown_below", 0, 1)
-        if not self.labels_:
-            remedy = "Set the data up with `labels_key`."
-            raise ValueError(expected("a model that was trained with two or more labels", "none", remedy))
-        registered = self._registered(adata)
-        names = registered.obs_names if modality is None else registered.profiles(modality).obs_names
+        names = self._names(adata, modality)
         p = pd.DataFrame(self._of_cells(adata, modality, batch_size, self._probabilities), names, self.labels_)
         if soft:
             return p
         best = np.where(p.isna().any(axis=1), -1, p.fillna(0).to_numpy().argmax(axis=1))
         if unknown_below:
-            best = np.where(p.max(axis=1) < unknown_below, len(self.labels_), best)
+            typicality = self.get_typicality(adata, modality=modality, batch_size=batch_size)
+            best = np.where(typicality < unknown_below, len(self.labels_), best)
         categories = pd.Index([*self.labels_, UNKNOWN] if unknown_below else self.labels_)
         return pd.Series(pd.Categorical.from_codes(best.tolist(), categories), names, name="label")
+
+    def get_typicality(
+        self, adata: AnnData | MuData | None = None, *, modality: str | None = None, batch_size: int | None = None
+    ) -> pd.Series:
+        """How typical each cell is of the labels: near 0 for a type that none of them stands for.
+
+        The Mahalanobis distance of the latent from the nearest label, with the covariance within labels, as the share of
+        cells with a label that are further from their own: by the gamma distribution with the mean and variance of their
+        squared distances. Cells of another batch are less typical than those that were learned from.
+
+        Parameters
+        ----------
+        adata, modality, batch_size
+            See :meth:`predict_labels`.
+
+        Returns
+        -------
+        In [0, 1], NaN for cells with none of the modalities.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not trained.
+        ValueError
+            If it was set up without labels.
+
+        References
+        ----------
+        Lee et al., A simple unified framework for detecting out-of-distribution samples and adversarial attacks,
+        NeurIPS 2018.
+        """
+        self._check_labels()
+        distance2 = self._of_cells(adata, modality, batch_size, lambda z: self.module.distance2(z)[:, None])[:, 0]
+        mean, variance = self.module.distance_moments.cpu().numpy().astype(np.float64)
+        shares = stats.gamma.sf(distance2, mean**2 / variance, scale=variance / mean)
+        return pd.Series(shares, self._names(adata, modality), name="typicality")
+
+    def _check_labels(self) -> None:
+        self._check_if_trained(warn=False)
+        if not self.labels_:
+            remedy = "Set the data up with `labels_key`."
+            raise ValueError(expected("a model that was trained with two or more labels", "none", remedy))
+
+    def _names(self, adata: AnnData | MuData | None, modality: str | None) -> pd.Index:
+        """Names of the cells that are placed."""
+        registered = self._registered(adata)
+        return registered.obs_names if modality is None else registered.profiles(modality).obs_names
 
     def _probabilities(self, z: torch.Tensor) -> torch.Tensor:
         return self.module.block(z, "labels").softmax(dim=1)

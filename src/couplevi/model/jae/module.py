@@ -18,6 +18,8 @@ BLOCKS = ("labels", "batch", "cell_cycle", "free")
 """Parts of the latent, in this order."""
 TERMS = ("reconstruction", "label", "batch", "cell_cycle")
 TINY = 1e-12
+SHRINKAGE = 0.1
+"""Share of the spread around labels that is the same in all directions."""
 
 
 class JAEModule(BaseModuleClass):
@@ -49,6 +51,9 @@ class JAEModule(BaseModuleClass):
 
     centre: torch.Tensor
     gain: torch.Tensor
+    label_means: torch.Tensor
+    whitening: torch.Tensor
+    distance_moments: torch.Tensor
 
     def __init__(
         self,
@@ -88,6 +93,9 @@ class JAEModule(BaseModuleClass):
         self.decoder_linear = nn.Linear(layers[0], n_in, bias=False)
         self.register_buffer("centre", torch.zeros(n_latent))
         self.register_buffer("gain", torch.ones(n_latent))
+        self.register_buffer("label_means", torch.zeros(blocks["labels"], n_latent))
+        self.register_buffer("whitening", torch.eye(n_latent))
+        self.register_buffer("distance_moments", torch.ones(2))
 
     def observation(self, modality: str) -> Observation:
         """How a modality is read."""
@@ -145,6 +153,35 @@ class JAEModule(BaseModuleClass):
             self.gain[self.blocks[name]] = variance[self.blocks[name]].sum().clamp(min=TINY).rsqrt()
         cycle = self.blocks["cell_cycle"]
         self.gain[cycle] = (variance[cycle] * (free.stop - free.start)).clamp(min=TINY).rsqrt()
+
+    def fit_distance(self, z: torch.Tensor, label: torch.Tensor) -> None:
+        """Fit where cells with each label are in the latent, how they spread around it, and how far they are from it.
+
+        The spread is that within all labels, a tenth of it replaced by the same in all directions.
+
+        Parameters
+        ----------
+        z, label
+            Latents of cells and positions of their labels, all of which occur, shapes ``(n, n_latent)`` and ``(n,)``.
+        """
+        z, n_latent = z.double(), z.shape[1]
+        member = nn.functional.one_hot(label, len(self.label_means)).double()
+        means = (member / member.sum(dim=0)).T @ z
+        within = z - means[label]
+        spread = within.T @ within / len(z)
+        identity = torch.eye(n_latent, dtype=z.dtype, device=z.device)
+        spread = (1 - SHRINKAGE) * spread + (SHRINKAGE * spread.trace() / n_latent + TINY) * identity
+        self.label_means.copy_(means)
+        self.whitening.copy_(torch.linalg.inv(torch.linalg.cholesky(spread)).T)
+        own = (within @ self.whitening.double()).square().sum(dim=1)
+        self.distance_moments.copy_(torch.stack([own.mean(), own.var(correction=0)]).clamp(min=TINY))
+
+    def distance2(self, z: torch.Tensor) -> torch.Tensor:
+        """Squared Mahalanobis distance of latents from the nearest label, shape ``(n,)``.
+
+        Lee et al., A simple unified framework for detecting out-of-distribution samples, NeurIPS 2018.
+        """
+        return torch.cdist(z @ self.whitening, self.label_means @ self.whitening).square().amin(dim=1)
 
     def errors(self, cells: CellBatch, decoded: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Squared error of each modality, a mean over prepared features, shape ``(n,)``; 0 where it was not measured."""

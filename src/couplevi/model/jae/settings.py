@@ -45,15 +45,14 @@ class JAESettings:
     batch_size
         Largest number of cells drawn per step.
     n_steps
-        Optimiser steps of a training; None if `max_epochs` is given.
+        Optimiser steps of a training, of more if these are not 20 passes through the data, but then at most 10,000; None
+        if `max_epochs` is given.
     max_epochs
         Epochs of a training; None if `n_steps` is given.
     lr, weight_decay, lr_schedule
         Of the optimiser, see :class:`~couplevi.train.CoupledTrainingPlan`.
     gradient_clip
         Largest norm of the gradient.
-    train_size
-        Share of the cells, in (0, 1], that is trained on; the others are validated on.
     patience
         Epochs without a better validation loss, or training loss where nothing is validated on, at which training stops
         and returns to the best weights. None is 45 of the former, and trains to the end where there is none.
@@ -81,7 +80,6 @@ class JAESettings:
     weight_decay: float = 1e-4
     lr_schedule: Literal["constant", "one_cycle"] = "one_cycle"
     gradient_clip: float = 1.0
-    train_size: float = 1.0
     patience: int | None = None
 
     def __post_init__(self) -> None:
@@ -104,7 +102,6 @@ class JAESettings:
         for field in fields(self):
             if field.name.endswith("_weight") or field.name == "weight_decay":
                 check_number(getattr(self, field.name), field.name)
-        check_number(self.train_size, "train_size", SMALLEST, 1)
         for name in ("lr", "gradient_clip"):
             check_number(getattr(self, name), name, SMALLEST)
         check_option(self.batch, ("covariate", "uniform"), "batch")
@@ -136,7 +133,6 @@ JAE_PRESETS: Mapping[str, JAESettings] = MappingProxyType(
             lr=1e-4,
             weight_decay=0.0,
             lr_schedule="constant",
-            train_size=0.9,
             patience=5,
         ),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
     from couplevi._types import CellBatch, FloatArray, IntArray
     from couplevi.dataloaders import Rows
     from couplevi.model.jae.module import JAEModule
+    from couplevi.model.jae.settings import JAESettings
     from couplevi.registry import Registered
+
+FEWEST_EPOCHS, MOST_STEPS = 20, 10_000
+"""Passes through the data that a training makes at least, as long as these are so many steps at most."""
 
 
 def training_data(
@@ -64,6 +69,15 @@ def training_data(
     return CellDataset(rows, links, covariates, registered.n_batches, of_profiles), order
 
 
+def epochs_of(settings: JAESettings, n_cells: int, train_size: float, batch_size: int | None) -> int:
+    """Number of epochs that the settings stand for."""
+    if settings.n_steps is None:
+        return settings.max_epochs or 1
+    per_epoch = math.ceil(math.ceil(train_size * n_cells) / (batch_size or settings.batch_size))
+    steps = max(settings.n_steps, min(FEWEST_EPOCHS * per_epoch, MOST_STEPS))
+    return math.ceil(steps / per_epoch)
+
+
 class JAETrainingPlan(CoupledTrainingPlan):
     """Lets predicted labels count from a share of the steps on.
 
@@ -99,7 +113,7 @@ class JAETrainingPlan(CoupledTrainingPlan):
 
     def scheduled(self) -> dict[str, float]:
         """Whether predicted labels count."""
-        return {"guess": float(self.global_step >= self.guess_start * self._n_steps)}
+        return {"guess": float(self.guess_start < 1 and self.global_step >= self.guess_start * self._n_steps)}
 
     def final(self) -> dict[str, float]:
         """What validation does: known labels alone count."""
@@ -116,8 +130,12 @@ class JAETrainingPlan(CoupledTrainingPlan):
 
 
 @torch.inference_mode()
-def fit_place(module: JAEModule, dataset: CellDataset) -> None:
-    """Fit where cells are placed to all of them."""
+def fit_latent(module: JAEModule, dataset: CellDataset) -> None:
+    """Fit where cells are placed to all of them, and how far cells are from their labels to those that have one."""
     module.eval()
     parts = np.array_split(np.arange(len(dataset)), -(-len(dataset) // CHUNK))
-    module.fit_place(torch.cat([module.encode(dataset.cells(units)["h"]) for units in parts]))
+    z = torch.cat([module.encode(dataset.cells(units)["h"]) for units in parts])
+    module.fit_place(z)
+    known = torch.from_numpy(dataset.label >= 0).to(z.device)
+    if known.any():
+        module.fit_distance(z[known], torch.from_numpy(dataset.label).to(z.device)[known])
