@@ -42,7 +42,7 @@ def fit(mdata, seed=0, train=None, modalities=BOTH, preset="default", **kwargs):
     cvi.model.JAE.setup_mudata(mdata, modalities=modalities, **own)
     torch.manual_seed(seed)
     model = cvi.model.JAE(mdata, preset, **kwargs)
-    model.train(**QUICK, **(train or {}))
+    model.train(**QUICK, **(train or {"max_epochs": 80}))
     return model
 
 
@@ -66,7 +66,7 @@ def told(z, labels):
 @pytest.fixture(scope="module")
 def annotated():
     """Labels of donor a are known."""
-    mdata = donors(depth=0.5, strength=0.35)
+    mdata = donors(depth=1.0, strength=0.35)
     return fit(mdata, labels_key="known", batch_key="donor"), mdata
 
 
@@ -84,7 +84,7 @@ def test_the_embedding_knows_types_better_and_donors_less_than_components_do(ann
     z, plain = model.get_latent_representation(), components(mdata)
     assert told(z, mdata.obs["type"]) > told(plain, mdata.obs["type"])
     assert told(plain, mdata.obs["donor"]) > 0.9
-    assert told(z, mdata.obs["donor"]) < 0.75
+    assert told(z, mdata.obs["donor"]) < 0.65
 
 
 def test_probabilities_are_those_of_the_labels_and_the_best_is_predicted(annotated):
@@ -157,6 +157,7 @@ def test_cells_of_other_modalities_have_no_place(annotated):
     further.var_names = ["p", "q"]
     with without_pulling():
         more = md.MuData({**mdata.mod, "protein": further})
+    more.obs["donor"] = mdata.obs["donor"].reindex(more.obs_names).fillna("a")
     rows = more.obs_names.isin(["x", "y", "z"])
     z, labels = model.get_latent_representation(more), model.predict_labels(more, unknown_below=0.1)
     assert np.isnan(z[rows]).all()
@@ -176,7 +177,7 @@ def test_counts_are_normalised_and_logarithms_taken_as_they_are():
         mdata[m].layers["log"] = mdata[m].X.copy()
     other = fit(mdata, layers=dict.fromkeys(BOTH, "log"), train={"max_epochs": 3})
     assert other.counted_ == {"rna": False, "atac": False}
-    np.testing.assert_allclose(other.get_latent_representation(), z, atol=0.02)
+    np.testing.assert_allclose(other.get_latent_representation(), z, atol=0.1)
 
 
 def test_counts_that_are_read_in_parts_give_the_same(tmp_path):
@@ -344,7 +345,9 @@ def test_questions_that_have_no_answer_are_refused(annotated):
     with pytest.raises(KeyError, match="one or more of the modalities"):
         model.get_latent_representation(other)
     with pytest.raises(ValueError, match="at least one cell"):
-        model.get_latent_representation(mdata["rna"][:0].copy(), modality="rna")
+        model.predict_labels(mdata["rna"][:0].copy(), modality="rna")
+    with pytest.raises(KeyError, match="column 'donor' in `adata.obs`"):
+        model.get_latent_representation(mdata["rna"].copy(), modality="rna")
 
 
 def test_weights_that_are_not_finite_are_not_kept(annotated):

@@ -7,6 +7,7 @@ from couplevi.model.jae.module import BLOCKS, SHRINKAGE, JAEModule
 
 N = {"a": 6, "b": 4}
 OPTIONS = {
+    "n_batches": 2,
     "n_covariates": 2,
     "widths": (8,),
     "dropout_rate": 0.0,
@@ -137,9 +138,11 @@ def test_one_modality_is_hidden_of_cells_that_have_two():
 
 def test_both_parts_of_a_place_have_a_total_variance_of_one():
     module = make(cell_cycle=2, free=4)
+    torch.manual_seed(0)
     z = torch.randn(500, 9) * torch.tensor([3.0, 1, 1, 5, 0.1, 2, 2, 1, 7])
-    module.fit_place(z)
-    placed = module.place(z)
+    batch = torch.eye(2)[torch.randint(2, (500,))]
+    module.fit_place(z, batch)
+    placed = module.place(z, batch)
     torch.testing.assert_close(placed.mean(dim=0), torch.zeros(9), atol=1e-4, rtol=0)
     for name in ("labels", "free"):
         assert module.block(placed, name).var(dim=0, correction=0).sum() == pytest.approx(1, abs=1e-4)
@@ -148,8 +151,48 @@ def test_both_parts_of_a_place_have_a_total_variance_of_one():
     correlation = np.corrcoef(p.numpy().T, module.block(placed, "labels").numpy().T)
     np.testing.assert_allclose(np.diag(correlation[:3, 3:]), 1, atol=1e-5)
     latent = make(cell_cycle=2, free=4, balanced=False)
-    latent.fit_place(z)
-    torch.testing.assert_close(latent.place(z), z)
+    latent.fit_place(z, batch)
+    torch.testing.assert_close(latent.place(z, batch), z)
+
+
+def types_in_batches():
+    """Latents of three types in two batches, each type moved in its own direction; the last is in the first batch alone."""
+    torch.manual_seed(0)
+    kind, batch = torch.arange(600) % 3, torch.arange(600) // 3 % 2
+    batch[kind == 2] = 0
+    offset = torch.tensor([[3.0, 0, 0], [0, -3.0, 0], [0, 0, 0]])
+    free = torch.randn(600, 3) + 2 * kind[:, None] + offset[kind] * batch[:, None]
+    return torch.cat([20 * torch.eye(3)[kind], free], dim=1), kind, batch
+
+
+def test_what_sets_cells_of_a_label_apart_in_a_batch_is_taken_out_and_a_type_of_one_batch_stays():
+    z, kind, batch = types_in_batches()
+    module, told = make(free=3), torch.eye(2)[batch]
+    module.fit_place(z, told)
+    free = module.block(module.place(z, told), "free") / module.gain[3:] + module.centre[3:]
+    for k in range(2):
+        means = [free[(kind == k) & (batch == b)].mean(dim=0) for b in range(2)]
+        apart = [z[(kind == k) & (batch == b), 3:].mean(dim=0) for b in range(2)]
+        assert (means[0] - means[1]).norm() < 0.1 * (apart[0] - apart[1]).norm()
+    torch.testing.assert_close(free[kind == 2], z[kind == 2, 3:], atol=1e-4, rtol=0)
+
+
+def test_a_batch_that_is_added_is_moved_to_the_others_which_stay():
+    z, kind, batch = types_in_batches()
+    module, told = make(free=3, n_batches=3), torch.eye(3)[batch]
+    module.fit_place(z, told)
+    before = module.place(z, told)
+    new = z[kind < 2] + torch.tensor([0, 0, 0, 0, 0, 4.0])
+    as_new = torch.eye(3)[torch.full((len(new),), 2)]
+    apart = module.block(module.place(new, as_new), "free").mean(dim=0)
+    module.fit_new_batches(new, as_new, torch.tensor([False, False, True]))
+    torch.testing.assert_close(module.place(z, told), before)
+    here = module.block(before, "free")[kind < 2].mean(dim=0)
+    now = module.block(module.place(new, as_new), "free").mean(dim=0)
+    assert (now - here).norm() < 0.1 * (apart - here).norm()
+    latent = make(free=3, n_batches=3, balanced=False)
+    latent.fit_new_batches(new, as_new, torch.tensor([False, False, True]))
+    assert (latent.shift == 0).all()
 
 
 def test_distances_are_those_of_mahalanobis_from_the_nearest_label():

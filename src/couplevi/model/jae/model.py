@@ -36,7 +36,7 @@ from couplevi.model.jae.inference import cells
 from couplevi.model.jae.mapping import frozen_in_mapping, mapped_weights
 from couplevi.model.jae.module import BLOCKS, TERMS, JAEModule
 from couplevi.model.jae.settings import JAESettings, make_jae_settings
-from couplevi.model.jae.training import JAETrainingPlan, epochs_of, fit_latent, training_data
+from couplevi.model.jae.training import JAETrainingPlan, epochs_of, fit_latent, fit_new_batches, training_data
 from couplevi.registry import column_values, coupled_manager, registered_column, registered_readers
 from couplevi.train import TrainingRun, check_arguments
 
@@ -278,6 +278,7 @@ class JAE(Model):
         return JAEModule(
             {m: (len(self.var_names_[m]), self.n_components_[m]) for m in self.modalities_},
             blocks,
+            n_batches=n_batches,
             n_covariates=design.width - (n_batches if uniform else 0),
             widths=s.encoder_widths,
             dropout_rate=s.dropout_rate,
@@ -299,8 +300,9 @@ class JAE(Model):
     ) -> Self:
         """A model for data that the reference was not trained on, such as another donor.
 
-        Cells are placed, and their labels predicted, as by the reference; :meth:`train` fits how the decoder reads
-        batches that were not known, and nothing else, :meth:`finetune` all of the model.
+        Cells are placed, and their labels predicted, as by the reference. :meth:`train` fits what belongs to batches that
+        were not known, and nothing else: how the decoder reads them, and what sets their cells apart from others with
+        the same label. :meth:`finetune` adapts all of the model.
 
         Parameters
         ----------
@@ -469,7 +471,9 @@ class JAE(Model):
             )
             if best.failed and not math.isfinite(best.best):
                 raise RuntimeError(expected("a finite loss", "NaN or infinity in the first epoch of training", REMEDY))
-            if not self.mapped_:
+            if self.mapped_:
+                fit_new_batches(self.module, dataset, design_of(self).added)
+            else:
                 fit_latent(self.module, dataset)
             for name in INDICES:
                 setattr(self, name, cells_of_units(registered, dataset, order, getattr(self, name)))
@@ -597,7 +601,8 @@ class JAE(Model):
             Modality that cells are placed by, as if they had no other; None takes all that are there.
         blocks
             ``"biology"``: probabilities of the labels, in the order of :attr:`labels_`, then the two scores of the cell
-            cycle. ``"free"``: what else is needed to explain the cell. ``"all"``: both, and of ``preset="paper"`` the
+            cycle. ``"free"``: what else is needed to explain the cell, without what sets cells with a label apart from
+            others in other batches. ``"all"``: both, and of ``preset="paper"`` the
             block of the batch behind the labels. Each of the two parts has a total variance of 1 over the cells that
             the model was trained on; of ``preset="paper"`` they are the latent as it is.
         indices
@@ -622,7 +627,7 @@ class JAE(Model):
         """
         self._check_if_trained(warn=False)
         check_option(blocks, list(GROUPS), "blocks")
-        z = self._of_cells(adata, modality, batch_size, self.module.place)
+        z = self._of_cells(adata, modality, batch_size, self.module.place, covariates=True)
         columns = np.concatenate([np.arange(z.shape[1])[self.module.blocks[name]] for name in GROUPS[blocks]])
         z = z[:, columns]
         return z if indices is None else z[check_rows(indices, len(z), "cells")]
@@ -763,9 +768,11 @@ class JAE(Model):
         adata: AnnData | MuData | None,
         modality: str | None,
         batch_size: int | None,
-        function: Callable[[torch.Tensor], torch.Tensor],
+        function: Callable[..., torch.Tensor],
+        *,
+        covariates: bool = False,
     ) -> FloatArray:
-        """A function of the latent of each cell, NaN where there is none."""
+        """A function of the latent of each cell, and of its covariates if they are asked for; NaN where there is none."""
         registered = self._registered(adata)
         if modality is None and not isinstance(registered.data, MuData) and len(self.modalities_) > 1:
             remedy = f"It is one of {self.modalities_}."
@@ -777,8 +784,9 @@ class JAE(Model):
         if not chosen:
             raise KeyError(expected(f"one or more of the modalities {self.modalities_}", list(registered.data.mod)))
         found: FloatArray | None = None
-        for rows, part in cells(self.module, registered, self.counted_, chosen, batch_size):
-            values = function(self.module.encode(part["h"])).cpu().numpy()
+        for rows, part in cells(self.module, registered, self.counted_, chosen, batch_size, covariates=covariates):
+            told = [part["covariates"]] if covariates else []
+            values = function(self.module.encode(part["h"]), *told).cpu().numpy()
             if found is None:
                 found = np.full((len(registered.obs_names), values.shape[1]), np.nan, dtype=np.float32)
             found[rows] = values

@@ -18,6 +18,8 @@ BLOCKS = ("labels", "batch", "cell_cycle", "free")
 """Parts of the latent, in this order."""
 TERMS = ("reconstruction", "label", "batch", "cell_cycle")
 TINY = 1e-12
+FEWEST_CELLS, CELLS_FOR_HALF = 3, 5
+"""Cells of a label in a batch from which on its offset there is taken out, and those at which half of it is."""
 SHRINKAGE = 0.1
 """Share of the spread around labels that is the same in all directions."""
 
@@ -31,8 +33,9 @@ class JAEModule(BaseModuleClass):
         Number of features and of principal components (None: standardised features) of each modality.
     blocks
         Number of latent dimensions of each of the `BLOCKS`; those of the labels are their logits.
-    n_covariates
-        Number of columns of covariates that the decoder reads, the last ones.
+    n_batches, n_covariates
+        Number of batches, whose columns are the first of the covariates, and of columns that the decoder reads, the last
+        ones.
     widths
         Hidden widths of the encoder; the decoder has them in reverse.
     dropout_rate, input_dropout_rate, modality_dropout_rate
@@ -51,6 +54,8 @@ class JAEModule(BaseModuleClass):
 
     centre: torch.Tensor
     gain: torch.Tensor
+    shift: torch.Tensor
+    free_means: torch.Tensor
     label_means: torch.Tensor
     whitening: torch.Tensor
     distance_moments: torch.Tensor
@@ -60,6 +65,7 @@ class JAEModule(BaseModuleClass):
         modalities: Mapping[str, tuple[int, int | None]],
         blocks: Mapping[str, int],
         *,
+        n_batches: int,
         n_covariates: int,
         widths: Sequence[int],
         dropout_rate: float,
@@ -76,7 +82,7 @@ class JAEModule(BaseModuleClass):
         self.observations = nn.ModuleList(observations)
         ends = accumulate((blocks[name] for name in BLOCKS), initial=0)
         self.blocks = {name: slice(*pair) for name, pair in zip(BLOCKS, pairwise(ends), strict=True)}
-        self.n_covariates = n_covariates
+        self.n_batches, self.n_covariates = n_batches, n_covariates
         self.modality_dropout_rate = modality_dropout_rate
         self.weights = dict(weights)
         self.label_smoothing, self.guess_threshold = label_smoothing, guess_threshold
@@ -93,6 +99,8 @@ class JAEModule(BaseModuleClass):
         self.decoder_linear = nn.Linear(layers[0], n_in, bias=False)
         self.register_buffer("centre", torch.zeros(n_latent))
         self.register_buffer("gain", torch.ones(n_latent))
+        self.register_buffer("shift", torch.zeros(n_batches, blocks["labels"], blocks["free"]))
+        self.register_buffer("free_means", torch.zeros(blocks["labels"], blocks["free"]))
         self.register_buffer("label_means", torch.zeros(blocks["labels"], n_latent))
         self.register_buffer("whitening", torch.eye(n_latent))
         self.register_buffer("distance_moments", torch.ones(2))
@@ -130,29 +138,60 @@ class JAEModule(BaseModuleClass):
         """One of the `BLOCKS` of latents, or of where cells are placed."""
         return z[:, self.blocks[name]]
 
-    def place(self, z: torch.Tensor) -> torch.Tensor:
-        """Where cells with these latents are placed, of the same shape."""
-        return (self._told(z) - self.centre) * self.gain
+    def place(self, z: torch.Tensor, covariates: torch.Tensor) -> torch.Tensor:
+        """Where cells with these latents and covariates are placed, shape ``(n, n_latent)``."""
+        return (self._told(z, covariates) - self.centre) * self.gain
 
-    def _told(self, z: torch.Tensor) -> torch.Tensor:
+    def _told(self, z: torch.Tensor, covariates: torch.Tensor) -> torch.Tensor:
+        """Probabilities in place of logits, and free dimensions without what is a batch's alone."""
         if not self.balanced:
             return z
-        return torch.cat([self.block(z, "labels").softmax(dim=1), z[:, self.blocks["labels"].stop :]], dim=1)
+        p, free = self.block(z, "labels").softmax(dim=1), self.block(z, "free")
+        free = free - torch.einsum("nk,nb,bkd->nd", p, covariates[:, : self.n_batches], self.shift)
+        return torch.cat([p, z[:, self.blocks["labels"].stop : self.blocks["free"].start], free], dim=1)
 
-    def fit_place(self, z: torch.Tensor) -> None:
-        """Let the labels' probabilities and the free dimensions of these cells have a total variance of 1 each.
+    def fit_place(self, z: torch.Tensor, covariates: torch.Tensor) -> None:
+        """Take out what is a batch's alone, and let both parts of these cells have a total variance of 1.
 
         A dimension of the cell cycle counts like one of the free ones.
         """
         if not self.balanced:
             return
-        told = self._told(z)
+        batch = covariates[:, : self.n_batches]
+        means, n_cells = self._means_of_batches(z, batch)
+        weight = torch.where(n_cells >= FEWEST_CELLS, n_cells / (n_cells + CELLS_FOR_HALF), 0.0)
+        self.free_means.copy_((weight[..., None] * means).sum(dim=0) / weight.sum(dim=0).clamp(min=TINY)[:, None])
+        self._fit_shift(means, n_cells, (weight > 0).sum(dim=0) > 1)
+        told = self._told(z, covariates)
         variance, free = told.var(dim=0, correction=0), self.blocks["free"]
         self.centre.copy_(told.mean(dim=0))
         for name in ("labels", "free"):
             self.gain[self.blocks[name]] = variance[self.blocks[name]].sum().clamp(min=TINY).rsqrt()
         cycle = self.blocks["cell_cycle"]
         self.gain[cycle] = (variance[cycle] * (free.stop - free.start)).clamp(min=TINY).rsqrt()
+
+    def fit_new_batches(self, z: torch.Tensor, covariates: torch.Tensor, added: torch.Tensor) -> None:
+        """Take out what is alone that of batches which were added, given what was fitted to the others."""
+        if not self.balanced:
+            return
+        means, n_cells = self._means_of_batches(z, covariates[:, : self.n_batches])
+        before = self.shift.clone()
+        self._fit_shift(means, n_cells, self.free_means.abs().sum(dim=1) > 0)
+        self.shift[~added] = before[~added]
+
+    def _means_of_batches(self, z: torch.Tensor, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean of the free dimensions of cells by their most probable label, and how many these are, in each batch."""
+        p = self.block(z, "labels").softmax(dim=1)
+        sure = torch.where(p == p.amax(dim=1, keepdim=True), p, 0.0) if p.shape[1] else p
+        n_cells = batch.T @ sure
+        means = torch.einsum("nk,nb,nd->bkd", sure, batch, self.block(z, "free")) / n_cells.clamp(min=TINY)[..., None]
+        return means, n_cells
+
+    def _fit_shift(self, means: torch.Tensor, n_cells: torch.Tensor, shared: torch.Tensor) -> None:
+        """Offset of each label in each batch from its mean over batches, shrunk where it has few cells."""
+        kept = (n_cells >= FEWEST_CELLS) & shared
+        weight = torch.where(kept, n_cells / (n_cells + CELLS_FOR_HALF), 0.0)
+        self.shift.copy_(weight[..., None] * (means - self.free_means))
 
     def fit_distance(self, z: torch.Tensor, label: torch.Tensor) -> None:
         """Fit where cells with each label are in the latent, how they spread around it, and how far they are from it.

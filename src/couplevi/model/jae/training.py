@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from scvi.module.base import BaseModuleClass, LossOutput
 
     from couplevi._streamed import Matrix
-    from couplevi._types import CellBatch, FloatArray, IntArray
+    from couplevi._types import BoolArray, CellBatch, FloatArray, IntArray
     from couplevi.dataloaders import Rows
     from couplevi.model.jae.module import JAEModule
     from couplevi.model.jae.settings import JAESettings
@@ -129,13 +129,25 @@ class JAETrainingPlan(CoupledTrainingPlan):
         return losses
 
 
-@torch.inference_mode()
-def fit_latent(module: JAEModule, dataset: CellDataset) -> None:
-    """Fit where cells are placed to all of them, and how far cells are from their labels to those that have one."""
+def latents(module: JAEModule, dataset: CellDataset) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Latents, covariates and labels of all cells."""
     module.eval()
     parts = np.array_split(np.arange(len(dataset)), -(-len(dataset) // CHUNK))
     z = torch.cat([module.encode(dataset.cells(units)["h"]) for units in parts])
-    module.fit_place(z)
-    known = torch.from_numpy(dataset.label >= 0).to(z.device)
-    if known.any():
-        module.fit_distance(z[known], torch.from_numpy(dataset.label).to(z.device)[known])
+    return z, torch.from_numpy(dataset.told).to(z.device), torch.from_numpy(dataset.label).to(z.device)
+
+
+@torch.inference_mode()
+def fit_latent(module: JAEModule, dataset: CellDataset) -> None:
+    """Fit where cells are placed to all of them, and how far cells are from their labels to those that have one."""
+    z, covariates, label = latents(module, dataset)
+    module.fit_place(z, covariates)
+    if (label >= 0).any():
+        module.fit_distance(z[label >= 0], label[label >= 0])
+
+
+@torch.inference_mode()
+def fit_new_batches(module: JAEModule, dataset: CellDataset, added: BoolArray) -> None:
+    """Fit how far cells of new batches are from others of their label."""
+    z, covariates, _ = latents(module, dataset)
+    module.fit_new_batches(z, covariates, torch.from_numpy(added[: module.n_batches]).to(z.device))
