@@ -9,6 +9,7 @@ from sklearn.neighbors import KNeighborsRegressor
 
 from benchmarks.methods._method import Method, Result
 from benchmarks.methods.clustering import CLUSTERINGS
+from benchmarks.methods.embedding import EMBEDDINGS, LABELLING
 from benchmarks.methods.jamie import Jamie
 from benchmarks.methods.multivi import MultiVI
 from benchmarks.methods.projection import Projection, cca, procrustes
@@ -35,4 +36,4 @@ METHODS: dict[str, Method] = {
     "totalVI": TotalVI(),
 }
 
-__all__ = ["CLUSTERINGS", "METHODS", "PAPER_EPOCHS", "Method", "Result"]
+__all__ = ["CLUSTERINGS", "EMBEDDINGS", "LABELLING", "METHODS", "PAPER_EPOCHS", "Method", "Result"]
