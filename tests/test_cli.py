@@ -116,6 +116,88 @@ def test_files_that_are_not_there_or_not_mudata(h5mu, tmp_path, capsys):
 
 
 @pytest.fixture
+def cells():
+    mdata = cvi.data.count_clusters(n_obs=90, n_clusters=3, n_features={"rna": 120, "atac": 40}, seed=2)
+    mdata.obs["donor"] = np.where(np.arange(90) % 3, "d1", "d2")
+    mdata.obs["known"] = mdata.obs["cell_type"].astype(str).where(mdata.obs["donor"] == "d1", "unknown")
+    for adata in mdata.mod.values():
+        adata.layers["raw"] = adata.X.copy()
+        adata.X = adata.X[::-1].copy()  # not what is asked for
+    return mdata
+
+
+@pytest.fixture
+def cells_h5mu(cells, tmp_path):
+    path = tmp_path / "in.h5mu"
+    cells.write(path)
+    return path
+
+
+def test_embed_writes_what_tl_does(cells_h5mu, tmp_path, cells, capsys):
+    out, table, folder = (tmp_path / name for name in ("out.h5mu", "labels.csv", "model"))
+    layers = ("--layer", "rna=raw", "--layer", "atac=raw")
+    keys = ("--labels-key", "known", "--batch-key", "donor", "--seed", 3, "--max-epochs", 8)
+    given = ("embed", cells_h5mu, "--modalities", "rna,atac", *layers, *keys)
+    assert run(*given, "--model", folder, "--csv", table, "--out", out) == 0
+    printed = capsys.readouterr()
+    assert printed.err.splitlines()[-2:] == [f"couplevi: wrote {out}", f"couplevi: wrote {table}"]
+    columns = {"layers": {"rna": "raw", "atac": "raw"}, "labels_key": "known", "batch_key": "donor"}
+    quick = {"max_epochs": 8, "enable_progress_bar": False}
+    cvi.tl.jae(cells, modalities=("rna", "atac"), **columns, seed=3, train_kwargs=quick)
+    written = md.read_h5mu(out)
+    np.testing.assert_allclose(written.obsm["X_jae"], cells.obsm["X_jae"], atol=1e-5)
+    np.testing.assert_allclose(written["atac"].obsm["X_jae"], cells["atac"].obsm["X_jae"], atol=1e-5)
+    np.testing.assert_allclose(written.obsm["jae_label"], cells.obsm["jae_label"], atol=1e-5)
+    assert written.obs["jae_label"].tolist() == cells.obs["jae_label"].tolist()
+    assert written.uns["jae"]["labels"].tolist() == ["type0", "type1", "type2"]
+    told = pd.read_csv(table, index_col="cell")
+    assert told.index.tolist() == cells.obs_names.tolist()
+    assert told["label"].tolist() == cells.obs["jae_label"].tolist()
+    np.testing.assert_allclose(told["confidence"], cells.obs["jae_label_confidence"], atol=1e-5)
+    loaded = cvi.model.JAE.load(folder, adata=written)
+    np.testing.assert_allclose(loaded.get_latent_representation(), written.obsm["X_jae"], atol=1e-5)
+
+
+def test_embed_without_labels_writes_no_labels(cells_h5mu, tmp_path):
+    out = tmp_path / "out.h5mu"
+    given = ("embed", cells_h5mu, "--modalities", "rna", "--preset", "paper", "--max-epochs", 2, "--out", out)
+    assert run(*given) == 0
+    assert {p.name for p in tmp_path.iterdir()} == {"in.h5mu", "out.h5mu"}
+    written = md.read_h5mu(out)
+    assert written.obsm["X_jae"].shape == (90, 5)
+    assert written.uns["jae"]["preset"] == "paper"
+    assert "jae_label" not in written.obs
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--modalities", "rna,protein"), "'protein'"),
+        (("--layer", "rna=none"), "layers['none']"),
+        (("--labels-key", "type"), "'type'"),
+        (("--batch-key", "plate"), "'plate'"),
+        (("--preset", "best"), "`preset` to be one of"),
+        (("--csv", "labels.csv"), "`--labels-key` with `--csv`"),
+        (("--labels-key", "known", "--csv", "o.h5mu"), "two files for `--out` and `--csv`"),
+        (("--labels-key", "known", "--csv", "no/labels.csv"), "Create it first"),
+        (("--labels-key", "one", "--csv", "labels.csv", "--max-epochs", "1"), "two or more labels in column 'one'"),
+        (("--model", "in.h5mu"), "a folder for the model"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Column 'one' has 1 label")
+def test_bad_input_of_embed_writes_nothing(cells, tmp_path, capsys, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    cells.obs["one"] = "type0"
+    cells.write("in.h5mu")
+    assert run("embed", "in.h5mu", "--modalities", "rna,atac", "--out", "o.h5mu", *arguments) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("couplevi: ")
+    assert "Expected" in error
+    assert message in error
+    assert {p.name for p in tmp_path.iterdir()} == {"in.h5mu"}
+
+
+@pytest.fixture
 def screen():
     adata = cvi.data.perturbation_screen(n_obs=120, n_perturbations=2, n_features=60)
     adata.obs["type"] = np.where(np.arange(adata.n_obs) % 3, "T cells", "B cells")
@@ -200,7 +282,14 @@ def test_perturb_refuses_files_that_are_not_anndata(h5mu, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "arguments",
-    [("run",), ("perturb", "x"), ("nope",), (), ("run", "x", "--modalities", "a,b", "--out", "y", "--layer", "a")],
+    [
+        ("run",),
+        ("perturb", "x"),
+        ("embed", "x", "--out", "y"),
+        ("nope",),
+        (),
+        ("run", "x", "--modalities", "a,b", "--out", "y", "--layer", "a"),
+    ],
 )
 def test_usage_errors_have_exit_code_2(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
@@ -208,7 +297,9 @@ def test_usage_errors_have_exit_code_2(arguments, capsys):
     assert stop.value.code == 2
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("perturb", "--help"), ("--version",)])
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("run", "--help"), ("embed", "--help"), ("perturb", "--help"), ("--version",)]
+)
 def test_help_needs_no_heavy_import(arguments):
     import subprocess
     import sys

@@ -22,6 +22,7 @@ example:
   couplevi match cells.h5mu --modalities rna,atac --layer rna=log1p --group donor --out matched.h5mu
   couplevi run cells.h5mu --modalities rna,ephys --layer rna=log1p --impute rna:ephys --out integrated.h5mu --model jamie
   couplevi evaluate integrated.h5mu --model jamie --labels cell_type --in-sample
+  couplevi embed cells.h5mu --modalities rna,protein --labels-key cell_type --batch-key donor --out embedded.h5mu
   couplevi perturb screen.h5ad --state-key perturbation --control non-targeting --layer log1p --out told.h5ad
 """
 
@@ -48,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"couplevi {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="{match,run,evaluate,perturb}")
+    commands = parser.add_subparsers(required=True, metavar="{match,run,evaluate,embed,perturb}")
 
     match = commands.add_parser("match", help="infer which cells of two modalities belong together", epilog=EXAMPLE)
     match.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -105,6 +106,23 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--out", type=user_path, metavar="CSV", help="all scores; default: a summary on the screen")
     evaluate.set_defaults(command=_evaluate)
 
+    embed = commands.add_parser("embed", help="train JAE; write one embedding, and labels", epilog=EXAMPLE)
+    embed.formatter_class = argparse.RawDescriptionHelpFormatter
+    embed.add_argument("input", type=user_path, help="MuData, .h5mu")
+    embed.add_argument("--modalities", type=_names, required=True, metavar="A,B", help="one or more modalities")
+    embed.add_argument(
+        "--layer", type=_pair("="), action="append", default=[], metavar="A=LAYER", help="layer; default X"
+    )
+    embed.add_argument("--labels-key", metavar="COLUMN", help="label of each cell, where it is known, in .obs")
+    embed.add_argument("--batch-key", metavar="COLUMN", help="batch of each cell, in .obs")
+    embed.add_argument("--preset", default="default", help="default or paper")
+    embed.add_argument("--max-epochs", type=int, help="passes through the data; default: the preset's")
+    embed.add_argument("--seed", type=int, default=0, help="reproduces the result (0)")
+    embed.add_argument("--model", type=user_path, metavar="DIR", help="also save the model")
+    embed.add_argument("--csv", type=user_path, metavar="CSV", help="also the predicted label of each cell")
+    embed.add_argument("--out", type=user_path, required=True, metavar="OUT.h5mu", help="the MuData with the new slots")
+    embed.set_defaults(command=_embed)
+
     perturb = commands.add_parser("perturb", help="rank genes and tell states of a screen with OTGM", epilog=EXAMPLE)
     perturb.formatter_class = argparse.RawDescriptionHelpFormatter
     perturb.add_argument("input", type=user_path, help="AnnData, .h5ad")
@@ -141,10 +159,7 @@ def _match(arguments: argparse.Namespace) -> None:
 
 def _run(arguments: argparse.Namespace) -> None:
     _check_output(arguments.out)
-    if arguments.model is not None and arguments.model.is_file():
-        raise ValueError(
-            f"Expected a folder for the model, found a file {str(arguments.model)!r}. Choose another name."
-        )
+    _check_model(arguments.model)
     mdata = _read(arguments.input)
 
     from couplevi import tl
@@ -196,12 +211,43 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         frame.to_csv(arguments.out, index=False)
 
 
+def _embed(arguments: argparse.Namespace) -> None:
+    _check_output(arguments.out)
+    _check_model(arguments.model)
+    _check_table(arguments.csv, "--csv", arguments.out)
+    if arguments.csv is not None and arguments.labels_key is None:
+        raise ValueError("Expected `--labels-key` with `--csv`, found none. Labels are predicted where some are known.")
+    mdata = _read(arguments.input)
+
+    from couplevi import tl
+
+    model = tl.jae(
+        mdata,
+        modalities=arguments.modalities,
+        layers=dict(arguments.layer),
+        labels_key=arguments.labels_key,
+        batch_key=arguments.batch_key,
+        preset=arguments.preset,
+        seed=arguments.seed,
+        train_kwargs={"max_epochs": arguments.max_epochs},
+    )
+    if arguments.csv is not None and not model.labels_:
+        raise ValueError(f"Expected two or more labels in column {arguments.labels_key!r}, found fewer.")
+    if arguments.model is not None:
+        model.save(arguments.model, overwrite=True)
+    _write(mdata, arguments.out)
+    if arguments.csv is not None:
+        from couplevi._constants import Key
+
+        columns = {"label": Key.obs.jae_label("jae"), "confidence": Key.obs.jae_label_confidence("jae")}
+        table = mdata.obs[list(columns.values())].set_axis(list(columns), axis=1)
+        table.to_csv(arguments.csv, index_label="cell")
+        sys.stderr.write(f"couplevi: wrote {arguments.csv}\n")
+
+
 def _perturb(arguments: argparse.Namespace) -> None:
     _check_output(arguments.out)
-    if arguments.genes is not None:
-        _check_output(arguments.genes)
-        if arguments.genes.resolve() == arguments.out.resolve():
-            raise ValueError(f"Expected two files for `--out` and `--genes`, found {str(arguments.out)!r} twice.")
+    _check_table(arguments.genes, "--genes", arguments.out)
     adata = _read_anndata(arguments.input)
 
     from couplevi import tl
@@ -273,6 +319,20 @@ def _check_output(path: Path) -> None:
         raise FileNotFoundError(f"Expected a folder {str(path.parent)!r} to write to, found none. Create it first.")
     if path.is_dir():
         raise ValueError(f"Expected a file to write to, found a folder {str(path)!r}. Name a file in it.")
+
+
+def _check_table(path: Path | None, option: str, out: Path) -> None:
+    """A second output, which must not replace the first."""
+    if path is None:
+        return
+    _check_output(path)
+    if path.resolve() == out.resolve():
+        raise ValueError(f"Expected two files for `--out` and `{option}`, found {str(out)!r} twice.")
+
+
+def _check_model(path: Path | None) -> None:
+    if path is not None and path.is_file():
+        raise ValueError(f"Expected a folder for the model, found a file {str(path)!r}. Choose another name.")
 
 
 def _names(text: str) -> list[str]:
