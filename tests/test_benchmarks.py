@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mudata as md
 import numpy as np
 import pytest
 
@@ -141,6 +142,38 @@ def test_clusterings_find_planted_groups():
     values = rng.normal(0, 0.3, (120, 5)).astype(np.float32) + 4 * np.eye(3, 5, dtype=np.float32)[truth]
     for cluster in CLUSTERINGS.values():
         assert adjusted_rand_score(truth, cluster(values, 3)) == 1
+
+
+def test_embeddings_are_scored_and_hidden_labels_read_off(tmp_path, monkeypatch, capsys):
+    cells = cvi.data.count_clusters(n_obs=120, n_clusters=3, n_features={"rna": 200, "atac": 30}, seed=1)
+    mdata = md.MuData({"rna": cells["rna"].copy(), "protein": cells["atac"].copy()})
+    mdata.mod["protein"].var_names = [f"protein{j}" for j in range(30)]
+    mdata.update()
+    mdata.obs["lineage"] = cells.obs["cell_type"].astype(str).where(np.arange(120) > 4, "other")
+    mdata.obs["batch"] = np.where(np.arange(120) % 3, "s1d1", "s1d2")
+    mdata.obs["pseudotime_order_GEX"] = np.linspace(0, 1, 120)
+    mdata.write(tmp_path / "bmmc_cite_2donor.h5mu")
+    out = tmp_path / "scores.csv"
+    arguments = ["embedding", "--data", tmp_path, "--methods", "SVD", "--out", out]
+    monkeypatch.setattr(sys, "argv", list(map(str, arguments)))
+    importlib.import_module("benchmarks.runs.embedding").main()
+    [row] = csv.DictReader(out.read_text().splitlines())
+    assert (row["method"], row["labels of"], row["cell_cycle"]) == ("SVD", "none", "")
+    assert float(row["accuracy s1d1"]) == float(row["accuracy s1d2"]) == 1
+    assert float(row["nmi"]) > 0.95
+    assert "| SVD | none |" in capsys.readouterr().out
+
+
+def test_labels_of_the_batches_named_are_hidden():
+    from benchmarks.tasks.labelled import hide
+
+    mdata = cvi.data.count_clusters(n_obs=30, n_clusters=2)
+    mdata.obs["label"] = mdata.obs["cell_type"].astype(str)
+    mdata.obs["batch"] = np.repeat(["a", "b", "c"], 10)
+    hidden = hide(mdata, ("b", "c"))
+    assert hidden.tolist() == [False] * 10 + [True] * 20
+    assert set(mdata.obs["known"][hidden]) == {"unknown"}
+    assert mdata.obs["known"][~hidden].tolist() == mdata.obs["label"][~hidden].tolist()
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # it forks
