@@ -422,3 +422,11 @@ def test_without_igraph_it_says_how_to_install_it(monkeypatch):
 def test_the_guide_has_a_line_for_each_score():
     table = GUIDE.read_text().split("## Joint embeddings")[1]
     assert [line.split("`")[1] for line in table.splitlines() if line.startswith("| `")] == [*SCORES, "mean4", "mean"]
+
+
+def test_neighbours_of_many_cells_are_exact():
+    x = np.random.default_rng(0).normal(size=(8300, 3))  # above 8,192 scanpy leaves the choice to umap
+    distances = module._graph(x).obsp["distances"]
+    for cell in (0, 4000, 8299):
+        nearest = np.argsort(cdist(x[[cell]], x)[0])[1:15]
+        assert set(distances[cell].indices) == set(nearest)

@@ -184,7 +184,9 @@ def _graph(x: FloatArray) -> AnnData:
     with warnings.catch_warnings():
         # scanpy writes the distances of cells at one place, which are 0, into a sparse matrix
         warnings.simplefilter("ignore", SparseEfficiencyWarning)
-        sc.pp.neighbors(adata, n_neighbors=min(N_NEIGHBORS, len(x)), use_rep="X", random_state=0)
+        n_neighbors = min(N_NEIGHBORS, len(x))
+        # exact, as scanpy is below 8,192 cells
+        sc.pp.neighbors(adata, n_neighbors, use_rep="X", transformer="sklearn", random_state=0)
     return adata
 
 
