@@ -22,7 +22,7 @@ ALLOWED = {
     "nn": {"preparation"},
     "dataloaders": set(),
     "train": {"losses"},
-    "pp": set(),
+    "pp": {"preparation", "registry"},
     "pl": {"metrics"},
     "model": {"train", "nn", "losses", "metrics", "dataloaders", "preparation", "registry", "gaussians"},
     "tl": {"metrics", "preparation", "correspondence", "registry", "nn", "gaussians"},
