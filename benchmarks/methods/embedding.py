@@ -36,14 +36,16 @@ def svd(mdata: md.MuData, seed: int, labels: str | None) -> tuple[np.ndarray, No
     return np.hstack(parts), None
 
 
-def jae(mdata: md.MuData, seed: int, labels: str | None, **settings: Any) -> tuple[np.ndarray, np.ndarray | None]:
+def jae(
+    mdata: md.MuData, seed: int, labels: str | None, train_size: float = 1.0, **settings: Any
+) -> tuple[np.ndarray, np.ndarray | None]:
     cvi.tl.jae(
         mdata,
         modalities=list(mdata.mod),
         labels_key=labels,
         batch_key="batch",
         seed=seed,
-        train_kwargs=QUIET,
+        train_kwargs={**QUIET, "train_size": train_size},
         **settings,
     )
     return mdata.obsm["X_jae"], mdata.obs["jae_label"].astype(str).to_numpy() if labels else None
@@ -75,7 +77,7 @@ EMBEDDINGS: dict[str, Embedding] = {
     "SVD": svd,
     "totalVI": totalvi,
     "JAMIE": jamie,
-    "JAE, paper": partial(jae, preset="paper"),
+    "JAE, paper": partial(jae, preset="paper", train_size=0.9),
     "JAE": jae,
 }
 LABELLING = ("JAE, paper", "JAE")
