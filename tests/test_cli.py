@@ -154,6 +154,7 @@ def test_embed_writes_what_tl_does(cells_h5mu, tmp_path, cells, capsys):
     assert told.index.tolist() == cells.obs_names.tolist()
     assert told["label"].tolist() == cells.obs["jae_label"].tolist()
     np.testing.assert_allclose(told["confidence"], cells.obs["jae_label_confidence"], atol=1e-5)
+    np.testing.assert_allclose(told["typicality"], cells.obs["jae_label_typicality"], atol=1e-4)
     loaded = cvi.model.JAE.load(folder, adata=written)
     np.testing.assert_allclose(loaded.get_latent_representation(), written.obsm["X_jae"], atol=1e-5)
 

@@ -239,7 +239,11 @@ def _embed(arguments: argparse.Namespace) -> None:
     if arguments.csv is not None:
         from couplevi._constants import Key
 
-        columns = {"label": Key.obs.jae_label("jae"), "confidence": Key.obs.jae_label_confidence("jae")}
+        columns = {
+            "label": Key.obs.jae_label("jae"),
+            "confidence": Key.obs.jae_label_confidence("jae"),
+            "typicality": Key.obs.jae_label_typicality("jae"),
+        }
         table = mdata.obs[list(columns.values())].set_axis(list(columns), axis=1)
         table.to_csv(arguments.csv, index_label="cell")
         sys.stderr.write(f"couplevi: wrote {arguments.csv}\n")
