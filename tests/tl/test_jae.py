@@ -41,7 +41,8 @@ def test_what_is_written_survives_a_file_and_is_read_by_others(mdata, tmp_path):
     assert list(back.uns["mine"]["labels"]) == list(mdata.uns["mine"]["labels"])
 
 
-def test_without_labels_no_label_is_written(mdata):
+def test_without_labels_no_label_is_written_and_none_of_another_model_stays(mdata):
+    cvi.tl.jae(mdata, modalities=BOTH, labels_key="known", seed=0, train_kwargs=QUICK)
     cvi.tl.jae(mdata, modalities=BOTH, seed=0, train_kwargs=QUICK)
     assert not [key for key in mdata.obs if key.startswith("jae")]
     assert "jae_label" not in mdata.obsm

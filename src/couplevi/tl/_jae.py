@@ -125,11 +125,14 @@ def write_jae(mdata: MuData, model: JAE, key: str, preset: str | JAESettings) ->
     for m, values in profiles.items():
         mdata[m].obsm[Key.obsm.latent(key)] = values
     mdata.obsm[Key.obsm.latent(key)] = z
+    columns = [of(key) for of in (Key.obs.jae_label, Key.obs.jae_label_confidence, Key.obs.jae_label_typicality)]
     if p is not None:
-        mdata.obs[Key.obs.jae_label(key)] = model.predict_labels()
-        mdata.obs[Key.obs.jae_label_confidence(key)] = p.to_numpy().max(axis=1)
-        mdata.obs[Key.obs.jae_label_typicality(key)] = typicality
+        told = (model.predict_labels(), p.to_numpy().max(axis=1), typicality)
+        mdata.obs = mdata.obs.assign(**dict(zip(columns, told, strict=True)))
         mdata.obsm[Key.obsm.jae_label(key)] = p.to_numpy(dtype="float32")
+    else:  # those of another model would not belong to these places
+        mdata.obs = mdata.obs.drop(columns=columns, errors="ignore")
+        mdata.obsm.pop(Key.obsm.jae_label(key), None)
     settings = {name: value for name, value in asdict(model.settings_).items() if value is not None}
     mdata.uns[key] = {
         Key.uns.MODALITIES: here,

@@ -1,5 +1,6 @@
 """Cells of a donor that the model was not trained on."""
 
+import mudata as md
 import numpy as np
 import pytest
 import torch
@@ -67,6 +68,20 @@ def test_training_fits_how_the_decoder_reads_the_new_donor_and_nothing_else(refe
     assert not any(map(frozen_in_mapping(mapped.module), changed))
     moved = (mapped.module.decoder_linear.weight - state["decoder_linear.weight"]).abs().amax(dim=0) > 0
     assert moved.tolist() == [False] * (len(moved) - 2) + [True, False]
+
+
+def test_a_donor_of_one_modality_is_placed_and_fitted(reference, query):
+    model, mdata = reference
+    alone = md.MuData({"rna": query["rna"].copy()})
+    alone.obs = query.obs.loc[alone.obs_names, ["donor", "dose"]]
+    mapped = cvi.model.JAE.load_query_data(alone, model)
+    before = mapped.get_reconstruction_error()
+    mapped.train(max_epochs=60, plan_kwargs={"lr": 1e-2}, **QUICK)
+    assert list(before) == ["rna"]
+    assert mapped.get_reconstruction_error()["rna"] < before["rna"]
+    z = mapped.get_latent_representation()
+    np.testing.assert_allclose(mapped.get_latent_representation(query, modality="rna"), z, atol=1e-5)
+    mapped.finetune(max_epochs=1, **QUICK)
 
 
 def test_a_mapped_model_is_saved_loaded_and_mapped_further(reference, query, tmp_path):

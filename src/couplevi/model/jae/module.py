@@ -122,9 +122,13 @@ class JAEModule(BaseModuleClass):
         Parameters
         ----------
         h
-            Prepared features by modality, shape ``(n, n_prepared)``; 0 where a cell was not measured in it.
+            Prepared features by modality, shape ``(n, n_prepared)``; 0 where a cell was not measured in it. Modalities
+            in which none was may be missing.
         """
-        x = self.input_dropout(torch.cat([h[m] for m in self.index], dim=1))
+        some = next(iter(h.values()))
+        sizes = dict(zip(self.index, self.sizes, strict=True))
+        parts = [h[m] if m in h else some.new_zeros(len(some), n) for m, n in sizes.items()]
+        x = self.input_dropout(torch.cat(parts, dim=1))
         return (self.output(self.hidden(x)) + self.linear(x)).float()
 
     @auto_move_data
@@ -224,10 +228,8 @@ class JAEModule(BaseModuleClass):
 
     def errors(self, cells: CellBatch, decoded: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Squared error of each modality, a mean over prepared features, shape ``(n,)``; 0 where it was not measured."""
-        return {
-            m: torch.where(cells["measured"][m], (cells["h"][m] - x).square().mean(dim=1), 0.0)
-            for m, x in decoded.items()
-        }
+        squares = {m: (h - decoded[m]).square().mean(dim=1) for m, h in cells["h"].items()}
+        return {m: torch.where(cells["measured"][m], square, 0.0) for m, square in squares.items()}
 
     # training
 
