@@ -151,7 +151,8 @@ class JAEModule(BaseModuleClass):
         if not self.balanced:
             return z
         p, free = self.block(z, "labels").softmax(dim=1), self.block(z, "free")
-        free = free - torch.einsum("nk,nb,bkd->nd", p, covariates[:, : self.n_batches], self.shift)
+        for b, shift in enumerate(self.shift):
+            free = free - covariates[:, b, None] * (p @ shift)
         return torch.cat([p, z[:, self.blocks["labels"].stop : self.blocks["free"].start], free], dim=1)
 
     def fit_place(self, z: torch.Tensor, covariates: torch.Tensor) -> None:
@@ -185,10 +186,14 @@ class JAEModule(BaseModuleClass):
 
     def _means_of_batches(self, z: torch.Tensor, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean of the free dimensions of cells by their most probable label, and how many these are, in each batch."""
-        p = self.block(z, "labels").softmax(dim=1)
-        sure = torch.where(p == p.amax(dim=1, keepdim=True), p, 0.0) if p.shape[1] else p
-        n_cells = batch.T @ sure
-        means = torch.einsum("nk,nb,nd->bkd", sure, batch, self.block(z, "free")) / n_cells.clamp(min=TINY)[..., None]
+        n_batches, n_labels, n_free = self.shift.shape
+        means, n_cells = torch.zeros_like(self.shift), self.shift.new_zeros(n_batches, n_labels)
+        if means.numel():
+            sure, label = self.block(z, "labels").softmax(dim=1).max(dim=1)
+            place = batch.argmax(dim=1) * n_labels + label
+            n_cells.view(-1).index_add_(0, place, sure)
+            means.view(-1, n_free).index_add_(0, place, sure[:, None] * self.block(z, "free"))
+            means /= n_cells.clamp(min=TINY)[..., None]
         return means, n_cells
 
     def _fit_shift(self, means: torch.Tensor, n_cells: torch.Tensor, shared: torch.Tensor) -> None:
