@@ -65,8 +65,8 @@ class Key:
             mdata | latent of each cell: what modalities share, and what each alone knows | (n_obs, n_latent + n_private of each modality) float32, NaN for cells with none of the modalities | tl.jamie, tl.map_query | scanpy
             data | probabilities of the categories | (n_obs, K) float32 | tl.cplmixvae |
             adata | scores in the principal components | (n_obs, n_components) float32 | tl.otgm | pl.states, scanpy
-            mdata | where each cell is: a dimension for each label, each score of the cell cycle, and free ones | (n_obs, n_dimensions) float32, NaN for cells with none of the modalities | tl.jae | scanpy
-            mdata[m] | the same of each profile, by its modality alone | (n_m, n_dimensions) float32 | tl.jae | tl.umap, scanpy
+            mdata | where each cell is: a dimension for each label, each score of the cell cycle, and free ones | (n_obs, n_dimensions) float32, NaN for cells with none of the modalities | tl.jae, tl.map_query | scanpy
+            mdata[m] | the same of each profile, by its modality alone | (n_m, n_dimensions) float32 | tl.jae, tl.map_query | tl.umap, scanpy
             """
             return f"X_{key}"
 
@@ -116,7 +116,7 @@ class Key:
         def jae_label(key: str) -> str:
             """Probabilities of the labels that a joint autoencoder learned.
 
-            mdata | probabilities of the labels, if there were some | (n_obs, n_labels) float32, columns in `mdata.uns["jae"]["labels"]` | tl.jae |
+            mdata | probabilities of the labels, if there were some | (n_obs, n_labels) float32, columns in `mdata.uns["jae"]["labels"]` | tl.jae, tl.map_query |
             """
             return f"{key}_label"
 
@@ -215,7 +215,7 @@ class Key:
         def jae_label(key: str) -> str:
             """Label that a joint autoencoder predicts.
 
-            mdata | predicted label, if there were some to learn | categorical | tl.jae | pl.confusion
+            mdata | predicted label, if there were some to learn | categorical | tl.jae, tl.map_query | pl.confusion
             """
             return f"{key}_label"
 
@@ -223,7 +223,7 @@ class Key:
         def jae_label_confidence(key: str) -> str:
             """Its probability.
 
-            mdata | probability of the predicted label | in [0, 1] | tl.jae |
+            mdata | probability of the predicted label | in [0, 1] | tl.jae, tl.map_query |
             """
             return f"{key}_label_confidence"
 
@@ -231,7 +231,7 @@ class Key:
         def jae_label_typicality(key: str) -> str:
             """How typical a cell is of the labels.
 
-            mdata | share of the cells with a label that are further from it: near 0 for another type | in [0, 1] | tl.jae |
+            mdata | share of the cells with a label that are further from it: near 0 for another type | in [0, 1] | tl.jae, tl.map_query |
             """
             return f"{key}_label_typicality"
 
@@ -300,7 +300,7 @@ class Key:
 
         mdata | how the model was made | dict: `preset`, `settings`, `losses`, `versions`, and what is below | tl.jamie, tl.map_query |
         data | how the model was made | dict: `settings`, `losses`, `versions`, and what is below | tl.cplmixvae |
-        mdata | how the model was made | dict: `preset`, `settings`, `losses`, `versions`, and what is below | tl.jae |
+        mdata | how the model was made | dict: `preset`, `settings`, `losses`, `versions`, and what is below | tl.jae, tl.map_query |
         adata | how the model was made | dict: `settings`, `versions`, `control`, `n_cells`, `pooled_share`, and what is below | tl.otgm |
         """
 
@@ -343,7 +343,7 @@ class Key:
         LABELS: Final = "labels"
         """Names of the labels.
 
-        mdata | names of the labels | list, in the order of the columns of their probabilities | tl.jae |
+        mdata | names of the labels | list, in the order of the columns of their probabilities | tl.jae, tl.map_query |
         """
 
         INFERRED: Final = "inferred"

@@ -68,3 +68,22 @@ def test_nothing_is_written_on_failure(reference):
     assert "X_jamie" not in query.obsm
     with pytest.raises(ValueError, match="key_added"):
         cvi.tl.map_query(query, model, key_added="a/b")
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_joint_autoencoder_is_mapped_and_names_the_cells(saved, tmp_path):
+    mdata = cvi.data.count_clusters(n_obs=200, n_features={"rna": 40, "atac": 20}, seed=2)
+    mdata.obs["donor"] = ["a"] * 140 + ["b"] * 60
+    known, new = mdata[:140].copy(), mdata[140:].copy()
+    train = {"enable_progress_bar": False, "accelerator": "cpu", "max_epochs": 40}
+    keys = {"batch_key": "donor", "labels_key": "cell_type"}
+    model = cvi.tl.jae(known, modalities=("rna", "atac"), **keys, seed=0, train_kwargs=train)
+    if saved:
+        model.save(tmp_path / "reference")
+    query = new.copy()
+    del query.obs["cell_type"]
+    mapped = cvi.tl.map_query(query, tmp_path / "reference" if saved else model, seed=0, train_kwargs=train)
+    assert isinstance(mapped, cvi.model.JAE)
+    np.testing.assert_array_equal(query.obsm["X_jae"], mapped.get_latent_representation())
+    assert (query.obs["jae_label"].astype(str) == new.obs["cell_type"].astype(str)).mean() > 0.9
+    assert "jamie" not in query.uns

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from couplevi._validate import check_slot, listing, warn
+from couplevi.model.jae import JAE
 from couplevi.model.jamie import JAMIE
 from couplevi.tl._fit import seeded
+from couplevi.tl._jae import write_jae
 from couplevi.tl._write_jamie import write_jamie
 
 if TYPE_CHECKING:
@@ -15,17 +17,18 @@ if TYPE_CHECKING:
 
 def map_query(
     mdata: MuData,
-    reference_model: JAMIE | str | os.PathLike[str],
+    reference_model: JAMIE | JAE | str | os.PathLike[str],
     *,
-    key_added: str = "jamie",
+    key_added: str | None = None,
     seed: int | None = None,
     train_kwargs: Mapping[str, Any] | None = None,
-) -> JAMIE:
+) -> JAMIE | JAE:
     """Place the cells of other data, such as those of a new donor, in the space of a trained model.
 
     Batches that the model does not know are added to a copy of it, and what belongs to them is fitted: the reference's
-    own cells stay where they are. :func:`couplevi.tl.predict_labels` with `reference` then carries labels over, and
-    :func:`couplevi.tl.impute` predicts what was not measured.
+    own cells stay where they are. JAE predicts the labels that it learned; with JAMIE
+    :func:`couplevi.tl.predict_labels` carries them over, given the `reference`, and :func:`couplevi.tl.impute` predicts
+    what was not measured.
 
     Parameters
     ----------
@@ -33,18 +36,18 @@ def map_query(
         MuData with one or more of the modalities of the reference, and its batch and other covariates. Up to a fifth of
         the features of a modality may be missing; they have their mean in the reference, and are named in a warning.
     reference_model
-        Trained model, which is not changed, or the folder that one was saved in.
+        Trained JAMIE or JAE, which is not changed, or the folder that one was saved in.
     key_added
-        Name of all slots that are written.
+        Name of all slots that are written; None is ``"jamie"`` or ``"jae"``.
     seed
         Reproduces the result, see :func:`couplevi.tl.jamie`.
     train_kwargs
-        Arguments of :meth:`~couplevi.model.JAMIE.train`.
+        Arguments of the model's `train`.
 
     Returns
     -------
-    The model for these cells and those of the reference. Also writes what :func:`couplevi.tl.jamie` does, links that
-    are inferred apart.
+    The model for these cells and those of the reference. Also writes what :func:`couplevi.tl.jamie`, links that are
+    inferred apart, or :func:`couplevi.tl.jae` does.
 
     Raises
     ------
@@ -63,15 +66,27 @@ def map_query(
     >>> query.obsm["X_jamie"].shape
     (50, 64)
     """
-    check_slot(key_added, "key_added")
+    if key_added is not None:
+        check_slot(key_added, "key_added")
+    cls = _class_of(reference_model)
     with seeded(seed):
-        model = JAMIE.load_query_data(mdata, reference_model)
+        model = cls.load_query_data(mdata, reference_model)
         design = model.reader(model.modalities_[0]).design
         if design.added.any():
             model.train(**(train_kwargs or {}))
         else:
             known = f"of batches that the reference knows, {listing(design.batches)}" if design.batches else "all alike"
             warn(f"Nothing was fitted to these cells, as they are {known}: they are read as the reference's own.")
-    here = [m for m in model.modalities_ if m in mdata.mod]
-    write_jamie(mdata, model, key_added, here, model.settings_)
+    if isinstance(model, JAE):
+        write_jae(mdata, model, key_added or "jae", model.settings_)
+    else:
+        here = [m for m in model.modalities_ if m in mdata.mod]
+        write_jamie(mdata, model, key_added or "jamie", here, model.settings_)
     return model
+
+
+def _class_of(reference: Any) -> type[Any]:
+    """Class of a reference, or of the one in a folder."""
+    if isinstance(reference, str | os.PathLike):
+        return JAE if JAE.load_registry(reference)["model_name"] == "JAE" else JAMIE
+    return JAE if isinstance(reference, JAE) else JAMIE
