@@ -67,6 +67,18 @@ def test_resumed_training_is_training_without_interruption(tmp_path, epoch):
     assert list(tmp_path.iterdir()) == []  # it is of no use any more
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_training_on_a_gpu_is_resumed_as_well(tmp_path):
+    path, arguments = tmp_path / "state.ckpt", ARGUMENTS | {"accelerator": "gpu"}
+    whole, first, model = new(), new(), new(seed=99)
+    whole.train(**arguments)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        first.train(**arguments, checkpoint=path, callbacks=[Interrupt(6)])
+    model.train(**arguments, checkpoint=path)
+    z, expected = model.get_latent_representation(), whole.get_latent_representation()
+    np.testing.assert_allclose(z, expected, rtol=1e-3, atol=1e-4)  # sums there have no order
+
+
 def test_early_stopping_and_the_best_weights_are_resumed(tmp_path):
     options = {"train_size": 0.8, "early_stopping_patience": 2}
     settings = {"kl_warmup": 0.1, "lr": 0.05, "calibration_size": 0.0}

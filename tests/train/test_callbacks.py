@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from couplevi.train import BestWeights
+from couplevi.train import BestWeights, Checkpoint
 
 
 def train(callback, losses, validation=None):
@@ -95,3 +95,35 @@ def test_a_weight_that_is_not_a_number_is_a_failure_whatever_the_loss():
     callback.on_train_end(training.trainer, training.plan)
     assert callback.failed
     assert training.module.weight.item() == 7.0
+
+
+def test_random_numbers_of_a_gpu_go_on_where_they_were(tmp_path, monkeypatch):
+    state = torch.arange(16, dtype=torch.uint8)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda: state)
+    restored = []
+    monkeypatch.setattr(torch.cuda, "set_rng_state", restored.append)
+    path = tmp_path / "state"
+    before, after = Checkpoint(path, interval=0), Checkpoint(path)
+
+    def save(to):
+        torch.save(before.state_dict(), to)
+
+    trainer = SimpleNamespace(
+        current_epoch=0, max_epochs=2, is_global_zero=True, save_checkpoint=save, loggers=[], callback_metrics={}
+    )
+    plan = SimpleNamespace(device=torch.device("cuda", 0))
+    before.on_train_epoch_end(trainer, plan)
+    after.load_state_dict(torch.load(path, weights_only=True))
+    after.on_train_epoch_start(trainer, plan)
+    after.on_train_epoch_start(trainer, plan)  # the epoch after that draws on
+    assert [x.tolist() for x in restored] == [state.tolist()]
+
+
+def test_a_training_may_be_resumed_on_other_hardware(tmp_path):
+    callback = Checkpoint(tmp_path / "state")
+    random = {"random": torch.get_rng_state(), "device_random": torch.zeros(16, dtype=torch.uint8), "history": {}}
+    callback.load_state_dict(random)
+    callback.on_train_epoch_start(SimpleNamespace(), SimpleNamespace(device=torch.device("cpu")))
+    del random["device_random"]  # as it was written before
+    callback.load_state_dict(random)
+    callback.on_train_epoch_start(SimpleNamespace(), SimpleNamespace(device=torch.device("cuda")))

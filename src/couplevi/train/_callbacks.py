@@ -94,13 +94,15 @@ class Checkpoint(LightningCheckpoint):  # of that class, so that it is called wh
         self._written = time.monotonic()
         self._history: dict[str, Any] = {}
         self._random: torch.Tensor | None = None
+        self._device_random: torch.Tensor | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Random state and history; the rest is that of Lightning and of the other callbacks."""
-        return {"random": torch.get_rng_state(), "history": self._history}
+        """Random states and history; the rest is that of Lightning and of the other callbacks."""
+        return {"random": torch.get_rng_state(), "device_random": self._device_random, "history": self._history}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._random, self._history = state_dict["random"], state_dict["history"]
+        self._device_random = state_dict.get("device_random")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         logger = history_logger(trainer)
@@ -113,6 +115,9 @@ class Checkpoint(LightningCheckpoint):  # of that class, so that it is called wh
             # the loader's iterator draws a number, after this hook; that of the first epoch was made before it
             torch.empty((), dtype=torch.int64).random_()
             self._random = None
+            numbers = _numbers_of(pl_module.device)
+            if numbers is not None and self._device_random is not None:
+                numbers.set_rng_state(self._device_random)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         is_last = trainer.current_epoch + 1 == trainer.max_epochs
@@ -122,6 +127,8 @@ class Checkpoint(LightningCheckpoint):  # of that class, so that it is called wh
         if logger is not None:
             # Lightning logs this epoch after all hooks at its end
             self._history = logger.state(trainer.current_epoch, trainer.callback_metrics)
+        numbers = _numbers_of(pl_module.device)
+        self._device_random = None if numbers is None else numbers.get_rng_state()
         unfinished = self.path.with_name(self.path.name + ".part")
         trainer.save_checkpoint(unfinished)
         if trainer.is_global_zero:
@@ -131,6 +138,11 @@ class Checkpoint(LightningCheckpoint):  # of that class, so that it is called wh
     def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         if trainer.is_global_zero:
             self.path.unlink(missing_ok=True)
+
+
+def _numbers_of(device: torch.device) -> Any:
+    """What has the state of the random numbers of a device, which dropout there draws; None for the CPU."""
+    return None if device.type == "cpu" else getattr(torch, device.type)
 
 
 class EarlyStopping(LightningEarlyStopping):
