@@ -6,6 +6,7 @@ import torch
 
 import couplevi as cvi
 from couplevi.model import JAMIE
+from couplevi.model._base import device_of
 
 
 def outputs(model, mdata):
@@ -151,3 +152,22 @@ def test_a_saved_model_leaves_nothing_of_the_data_of_another_with_the_same_prefi
         model.save(tmp_path / "m", prefix=prefix, overwrite=True, save_anndata=True)
     model.save(tmp_path / "m", prefix="a_", overwrite=True)
     assert sorted(p.name for p in (tmp_path / "m").iterdir()) == ["a_model.pt", "b_mdata.h5mu", "b_model.pt"]
+
+
+@pytest.mark.parametrize("device", [1, "1"])
+def test_a_gpu_is_told_by_its_index(device, monkeypatch):
+    def parsed(accelerator, devices, **kwargs):
+        index = devices[0] if isinstance(devices, list) else 0  # a number is how many
+        return accelerator, devices, torch.device("cuda", index)
+
+    monkeypatch.setattr("couplevi.model._base.parse_device_args", parsed)
+    assert device_of("auto", device) == torch.device("cuda", 1)
+    assert device_of("gpu", "auto") == torch.device("cuda", 0)
+
+
+def test_the_processor_has_no_index():
+    assert device_of("cpu", "auto") == device_of("cpu", 1) == torch.device("cpu")
+    with pytest.raises(
+        ValueError, match=r"hardware of this machine, found .*`device=0`: .*accelerator\. Leave both out"
+    ):
+        device_of("cpu", 0)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import os
 from abc import abstractmethod
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
@@ -227,7 +228,7 @@ class Model(BaseModelClass):
             Data with the registered values; None takes those saved with the model, False none: the model then applies
             to whatever it is given.
         accelerator, device
-            Where to put the model, see :class:`lightning.pytorch.Trainer`.
+            Where to put the model: kind of hardware, see :class:`lightning.pytorch.Trainer`, and the index of the GPU.
         prefix
             Prefix given to :meth:`save`.
 
@@ -321,11 +322,12 @@ class Model(BaseModelClass):
 
 
 def device_of(accelerator: str, device: int | str) -> torch.device:
-    """Where to put a model; raise ValueError if this machine lacks it."""
+    """Where to put a model, a GPU being told by its index; raise ValueError if this machine lacks it."""
+    parsed = partial(parse_device_args, accelerator, return_device="torch", validate_single_device=True)
     try:
-        return parse_device_args(
-            accelerator=accelerator, devices=device, return_device="torch", validate_single_device=True
-        )[2]
+        if str(device).isdecimal() and parsed("auto")[2].type != "cpu":
+            return parsed([int(device)])[2]  # scvi-tools takes a number by itself for how many
+        return parsed(device)[2]
     except (MisconfigurationException, ImportError, ValueError, TypeError) as error:
-        found = f"`accelerator={accelerator!r}` and `device={device!r}`: {' '.join(str(error).split())}"
+        found = f"`accelerator={accelerator!r}` and `device={device!r}`: {' '.join(str(error).split()).rstrip('.!')}"
         raise ValueError(expected("hardware of this machine", found, "Leave both out.")) from error

@@ -312,7 +312,7 @@ class JAE(Model):
         reference_model
             Trained model, which is not changed, or the folder that one was saved in.
         accelerator, device
-            Where to put the model, see :class:`lightning.pytorch.Trainer`.
+            Where to put the model: kind of hardware, see :class:`lightning.pytorch.Trainer`, and the index of the GPU.
 
         Returns
         -------
