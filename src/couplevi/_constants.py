@@ -28,6 +28,12 @@ SINGLE: Final = "adata"
 NO_LABEL: Final = frozenset({"", "nan", "None", "<NA>", "unknown", "Unknown", "Mis"})
 """Spellings of a missing label; cells that carry one are left out of label metrics, and counted."""
 
+TERM_COLUMNS: Final = ("label", "definition", "synonyms", "parents")
+"""Columns of a table of the terms of an ontology."""
+
+TERM_SEPARATOR: Final = "|"
+"""Between synonyms, and between parents, of a term in such a table."""
+
 
 class Registry:
     """Keys of the fields in the :class:`~scvi.data.AnnDataManager` of a model."""
@@ -67,6 +73,7 @@ class Key:
             adata | scores in the principal components | (n_obs, n_components) float32 | tl.otgm | pl.states, scanpy
             mdata | where each cell is: a dimension for each label, each score of the cell cycle, and free ones | (n_obs, n_dimensions) float32, NaN for cells with none of the modalities | tl.jae, tl.map_query | scanpy
             mdata[m] | the same of each profile, by its modality alone | (n_m, n_dimensions) float32 | tl.jae, tl.map_query | tl.umap, scanpy
+            adata | cells in the space that they share with texts, rows of length 1 | (n_obs, n_dimensions) float32 | tl.celltext | scanpy
             """
             return f"X_{key}"
 
@@ -128,6 +135,14 @@ class Key:
             mdata[m] | the same, if there are several modalities | (n_m, n_state) float32 | tl.cplmixvae | scanpy
             """
             return f"X_{key}_state"
+
+        @staticmethod
+        def text_scores(key: str) -> str:
+            """Probabilities of the labels that cells were named by.
+
+            adata | probabilities of the labels | (n_obs, n_labels) float32, columns in `adata.uns["celltext"]["candidates"]` | tl.annotate |
+            """
+            return f"{key}_scores"
 
         @staticmethod
         def posterior(key: str) -> str:
@@ -236,6 +251,30 @@ class Key:
             return f"{key}_label_typicality"
 
         @staticmethod
+        def text_label(key: str) -> str:
+            """Label that a cell was named by.
+
+            adata | the most probable of the labels that were asked for, or `"unknown"` | categorical | tl.annotate | pl.confusion
+            """
+            return f"{key}_label"
+
+        @staticmethod
+        def text_confidence(key: str) -> str:
+            """Its probability.
+
+            adata | probability of the label | in [0, 1] | tl.annotate |
+            """
+            return f"{key}_confidence"
+
+        @staticmethod
+        def text_typicality(key: str) -> str:
+            """How typical a cell is of the labels.
+
+            adata | share of the cells of known types that are further from theirs: near 0 for another type | in [0, 1] | tl.annotate |
+            """
+            return f"{key}_typicality"
+
+        @staticmethod
         def fitted(key: str, source: str) -> str:
             """Whether an imputed cell was learned from.
 
@@ -286,6 +325,14 @@ class Key:
             """
             return f"{key}_shap_to_{target}"
 
+        @staticmethod
+        def shap(key: str) -> str:
+            """Mean absolute Shapley values of texts.
+
+            adata | mean absolute Shapley values of the cosine with texts | (n_vars, n_texts) float32, columns in `adata.uns["celltext"]["explained"]` | tl.explain_text |
+            """
+            return f"{key}_shap"
+
     class mod:
         @staticmethod
         def imputed(source: str, target: str) -> str:
@@ -302,6 +349,7 @@ class Key:
         data | how the model was made | dict: `settings`, `losses`, `versions`, and what is below | tl.cplmixvae |
         mdata | how the model was made | dict: `preset`, `settings`, `losses`, `versions`, and what is below | tl.jae, tl.map_query |
         adata | how the model was made | dict: `settings`, `versions`, `control`, `n_cells`, `pooled_share`, and what is below | tl.otgm |
+        adata | how the model was made | dict: `settings`, `losses`, `encoders`, `versions`, and what is below | tl.celltext |
         """
 
         MODALITIES: Final = "modalities"
@@ -344,6 +392,25 @@ class Key:
         """Names of the labels.
 
         mdata | names of the labels | list, in the order of the columns of their probabilities | tl.jae, tl.map_query |
+        adata | names of the types that were learned | list, in alphabetical order | tl.celltext |
+        """
+
+        TEXTS: Final = "texts"
+        """Texts of the labels.
+
+        adata | texts of the types that were learned | list, in the order of `labels` | tl.celltext |
+        """
+
+        CANDIDATES: Final = "candidates"
+        """Labels that cells were named by.
+
+        adata | labels that cells were named by | list, in the order of the columns of their probabilities | tl.annotate |
+        """
+
+        EXPLAINED: Final = "explained"
+        """Texts that were explained.
+
+        adata | texts that were explained | list, in the order of the columns of the Shapley values | tl.explain_text |
         """
 
         INFERRED: Final = "inferred"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -91,6 +91,35 @@ class DescribesStates(Protocol):
     ) -> pd.DataFrame: ...
 
     def get_setup_arg(self, setup_arg: str) -> Any: ...
+
+
+class Annotates(Reads, Protocol):
+    """Names cells by texts."""
+
+    def annotate(
+        self,
+        adata: AnnData | None,
+        labels: Sequence[str],
+        *,
+        descriptions: Mapping[str, str | Sequence[str]] | None = None,
+    ) -> pd.DataFrame: ...
+
+    def get_typicality(
+        self,
+        adata: AnnData | None,
+        labels: Sequence[str],
+        *,
+        descriptions: Mapping[str, str | Sequence[str]] | None = None,
+    ) -> pd.Series: ...
+
+
+class RoutesToTexts(Reads, Protocol):
+    """Shows the way from features to how near a cell is to texts."""
+
+    counted_: bool
+    cell_encoder_name_: str | None
+
+    def route(self, texts: str | Sequence[str]) -> Route: ...
 
 
 class EmbedsRoutes(Embeds, Routes, Protocol):

@@ -84,6 +84,8 @@ class Model(BaseModelClass):
     )
     """Attributes that are saved, besides the registry, and put back if a training fails."""
     settings_class: ClassVar[type]
+    shared: ClassVar[frozenset[str]] = frozenset({"trainer", "_adata", "_adata_manager"})
+    """Attributes that a deep copy shares with the model."""
 
     def __init__(
         self, adata: AnnData | MuData | None, registry: dict[str, Any] | None, settings: Any, *, strict: bool
@@ -316,8 +318,7 @@ class Model(BaseModelClass):
         """A model with weights and settings of its own, for the same data; the trainer cannot be copied."""
         other = type(self).__new__(type(self))
         memo[id(self)] = other
-        shared = {"trainer", "_adata", "_adata_manager"}
-        other.__dict__.update({n: v if n in shared else copy.deepcopy(v, memo) for n, v in vars(self).items()})
+        other.__dict__.update({n: v if n in self.shared else copy.deepcopy(v, memo) for n, v in vars(self).items()})
         return other
 
 

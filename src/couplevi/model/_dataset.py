@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 
 from couplevi._arrays import dense
-from couplevi._validate import listing, warn
+from couplevi._streamed import StreamedMatrix
+from couplevi._validate import are_counts, listing, stored_values, warn
 from couplevi.dataloaders import CoupledDataset, Links
 from couplevi.preparation import fingerprints, fit_preparation
 
 if TYPE_CHECKING:
+    from anndata import AnnData
+    from mudata import MuData
     from scvi.module.base import BaseModuleClass
 
     from couplevi._streamed import Matrix
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
 
 CHUNK = 4096
 """Profiles that are read at a time outside of training, unless `batch_size` says otherwise."""
+FEW_ROWS = 1000
+"""Rows of a matrix that is read in parts, by which it is told whether it holds counts."""
 
 
 def fit_modality(
@@ -41,6 +47,22 @@ def fit_modality(
             "They are kept, and stay constant in what is decoded.",
         )
     return preparation
+
+
+def is_counted(reader: ModalityReader, data: AnnData | MuData) -> bool:
+    """Whether values are counts, and no representation; of a matrix that is read in parts by its first rows."""
+    if reader.attribute == "obsm":
+        return False
+    matrix = reader.read(data)
+    return are_counts(stored_values(matrix[:FEW_ROWS] if isinstance(matrix, StreamedMatrix) else matrix))
+
+
+def preparation_of(record: Preparation, registered: Registered, modality: str, counted: bool) -> Preparation:
+    """How a modality is prepared: of counts, features that the data lack, and so read as 0, have their mean."""
+    if not counted:
+        return record
+    absent = registered.readers[modality].absent(registered.data)
+    return replace(record, mean=np.where(absent, 0, record.mean).astype(np.float32))
 
 
 def coupled_dataset(

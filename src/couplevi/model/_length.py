@@ -14,6 +14,10 @@ PATIENCE = 45
 """Epochs without a better validation loss at which training stops."""
 
 
+FEWEST_EPOCHS, MOST_STEPS = 20, 10_000
+"""Passes through the data that a training counted in steps makes at least, if these are so many steps at most."""
+
+
 class Schedule(Protocol):
     """Settings that say how long a training is."""
 
@@ -125,3 +129,12 @@ class Length:
                 "early_stopping_warmup_epochs": self.warmup,
             }
         return arguments
+
+
+def epochs_of(settings: Schedule, n_units: int, train_size: float, batch_size: int | None) -> int:
+    """Number of epochs that the settings stand for; of a number of steps at least `FEWEST_EPOCHS`."""
+    if settings.n_steps is None:
+        return settings.max_epochs or 1
+    per_epoch = math.ceil(math.ceil(train_size * n_units) / (batch_size or settings.batch_size))
+    steps = max(settings.n_steps, min(FEWEST_EPOCHS * per_epoch, MOST_STEPS))
+    return math.ceil(steps / per_epoch)

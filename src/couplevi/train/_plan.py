@@ -40,6 +40,8 @@ class CoupledTrainingPlan(TrainingPlan):
 
     is_variational = True
     """Whether there is a divergence, and so a bound of the evidence, to log."""
+    reconstructs = True
+    """Whether there is a reconstruction to log."""
 
     def __init__(
         self,
@@ -109,7 +111,7 @@ class CoupledTrainingPlan(TrainingPlan):
         self._metrics[mode].append(
             {
                 f"{mode}_loss": losses.loss.detach(),
-                f"reconstruction_loss_{mode}": reconstruction,
+                **({f"reconstruction_loss_{mode}": reconstruction} if self.reconstructs else {}),
                 **bound,
                 **{f"{name}_{mode}": value for name, value in losses.extra_metrics.items()},
             }

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 import couplevi as cvi
-from couplevi.model.jae.inference import cells, preparation_of
+from couplevi.model._dataset import preparation_of
+from couplevi.model.jae.inference import cells
 
 QUICK = {"enable_progress_bar": False, "accelerator": "cpu"}
 
@@ -44,7 +45,7 @@ def test_genes_that_counts_lack_have_the_mean_of_their_logarithms(model):
     query = model.adata["rna"][:, names[13:]].copy()
     with pytest.warns(UserWarning, match="13 of the 130 features"):
         registered = model._registered(query)
-        record = preparation_of(model.module, registered, "rna", True)
+        record = preparation_of(model.module.observation("rna").preparation.record(), registered, "rna", True)
         [(_, part)] = cells(model.module, registered, model.counted_, ["rna"], None)
     whole = model.module.observation("rna").preparation.record()
     np.testing.assert_array_equal(record.mean[13:], whole.mean[13:])

@@ -3,8 +3,9 @@ import pytest
 import torch
 
 import couplevi as cvi
+from couplevi.model._length import epochs_of
 from couplevi.model.jae.settings import JAE_PRESETS, JAESettings
-from couplevi.model.jae.training import JAETrainingPlan, epochs_of
+from couplevi.model.jae.training import JAETrainingPlan
 
 QUICK = {"enable_progress_bar": False, "accelerator": "cpu"}
 

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from couplevi._validate import check_count
-from couplevi.model._dataset import CHUNK
+from couplevi.model._dataset import CHUNK, preparation_of
 from couplevi.preparation import logarithms
 
 if TYPE_CHECKING:
     from couplevi._types import CellBatch
     from couplevi.model.jae.module import JAEModule
-    from couplevi.preparation import Preparation
     from couplevi.registry import Registered
-
-
-def preparation_of(module: JAEModule, registered: Registered, modality: str, counted: bool) -> Preparation:
-    """How a modality is prepared: of counts, features that the data lack, and so read as 0, have their mean."""
-    record = module.observation(modality).preparation.record()
-    if not counted:
-        return record
-    absent = registered.readers[modality].absent(registered.data)
-    return replace(record, mean=np.where(absent, 0, record.mean).astype(np.float32))
 
 
 @torch.inference_mode()
@@ -64,7 +53,9 @@ def cells(
         matrices[m] = logarithms(matrix, registered.readers[m].where) if counted[m] else matrix
         place[registered.rows(m), i] = np.arange(matrix.shape[0])
         told[m] = registered.covariates(m) if covariates else np.empty((matrix.shape[0], 0), dtype=np.float32)
-    preparations = {m: preparation_of(module, registered, m, counted[m]) for m in modalities}
+    preparations = {
+        m: preparation_of(module.observation(m).preparation.record(), registered, m, counted[m]) for m in modalities
+    }
     there = np.flatnonzero((place >= 0).any(axis=1))
     for start in range(0, len(there), step):
         rows = there[start : start + step]

@@ -16,27 +16,24 @@ from scvi.model._utils import use_distributed_sampler
 
 from couplevi._docs import fill_docs
 from couplevi._labels import check_classes, holders, label_texts
-from couplevi._streamed import StreamedMatrix
 from couplevi._validate import (
-    are_counts,
     check_mudata,
     check_number,
     check_option,
     check_rows,
     expected,
-    stored_values,
     warn,
 )
 from couplevi.dataloaders import CoupledDataSplitter
 from couplevi.model._base import Model
-from couplevi.model._dataset import cells_of_units
-from couplevi.model._length import Length
+from couplevi.model._dataset import cells_of_units, is_counted
+from couplevi.model._length import Length, epochs_of
 from couplevi.model._mapping import check_added, design_of, mapped_model, only_added
 from couplevi.model.jae.inference import cells
 from couplevi.model.jae.mapping import frozen_in_mapping, mapped_weights
 from couplevi.model.jae.module import BLOCKS, TERMS, JAEModule
 from couplevi.model.jae.settings import JAESettings, make_jae_settings
-from couplevi.model.jae.training import JAETrainingPlan, epochs_of, fit_latent, fit_new_batches, training_data
+from couplevi.model.jae.training import JAETrainingPlan, fit_latent, fit_new_batches, training_data
 from couplevi.registry import column_values, coupled_manager, registered_column, registered_readers
 from couplevi.train import TrainingRun, check_arguments
 
@@ -54,8 +51,6 @@ CYCLE = ("s_score", "g2m_score")
 """Roles of the columns of the cell cycle."""
 GROUPS = {"all": BLOCKS, "biology": ("labels", "cell_cycle"), "free": ("free",)}
 """Blocks by what a user may ask for."""
-FEW_ROWS = 1000
-"""Rows of a matrix that is read in parts, by which it is told whether it holds counts."""
 INDICES = ("train_indices", "validation_indices", "test_indices")
 UNKNOWN = "unknown"
 REMEDY = "Look for extreme values in the data, or lower the learning rate: `plan_kwargs={'lr': 1e-4}`."
@@ -129,7 +124,7 @@ class JAE(Model):
         super().__init__(mdata, registry, settings, strict="n_pcs" in overrides)
         self.mapped_ = False
         self.labels_: list[str] = self._labels_to_learn(mdata)
-        self.counted_ = {m: self._is_counted(m) for m in self.modalities_}
+        self.counted_ = {m: is_counted(self.reader(m), mdata) for m in self.modalities_}
         self.cycle_: tuple[tuple[float, float], ...] = self._moments_of_cycle(mdata)
         self.module = self._build_module()
 
@@ -233,13 +228,6 @@ class JAE(Model):
     def _stand_in(self, modality: str) -> FloatArray | None:
         mean = self.module.observation(modality).preparation.mean.cpu().numpy()
         return np.zeros_like(mean) if self.counted_[modality] else mean  # of counts, the preparation takes them out
-
-    def _is_counted(self, modality: str) -> bool:
-        reader = self.reader(modality)
-        if reader.attribute == "obsm":
-            return False
-        matrix = reader.read(self.adata)
-        return are_counts(stored_values(matrix[:FEW_ROWS] if isinstance(matrix, StreamedMatrix) else matrix))
 
     def _column(self, role: str) -> str | None:
         return registered_column(self.registry_, role)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +9,7 @@ import numpy as np
 import torch
 
 from couplevi.dataloaders import CellDataset
-from couplevi.model._dataset import CHUNK, fit_modality, sorted_links, sorted_rows
-from couplevi.model.jae.inference import preparation_of
+from couplevi.model._dataset import CHUNK, fit_modality, preparation_of, sorted_links, sorted_rows
 from couplevi.preparation import logarithms, prepared_rows
 from couplevi.train import CoupledTrainingPlan
 
@@ -22,11 +20,7 @@ if TYPE_CHECKING:
     from couplevi._types import BoolArray, CellBatch, FloatArray, IntArray
     from couplevi.dataloaders import Rows
     from couplevi.model.jae.module import JAEModule
-    from couplevi.model.jae.settings import JAESettings
     from couplevi.registry import Registered
-
-FEWEST_EPOCHS, MOST_STEPS = 20, 10_000
-"""Passes through the data that a training makes at least, as long as these are so many steps at most."""
 
 
 def training_data(
@@ -59,7 +53,7 @@ def training_data(
             matrix = logarithms(matrix, reader.where)
         if n_components is not None:
             preparation.fill(fit_modality(matrix, reader, n_components[m], "variance"))
-        return prepared_rows(matrix, preparation_of(module, registered, m, counted[m]), order)
+        return prepared_rows(matrix, preparation_of(preparation.record(), registered, m, counted[m]), order)
 
     rows, order = sorted_rows(registered, rows_of)
     links = sorted_links(registered, order, "correspondence")
@@ -67,15 +61,6 @@ def training_data(
     cells = {m: registered.rows(m)[order[m]] for m in rows}
     of_profiles = {m: (known[0][places], known[1][places]) for m, places in cells.items()}
     return CellDataset(rows, links, covariates, registered.n_batches, of_profiles), order
-
-
-def epochs_of(settings: JAESettings, n_cells: int, train_size: float, batch_size: int | None) -> int:
-    """Number of epochs that the settings stand for."""
-    if settings.n_steps is None:
-        return settings.max_epochs or 1
-    per_epoch = math.ceil(math.ceil(train_size * n_cells) / (batch_size or settings.batch_size))
-    steps = max(settings.n_steps, min(FEWEST_EPOCHS * per_epoch, MOST_STEPS))
-    return math.ceil(steps / per_epoch)
 
 
 class JAETrainingPlan(CoupledTrainingPlan):

@@ -1,0 +1,1012 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import torch
+from scvi.model._utils import use_distributed_sampler
+
+from couplevi._constants import SINGLE
+from couplevi._docs import fill_docs
+from couplevi._labels import check_classes
+from couplevi._validate import check_count, check_number, expected, listing, warn
+from couplevi.dataloaders import CoupledDataSplitter
+from couplevi.model._base import Model
+from couplevi.model._components import choose_components
+from couplevi.model._dataset import CHUNK, chunks, fit_modality, is_counted, preparation_of
+from couplevi.model._length import Length, epochs_of
+from couplevi.model.celltext.captions import SoftPrompts, described, fit_prompts, word_width
+from couplevi.model.celltext.cells import CellEncoder, flat_tokens, pooled, represented
+from couplevi.model.celltext.generation import drawn_counts, drawn_values, fit_noise
+from couplevi.model.celltext.module import CellTextModule
+from couplevi.model.celltext.prototypes import FEWEST_TYPES, fit_prototypes
+from couplevi.model.celltext.routes import make_text_route
+from couplevi.model.celltext.settings import CellTextSettings, make_celltext_settings
+from couplevi.model.celltext.texts import as_texts, nameless, text_vectors
+from couplevi.model.celltext.training import CellTextTrainingPlan, training_data
+from couplevi.preparation import fit_preparation, logarithms
+from couplevi.registry import column_texts, column_values, single_manager
+from couplevi.text import PROBES, check_same, text_encoder
+from couplevi.train import TrainingRun, check_arguments
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from couplevi._streamed import Matrix
+    from couplevi._types import FloatArray, IntArray
+    from couplevi.model.celltext.prototypes import Scores
+    from couplevi.nn import Route
+    from couplevi.text import TextEncoder
+
+PLAN_SETTINGS = ("lr", "weight_decay", "lr_schedule")
+INDICES = ("train_indices", "validation_indices", "test_indices")
+NOISE = ("residual_sd", "gain", "dispersion", "library")
+
+
+@fill_docs
+class CellText(Model):
+    """Cells and words in one space: types are named by their descriptions, also those that nobody has seen.
+
+    Cells are placed so that those of a type lie around its mean. From the texts of the types that were seen, where a
+    text says that a type is is learned by ridge regression; how far that can be trusted, from types that are left out.
+    What is learned on top, contrastively, serves to find cells by a text, and texts by a cell.
+
+    This is not scMMGPT: nothing is pre-trained on millions of cells, and all that is known of words is what the text
+    encoder knows.
+
+    Parameters
+    ----------
+    adata
+        AnnData set up with :meth:`setup_anndata`.
+    preset
+        ``"default"``, or :class:`~couplevi.model.CellTextSettings` of your own.
+    descriptions
+        Text of each label, or several texts whose vectors are averaged; a label without one is its own text. Texts of
+        labels that no cell has are kept for :meth:`annotate`.
+    text_encoder
+        ``"tfidf"``: words and pieces of words, no more; the folder of a sentence-transformers model, or the name of one
+        that was downloaded before (needs ``couplevi[text]``); or a function from a list of texts to an array with a row
+        for each. It is not saved with the model.
+    cell_encoder
+        Function from an AnnData to vectors, shape ``(n, size)``, or tokens, ``(n, n_tokens, size)`` with NaN where a
+        cell has fewer, such as those of a foundation model, which are read in place of the registered values; not
+        saved either. None reads the registered values.
+    %(registry)s
+    **overrides
+        Fields of :class:`~couplevi.model.CellTextSettings` that replace those of the preset, such as `n_pcs` (50).
+
+    Raises
+    ------
+    ValueError
+        If the data are not set up, have fewer than two types, a setting is out of range, or an encoder gives what is
+        no array of the right shape.
+    TypeError
+        For an unknown setting, or an encoder of another kind.
+    ImportError, FileNotFoundError
+        If the text encoder is a model and the package for it, or the model, is not there.
+
+    References
+    ----------
+    Shi et al., Multimodal language modeling for high-accuracy single cell transcriptomics analysis and generation,
+    arXiv 2503.09427 (the tasks). Shigeto et al., Ridge regression, hubness, and zero-shot learning, ECML PKDD 2015. Chao
+    et al., An empirical study and analysis of generalized zero-shot learning, ECCV 2016.
+
+    Examples
+    --------
+    >>> import couplevi as cvi
+    >>> mdata = cvi.data.count_clusters(n_obs=200)
+    >>> adata = mdata["rna"].copy()
+    >>> adata.obs["type"] = mdata.obs["cell_type"].astype(str)
+    >>> cvi.model.CellText.setup_anndata(adata, labels_key="type", layer="log1p")
+    >>> texts = {t: f"cell of cluster number {t}" for t in adata.obs["type"].unique()}
+    >>> model = cvi.model.CellText(adata, descriptions=texts, n_pcs=10)
+    >>> model.train(max_epochs=5, enable_progress_bar=False)
+    >>> model.annotate(adata, list(texts)).shape
+    (200, 5)
+    """
+
+    saved = (
+        *Model.saved,
+        "labels_",
+        "descriptions_",
+        "counted_",
+        "text_encoder_name_",
+        "text_encoder_is_function_",
+        "n_text_",
+        "cell_encoder_name_",
+        "token_shape_",
+        "prompt_shape_",
+    )
+    settings_class = CellTextSettings
+    shared: ClassVar[frozenset[str]] = Model.shared | {"_text_encoder", "_cell_encoder"}
+    module: CellTextModule
+    settings_: CellTextSettings
+    _text_encoder: TextEncoder | None = None
+    _cell_encoder: CellEncoder | None = None
+
+    def __init__(
+        self,
+        adata: AnnData | None = None,
+        preset: Literal["default"] | CellTextSettings = "default",
+        *,
+        descriptions: Mapping[str, str | Sequence[str]] | None = None,
+        text_encoder: str | Callable[[list[str]], Any] = "tfidf",
+        cell_encoder: CellEncoder | None = None,
+        registry: dict[str, Any] | None = None,
+        **overrides: Any,
+    ) -> None:
+        settings = make_celltext_settings(preset, overrides)
+        if registry is None and (adata is None or self._get_most_recent_anndata_manager(adata) is None):
+            remedy = "Call `CellText.setup_anndata(adata, labels_key=...)` first."
+            raise ValueError(expected("an AnnData that is set up", "one that is not", remedy))
+        if adata is None:
+            raise ValueError(expected("data", "none", "Types are those of the data: pass `adata`, or call `load`."))
+        if settings.projector == "qformer" and cell_encoder is None:
+            remedy = "Pass a function that gives tokens, or leave out `projector`."
+            raise ValueError(expected("a `cell_encoder` for the projector 'qformer'", "none", remedy))
+        super().__init__(adata, registry, settings, strict="n_pcs" in overrides)
+        types = pd.Series(column_texts(adata, self._column())).dropna()
+        self.labels_: list[str] = sorted(set(types))
+        if len(self.labels_) < 2:
+            raise ValueError(expected(f"two or more types in `adata.obs[{self._column()!r}]`", listing(self.labels_)))
+        given = {str(label): as_texts(texts, str(label)) for label, texts in (descriptions or {}).items()}
+        self.descriptions_: dict[str, list[str]] = {label: [label] for label in self.labels_} | given
+        self.history_: dict[str, pd.DataFrame] = {}
+        self._read_encoders(adata, text_encoder, cell_encoder, strict="n_pcs" in overrides)
+        self.prompt_shape_: tuple[int, int] | None = None
+        self.module = self._build_module()
+        self.module.probes.copy_(torch.from_numpy(self.text_encoder(PROBES)))
+        self.module.texts.copy_(torch.from_numpy(self._vectors([self.descriptions_[t] for t in self.labels_])))
+
+    def _read_encoders(
+        self, adata: AnnData, text: str | Callable[[list[str]], Any], cell: CellEncoder | None, *, strict: bool
+    ) -> None:
+        """Take over what reads texts and cells, and the sizes of what they give."""
+        self._text_encoder, self._cell_encoder = text_encoder(text, self._corpus()), cell
+        self.text_encoder_name_: str = self._text_encoder.name
+        self.text_encoder_is_function_ = callable(text)
+        self.n_text_ = self._text_encoder(PROBES).shape[1]
+        self.cell_encoder_name_: str | None = (
+            None if cell is None else getattr(cell, "__qualname__", type(cell).__name__)
+        )
+        self.token_shape_: tuple[int, int] = (0, 0)
+        self.counted_ = cell is None and is_counted(self.reader(SINGLE), adata)
+        if cell is not None:
+            values = represented(cell, adata)
+            size = {SINGLE: (len(values), values.shape[-1])}
+            self.n_components_ = choose_components(self.settings_.n_pcs, size, strict=strict)
+            self.token_shape_ = (values.shape[1] if values.ndim == 3 else 0, values.shape[-1])
+        if self.settings_.projector == "qformer" and not self.token_shape_[0]:
+            raise ValueError(expected("tokens (n, n_tokens, size) from the cell encoder for 'qformer'", "vectors"))
+
+    @classmethod
+    @fill_docs
+    def setup_anndata(
+        cls,
+        adata: AnnData,
+        *,
+        labels_key: str | None = None,
+        text_key: str | None = None,
+        layer: str | None = None,
+        use_rep: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Register values and types of an AnnData. Only scvi-tools' two identifiers are written, to ``adata.uns``.
+
+        Parameters
+        ----------
+        adata
+            Cells, of two or more types.
+        labels_key
+            Column of ``adata.obs`` with the type of each cell; cells without one (missing, ``"unknown"``) are placed,
+            not learned from.
+        text_key
+            Column with a text for each cell, in place of labels and their descriptions; cells with the same text are of
+            one type.
+        layer
+            Layer of values; None takes ``X``. Whole numbers of at least 0 are taken for counts, and normalised to 10,000
+            per cell and logarithmised; other values are taken as they are.
+        use_rep
+            Representation in ``adata.obsm`` in place of a layer, such as the latents of another model.
+        **kwargs
+            Used by scvi-tools when a set-up is repeated for other data.
+
+        Raises
+        ------
+        TypeError
+            If `adata` is not an AnnData.
+        KeyError
+            If the layer, representation or column is missing.
+        ValueError
+            If not exactly one of `labels_key` and `text_key` is given, names are not unique, values are not finite, or
+            labels are measurements.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.count_clusters(n_obs=100)
+        >>> adata = mdata["rna"].copy()
+        >>> adata.obs["type"] = mdata.obs["cell_type"].astype(str)
+        >>> cvi.model.CellText.setup_anndata(adata, labels_key="type")
+        """
+        setup_method_args = cls._get_setup_method_args(**locals())
+        if (labels_key is None) == (text_key is None):
+            raise ValueError(expected("one of `labels_key` and `text_key`", f"{labels_key!r} and {text_key!r}"))
+        columns = {"labels": labels_key, "text": text_key}
+        if "source_registry" in kwargs:  # for other data, which need not have it
+            columns = {role: key for role, key in columns.items() if key in adata.obs}
+        manager = single_manager(adata, setup_method_args, layer=layer, use_rep=use_rep, columns=columns, **kwargs)
+        if labels_key is not None and "source_registry" not in kwargs:
+            check_classes(column_values(adata, labels_key), labels_key)
+        cls.register_manager(manager)
+
+    @classmethod
+    def load(
+        cls,
+        dir_path: str | os.PathLike[str],
+        adata: AnnData | bool | None = None,  # type: ignore[override]
+        accelerator: str = "auto",
+        device: int | str = "auto",
+        prefix: str | None = None,
+        *,
+        text_encoder: str | Callable[[list[str]], Any] | None = None,
+        cell_encoder: CellEncoder | None = None,
+    ) -> Self:
+        """Load a saved model, see :meth:`OTGM.load <couplevi.model.OTGM.load>`.
+
+        Parameters
+        ----------
+        dir_path, adata, accelerator, device, prefix
+            As there.
+        text_encoder
+            The one that the model was made with. None takes it by its name once a new text is to be read; a function
+            has to be given, and so has a folder that was moved. It is recognised by what it makes of some texts.
+        cell_encoder
+            The one that the model was made with, if there was one.
+
+        Raises
+        ------
+        ValueError
+            If the text encoder is another one; and as there.
+        FileNotFoundError
+            If there is no model.
+        """
+        model = super().load(dir_path, adata, accelerator, device, prefix)
+        model._cell_encoder = cell_encoder
+        if text_encoder is not None:
+            model._text_encoder = model._checked(text_encoder)
+        return model
+
+    def _checked(self, encoder: str | Callable[[list[str]], Any]) -> TextEncoder:
+        found = text_encoder(encoder, self._corpus())
+        check_same(found, self.text_encoder_name_, self.module.probes.cpu().numpy())
+        return found
+
+    @property
+    def text_encoder(self) -> TextEncoder:
+        """What makes vectors of texts.
+
+        Raises
+        ------
+        RuntimeError
+            If it is a function, and the model was loaded without it.
+        ValueError, FileNotFoundError, ImportError
+            If what has its name now is another one, or nothing.
+        """
+        if self._text_encoder is None:
+            if self.text_encoder_is_function_:
+                what = f"the function {self.text_encoder_name_!r} that the model was made with"
+                raise RuntimeError(expected(what, "none", "Pass it: `CellText.load(folder, text_encoder=...)`."))
+            self._text_encoder = self._checked(self.text_encoder_name_)
+        return self._text_encoder
+
+    def __repr__(self) -> str:
+        state = "trained" if self.is_trained_ else "not trained"
+        source = f"cells by {self.cell_encoder_name_!r}" if self.cell_encoder_name_ else "cells by their values"
+        return f"CellText model, {state}, {len(self.labels_)} types, texts by {self.text_encoder_name_!r}, {source}"
+
+    def _corpus(self) -> list[str]:
+        return sorted({text for texts in self.descriptions_.values() for text in texts})
+
+    def _column(self) -> str:
+        setup = self.registry_["setup_args"]
+        return setup["labels_key"] or setup["text_key"]
+
+    def _stand_in(self, modality: str) -> FloatArray | None:
+        if self.cell_encoder_name_ is not None:
+            return None
+        mean = self.module.observation.preparation.mean.cpu().numpy()
+        return np.zeros_like(mean) if self.counted_ else mean  # of counts, the preparation takes them out
+
+    def _build_module(self) -> CellTextModule:
+        s = self.settings_
+        n_tokens, size = self.token_shape_
+        module = CellTextModule(
+            size if self.cell_encoder_name_ is not None else len(self.var_names_[SINGLE]),
+            self.n_components_[SINGLE],
+            n_text=self.n_text_,
+            n_types=len(self.labels_),
+            n_probes=len(PROBES),
+            n_tokens=size if s.projector == "qformer" else 0,
+            n_hidden=s.n_hidden,
+            n_queries=s.n_queries,
+            dropout_rate=s.dropout_rate,
+            name_dropout_rate=s.name_dropout_rate,
+        )
+        if self.prompt_shape_ is not None:
+            module.prompts = SoftPrompts(module.n_prepared, *self.prompt_shape_)
+        return module
+
+    # training
+
+    @fill_docs
+    def train(
+        self,
+        max_epochs: int | None = None,
+        accelerator: str = "auto",
+        devices: int | list[int] | str = "auto",
+        train_size: float = 1.0,
+        validation_size: float | None = None,
+        shuffle_set_split: bool = True,
+        batch_size: int | None = None,
+        early_stopping: bool | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        datasplitter_kwargs: dict[str, Any] | None = None,
+        plan_kwargs: dict[str, Any] | None = None,
+        **trainer_kwargs: Any,
+    ) -> None:
+        """Fit where types and texts are, then train what is learned on top; a second call trains on.
+
+        Parameters
+        ----------
+        max_epochs
+            Passes through the data. None takes the settings': as many as make `n_steps` steps, and at least 20 up to
+            10,000 steps.
+        %(hardware)s
+        train_size
+            Share of the cells that is trained on, in (0, 1]; what is fitted in closed form is fitted to all.
+        validation_size
+            Share of the cells that is validated on; None takes all that are not trained on.
+        shuffle_set_split
+            Split at random.
+        batch_size
+            Largest number of cells per step; None takes the settings'.
+        early_stopping
+            Stop when the validation loss has not improved for 45 epochs, and return to the best weights. None: if there
+            are validation cells.
+        checkpoint
+            File of the state of training, see :meth:`JAMIE.train <couplevi.model.JAMIE.train>`.
+        datasplitter_kwargs, plan_kwargs
+            Further arguments of :class:`~couplevi.dataloaders.CoupledDataSplitter` and
+            :class:`~couplevi.train.CoupledTrainingPlan`.
+        %(trainer_kwargs)s
+
+        Raises
+        ------
+        ValueError
+            If the model has no data, a number is out of range, early stopping lacks validation cells, this machine
+            lacks the hardware, or the checkpoint is that of another model.
+        TypeError
+            If an argument is of another kind, or unknown.
+        RuntimeError
+            If the weights are not finite at the end; they are then those from before.
+        """
+        settings = self.settings_
+        check_arguments(
+            self,
+            {
+                "max_epochs": max_epochs,
+                "accelerator": accelerator,
+                "devices": devices,
+                "train_size": train_size,
+                "validation_size": validation_size,
+                "shuffle_set_split": shuffle_set_split,
+                "batch_size": batch_size,
+                "early_stopping": early_stopping,
+                "checkpoint": checkpoint,
+            },
+            splitter=datasplitter_kwargs,
+            splitter_takes=(),
+            plan=plan_kwargs,
+            plan_takes=(*PLAN_SETTINGS, "compile", "compile_kwargs"),
+            trainer=trainer_kwargs,
+        )
+        with TrainingRun(self) as run:
+            types = pd.Index(self.labels_).get_indexer(column_texts(self._registered().data, self._column()))
+            h = self._fit_places(types) if not self.is_trained_ else self._cells(None)
+            text_of = self._set_views()
+            dataset, order = training_data(h, np.where(types >= 0, text_of[types], -1))
+            length = Length.of(
+                settings,
+                len(dataset),
+                max_epochs=max_epochs or epochs_of(settings, len(dataset), train_size, batch_size),
+                batch_size=batch_size,
+                train_size=train_size,
+                validation_size=validation_size,
+                early_stopping=early_stopping,
+            )
+            splitter = CoupledDataSplitter(
+                dataset,
+                train_size=train_size,
+                validation_size=validation_size,
+                batch_size=length.batch_size,
+                shuffle_set_split=shuffle_set_split,
+                distributed_sampler=use_distributed_sampler(trainer_kwargs.get("strategy")),
+            )
+            scheduled = {name: getattr(settings, name) for name in PLAN_SETTINGS}
+            patience = {"early_stopping_patience": settings.patience} if settings.patience else {}
+            run.fit(
+                splitter,
+                CellTextTrainingPlan(self.module, **scheduled | (plan_kwargs or {})),
+                max_epochs=length.max_epochs,
+                accelerator=accelerator,
+                devices=devices,
+                checkpoint=checkpoint,
+                callbacks=[*(trainer_kwargs.pop("callbacks", None) or []), length.best_weights()],
+                **{"gradient_clip_val": settings.gradient_clip, **length.trainer_arguments()}
+                | patience
+                | trainer_kwargs,
+            )
+            if not all(p.isfinite().all() for p in self.module.parameters()):
+                raise RuntimeError(
+                    expected("finite weights", "NaN or infinity", "Lower `lr`: `plan_kwargs={'lr': 1e-4}`.")
+                )
+            for name in INDICES:
+                if (units := getattr(self, name)) is not None:
+                    setattr(self, name, np.sort(order[dataset.places(units)[SINGLE]]))
+
+    def _fit_places(self, types: IntArray) -> FloatArray:
+        """Fit all that is fitted in closed form; what the module reads of all cells."""
+        adata, preparation = self._registered().data, self.module.observation.preparation
+        if self._cell_encoder is None:
+            matrix = self.reader(SINGLE).read(adata)
+            logs = self._logs(matrix)
+            record = fit_modality(logs, self.reader(SINGLE), self.n_components_[SINGLE], "variance")
+            for name, value in fit_noise(matrix, logs, record, counted=self.counted_).items():
+                self.module.get_buffer(name).copy_(torch.as_tensor(value))
+        else:
+            vectors = pooled(represented(self._cell_encoder, adata))
+            record = fit_preparation(vectors, self.n_components_[SINGLE], "variance")
+        preparation.fill(record)
+        h = self._cells(None)
+        known, n = types >= 0, self.module.n_prepared
+        fitted = fit_prototypes(h[known, :n], types[known], self.module.texts.cpu().numpy(), self.settings_.shrinkage)
+        self.module.fill(fitted, h[known, :n])
+        if len(self.labels_) < FEWEST_TYPES:
+            warn(
+                f"With {len(self.labels_)} types none can be held out: how far texts can be trusted where types of both "
+                f"kinds, seen and not seen, are compared is not calibrated. It takes {FEWEST_TYPES}."
+            )
+        return h
+
+    def _set_views(self) -> IntArray:
+        """Tell the module the different texts; which of them each type has."""
+        vectors, text_of = np.unique(self.module.texts.cpu().numpy(), axis=0, return_inverse=True)
+        first = [int(np.flatnonzero(text_of == i)[0]) for i in range(len(vectors))]
+        if self.settings_.name_dropout_rate:
+            without = self._vectors([nameless(self.descriptions_[self.labels_[i]]) for i in first])
+        else:
+            without = vectors
+        self.module.set_views(vectors, without)
+        return text_of
+
+    # reading
+
+    def _logs(self, matrix: Matrix) -> Matrix:
+        return logarithms(matrix, self.reader(SINGLE).where) if self.counted_ else matrix
+
+    def _cells(self, adata: AnnData | None, batch_size: int | None = None) -> FloatArray:
+        """What the module reads of cells, shape ``(n, n_prepared + n_tokens * size)``, float32."""
+        step = CHUNK if batch_size is None else batch_size
+        check_count(step, "batch_size")
+        registered = self._registered(adata)
+        record = self.module.observation.preparation.record()
+        if self.cell_encoder_name_ is None:
+            logs = self._logs(registered.values(SINGLE))
+            record = preparation_of(record, registered, SINGLE, self.counted_)
+            parts = [x for _, x in chunks(logs, record, step)]
+            return np.concatenate(parts) if parts else np.empty((0, self.module.n_prepared), dtype=np.float32)
+        if self._cell_encoder is None:
+            what = f"the cell encoder {self.cell_encoder_name_!r} that the model was made with"
+            raise RuntimeError(expected(what, "none", "Pass it: `CellText.load(folder, cell_encoder=...)`."))
+        n_tokens, size = self.token_shape_
+        values = represented(self._cell_encoder, registered.data, size, tokens=n_tokens > 0)
+        prepared = record.transform(pooled(values))
+        if self.settings_.projector != "qformer":
+            return prepared
+        return np.concatenate([prepared, flat_tokens(values, record, n_tokens)], axis=1)
+
+    def _vectors(self, texts: Sequence[Sequence[str]]) -> FloatArray:
+        """Vector of each of some texts, or of several that are averaged."""
+        return text_vectors(self.text_encoder, texts)
+
+    @torch.inference_mode()
+    def _encoded(self, h: FloatArray, batch_size: int | None = None) -> FloatArray:
+        self.module.eval()
+        step = batch_size or CHUNK
+        parts = [self.module.encode(torch.from_numpy(h[i : i + step])).cpu().numpy() for i in range(0, len(h), step)]
+        return np.concatenate(parts) if parts else np.empty((0, self.module.n_prepared), dtype=np.float32)
+
+    # inference
+
+    @fill_docs
+    def get_latent_representation(self, adata: AnnData | None = None, *, batch_size: int | None = None) -> FloatArray:
+        """Place cells in the space that they share with texts.
+
+        Parameters
+        ----------
+        %(modelled)s
+        %(chunk)s
+
+        Returns
+        -------
+        Shape ``(n_obs, n_dimensions)``, float32; rows have length 1. The cosine with a text is their product.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not trained.
+        KeyError, ValueError
+            If data lack the layer, the representation, or more than a fifth of the features.
+        """
+        self._check_if_trained(warn=False)
+        return self._encoded(self._cells(adata, batch_size), batch_size)
+
+    @torch.inference_mode()
+    def encode_text(self, texts: str | Sequence[str]) -> FloatArray:
+        """Place texts in the space that they share with cells.
+
+        Parameters
+        ----------
+        texts
+            One or more texts; a label of the model stands for its description.
+
+        Returns
+        -------
+        Shape ``(n_texts, n_dimensions)``, float32; rows have length 1.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not trained, or its text encoder is not there.
+        ValueError
+            If there are no texts.
+        """
+        self._check_if_trained(warn=False)
+        names = as_texts(texts, "texts")
+        vectors = self._vectors([self.descriptions_.get(name, [name]) for name in names])
+        self.module.eval()
+        return self.module.encode_text(torch.from_numpy(vectors)).cpu().numpy()
+
+    def annotate(
+        self,
+        adata: AnnData | None,
+        labels: Sequence[str],
+        *,
+        descriptions: Mapping[str, str | Sequence[str]] | None = None,
+        batch_size: int | None = None,
+    ) -> pd.DataFrame:
+        """Probability that each cell is of each of some types, whether or not these were seen in training.
+
+        Types that were seen, with the text that they had then, are compared by where their cells are; others by where
+        their text says that they are. Which of the two a cell is, is decided by a threshold that was set on types that
+        were held out in training.
+
+        Parameters
+        ----------
+        adata
+            New data; None takes those of the model.
+        labels
+            Types to choose from.
+        descriptions
+            Texts of some of them; for others the model's, or the label itself. A text other than that of training
+            makes a type one that was not seen.
+        batch_size
+            Cells read at a time; None is 4,096. The result does not depend on it, nor on the other cells.
+
+        Returns
+        -------
+        Cells by labels; rows sum to 1. Probabilities were calibrated by types that were held out.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not trained, or its text encoder is needed and not there.
+        ValueError
+            If there are no labels, or one occurs twice; or as :meth:`get_latent_representation`.
+        """
+        scores, names = self._scores(adata, labels, descriptions, batch_size)
+        p = np.exp(self.module.prototypes.record().log_probabilities(scores))
+        return pd.DataFrame(p, index=names, columns=pd.Index([str(label) for label in labels]))
+
+    def get_typicality(
+        self,
+        adata: AnnData | None,
+        labels: Sequence[str],
+        *,
+        descriptions: Mapping[str, str | Sequence[str]] | None = None,
+        batch_size: int | None = None,
+    ) -> pd.Series:
+        """How typical each cell is of the nearest of some types: near 0 if it is of none of them.
+
+        The squared distance from the nearest type, as the share of cells of the types compared that are further away,
+        counted on cells, and types, that were held out in training.
+
+        Parameters
+        ----------
+        adata, labels, descriptions, batch_size
+            See :meth:`annotate`.
+
+        Returns
+        -------
+        In [0, 1].
+
+        Raises
+        ------
+        RuntimeError, ValueError
+            As :meth:`annotate`.
+        """
+        scores, names = self._scores(adata, labels, descriptions, batch_size)
+        return pd.Series(self.module.prototypes.record().typicality(scores), index=names, name="typicality")
+
+    def _scores(
+        self,
+        adata: AnnData | None,
+        labels: Sequence[str],
+        descriptions: Mapping[str, str | Sequence[str]] | None,
+        batch_size: int | None,
+    ) -> tuple[Scores, pd.Index]:
+        """How well each of some types explains each cell, and names of the cells."""
+        self._check_if_trained(warn=False)
+        names = as_texts(labels, "labels")
+        if len(set(names)) < len(names):
+            raise ValueError(expected("each of `labels` once", "one of them twice"))
+        means, n_cells = self._types(names, descriptions)
+        record = self.module.prototypes.record()
+        z = record.place(self._cells(adata, batch_size)[:, : self.module.n_prepared].astype(np.float64))
+        if not len(z):
+            raise ValueError(expected("at least one cell", "none"))
+        return record.scores(z, means, n_cells), self._registered(adata).obs_names
+
+    def _types(
+        self, names: Sequence[str], descriptions: Mapping[str, str | Sequence[str]] | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """Where types are, or are expected by their texts, and the number of their cells, 0 of those not seen."""
+        record = self.module.prototypes.record()
+        given = {str(label): as_texts(texts, str(label)) for label, texts in (descriptions or {}).items()}
+        texts = [given.get(name, self.descriptions_.get(name, [name])) for name in names]
+        place = pd.Index(self.labels_).get_indexer(pd.Index(names))
+        seen = np.array(
+            [i >= 0 and own == self.descriptions_[self.labels_[i]] for i, own in zip(place, texts, strict=True)]
+        )
+        means, n_cells = record.means[place].copy(), record.n_cells[place].copy()
+        if not seen.all():
+            new = np.flatnonzero(~seen)
+            means[new] = record.expected(self._vectors([texts[i] for i in new]).astype(np.float64))
+            n_cells[new] = 0
+        return means, n_cells
+
+    def retrieve_cells(
+        self, text: str, k: int = 50, *, adata: AnnData | None = None, batch_size: int | None = None
+    ) -> pd.DataFrame:
+        """The cells nearest to a text.
+
+        Parameters
+        ----------
+        text
+            Any text, or a label of the model.
+        k
+            Number of cells.
+        adata
+            Cells to look among; None takes those of the model.
+        batch_size
+            Cells read at a time; None is 4,096.
+
+        Returns
+        -------
+        `score`, the cosine, in [-1, 1], by name of the cell, best first.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not trained, or its text encoder is not there.
+        ValueError
+            If `k` is not a positive whole number; or as :meth:`get_latent_representation`.
+        """
+        check_count(k, "k")
+        score = self.get_latent_representation(adata, batch_size=batch_size) @ self.encode_text(text)[0]
+        best = np.argsort(-score, kind="stable")[:k]
+        return pd.DataFrame({"score": score[best]}, index=self._registered(adata).obs_names[best])
+
+    def retrieve_texts(
+        self,
+        adata: AnnData | None = None,
+        corpus: Sequence[str] | None = None,
+        k: int = 5,
+        *,
+        groupby: str | None = None,
+        batch_size: int | None = None,
+    ) -> pd.DataFrame:
+        """The texts nearest to each cell, or to each group of cells.
+
+        Parameters
+        ----------
+        adata
+            New data; None takes those of the model.
+        corpus
+            Texts to choose from; None takes the labels of the model.
+        k
+            Number of texts.
+        groupby
+            Column of ``adata.obs``: texts nearest to the mean of each group, such as a cluster.
+        batch_size
+            Cells read at a time; None is 4,096.
+
+        Returns
+        -------
+        A row for each cell or group and rank: `cell` or `group`, `rank` (1 is the best), `text` and `score`, the cosine.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not trained, or its text encoder is not there.
+        KeyError
+            If there is no such column.
+        ValueError
+            If there are no texts, or `k` is not a positive whole number; or as :meth:`get_latent_representation`.
+        """
+        check_count(k, "k")
+        texts = list(self.labels_) if corpus is None else as_texts(corpus, "corpus")
+        data = self._registered(adata)
+        cells, names, what = self.get_latent_representation(adata, batch_size=batch_size), data.obs_names, "cell"
+        if groupby is not None:
+            groups = pd.Series(column_texts(data.data, groupby))
+            names, what = pd.Index(sorted(groups.dropna().unique())), "group"
+            cells = np.stack([cells[(groups == group).to_numpy()].mean(axis=0) for group in names])
+            cells /= np.linalg.norm(cells, axis=1, keepdims=True)
+        score = cells @ self.encode_text(texts).T
+        best = np.argsort(-score, axis=1, kind="stable")[:, :k]
+        n = best.shape[1]
+        return pd.DataFrame(
+            {
+                what: np.repeat(names, n),
+                "rank": np.tile(np.arange(1, n + 1), len(names)),
+                "text": np.asarray(texts, dtype=object)[best].ravel(),
+                "score": np.take_along_axis(score, best, axis=1).ravel(),
+            }
+        )
+
+    # texts of cells
+
+    def fit_descriptions(
+        self,
+        language_model: Any,
+        tokenizer: Any,
+        *,
+        n_prompts: int = 8,
+        max_epochs: int = 10,
+        batch_size: int = 32,
+        lr: float = 1e-3,
+        tune_language_model: bool = False,
+        progress_bar: bool = True,
+    ) -> list[float]:
+        """Let a language model of yours describe cells: it reads a few vectors for each, which are learned here.
+
+        Parameters
+        ----------
+        language_model, tokenizer
+            A causal language model of transformers and its tokenizer, loaded by you. They are not saved.
+        n_prompts
+            Number of vectors that stand for a cell.
+        max_epochs, batch_size, lr
+            Of the training, with AdamW.
+        tune_language_model
+            Train the language model, too, in place; else it stays as it is.
+        progress_bar
+            Show progress.
+
+        Returns
+        -------
+        Negative log-likelihood of the words of the descriptions, in nats, by epoch.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not trained.
+        TypeError
+            If the language model is none.
+        ValueError
+            If a number is out of range, or the model has no data.
+        """
+        self._check_if_trained(warn=False)
+        for name, value in (("n_prompts", n_prompts), ("max_epochs", max_epochs), ("batch_size", batch_size)):
+            check_count(value, name)
+        check_number(lr, "lr")
+        types = pd.Index(self.labels_).get_indexer(column_texts(self._registered().data, self._column()))
+        cells = self.get_latent_representation()[types >= 0]
+        prompts = SoftPrompts(self.module.n_prepared, n_prompts, word_width(language_model))
+        losses = fit_prompts(
+            prompts,
+            language_model,
+            tokenizer,
+            cells,
+            [self.descriptions_[label][0] for label in self.labels_],
+            types[types >= 0],
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            lr=lr,
+            tune=tune_language_model,
+            shown=progress_bar,
+        )
+        self.prompt_shape_ = (n_prompts, prompts.width)
+        self.module.prompts = prompts
+        return losses
+
+    def describe(
+        self,
+        adata: AnnData | None = None,
+        *,
+        corpus: Sequence[str] | None = None,
+        language_model: Any = None,
+        tokenizer: Any = None,
+        batch_size: int | None = None,
+        **generate_kwargs: Any,
+    ) -> pd.DataFrame:
+        """A text for each cell: the nearest of some, or what a language model says.
+
+        Parameters
+        ----------
+        adata
+            New data; None takes those of the model.
+        corpus
+            Texts to choose from; None takes the descriptions that the model knows.
+        language_model, tokenizer
+            Those of :meth:`fit_descriptions`; None retrieves.
+        batch_size
+            Cells at a time; None is 4,096, and 32 for a language model.
+        **generate_kwargs
+            Arguments of the language model's ``generate``, such as `max_new_tokens` (64).
+
+        Returns
+        -------
+        `text`, `score` (the cosine of cell and text) and `source`, ``"retrieved"`` or ``"generated"``, by name of
+        the cell.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not trained, or has not learned to prompt a language model.
+        ValueError
+            If the language model has words of another size; or as :meth:`retrieve_texts`.
+        TypeError
+            If arguments of a language model come without one.
+        """
+        self._check_if_trained(warn=False)
+        if language_model is None:
+            if generate_kwargs or tokenizer is not None:
+                raise TypeError(
+                    expected("`language_model` with its arguments", sorted(["tokenizer", *generate_kwargs]))
+                )
+            texts = self._corpus() if corpus is None else as_texts(corpus, "corpus")
+            found = self.retrieve_texts(adata, texts, 1, batch_size=batch_size).set_index("cell")
+            return found[["text", "score"]].assign(source="retrieved")
+        if self.prompt_shape_ is None:
+            remedy = "Call `model.fit_descriptions(language_model, tokenizer)` first."
+            raise RuntimeError(
+                expected("a model that has learned to prompt a language model", "one that has not", remedy)
+            )
+        if word_width(language_model) != self.prompt_shape_[1]:
+            what = f"the language model of `fit_descriptions`, with words of size {self.prompt_shape_[1]}"
+            raise ValueError(expected(what, f"one of size {word_width(language_model)}"))
+        cells = self.get_latent_representation(adata)
+        options = {"max_new_tokens": 64, "do_sample": False} | generate_kwargs
+        told = described(self.module.prompts, language_model, tokenizer, cells, batch_size=batch_size or 32, **options)
+        score = (cells * self.encode_text([text or " " for text in told])).sum(axis=1)
+        names = self._registered(adata).obs_names
+        return pd.DataFrame({"text": told, "score": score, "source": "generated"}, index=names)
+
+    # cells of texts
+
+    def generate(
+        self,
+        texts: str | Sequence[str],
+        n_cells: int = 100,
+        *,
+        library_size: float | None = None,
+        decoder: Callable[[FloatArray], AnnData] | None = None,
+        seed: int = 0,
+    ) -> AnnData:
+        """Synthetic cells of texts: places around the one that the text stands for, and what is measured there.
+
+        Nothing of a real cell enters but what the model has learned of all of them.
+
+        Parameters
+        ----------
+        texts
+            One or more texts; a label of the model stands for its type.
+        n_cells
+            Number of cells of each.
+        library_size
+            Total counts of each cell, above 0. None takes sizes as they were seen, of a model of counts; of another one
+            it adds no counts.
+        decoder
+            Of a model of a representation: what makes an AnnData of its rows, such as that of the model which they are
+            the latents of: ``lambda z: jamie.decode(z, modality="rna")``. None leaves the representation.
+        seed
+            Reproduces the cells.
+
+        Returns
+        -------
+        AnnData with ``obs["text"]``. Of a model of counts ``X`` holds counts; of other values ``X`` is in their units,
+        and with `library_size` ``layers["counts"]`` holds Poisson counts in the proportions that the values are the
+        logarithms (plus 1) of. Of a representation it is in ``obsm``, under its key or ``"representation"``, beside what
+        the decoder gives.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not trained, or its text encoder is needed and not there.
+        ValueError
+            If there are no texts, a number is out of range, or a decoder comes with a model of values.
+        """
+        self._check_if_trained(warn=False)
+        check_count(n_cells, "n_cells")
+        if library_size is not None:
+            check_number(library_size, "library_size", 1.0)
+        names, reader = as_texts(texts, "texts"), self.reader(SINGLE)
+        of_values = self.cell_encoder_name_ is None and reader.attribute != "obsm"
+        if decoder is not None and of_values:
+            raise ValueError(expected("a `decoder` for a model of a representation", "a model of values"))
+        record, rng = self.module.prototypes.record(), np.random.default_rng(seed)
+        means, _ = self._types(names)
+        z = np.repeat(means, n_cells, axis=0) + rng.standard_normal((len(names) * n_cells, means.shape[1]))
+        h = np.linalg.solve(record.whitening.T, (z + record.centre).T).T
+        values = self.module.observation.preparation.record().inverse(h.astype(np.float32))
+        obs = pd.DataFrame({"text": np.repeat(names, n_cells)}, index=[f"generated_{i}" for i in range(len(z))])
+        if not of_values:
+            key = reader.key if self.cell_encoder_name_ is None else "representation"
+            cells = ad.AnnData(obs=obs) if decoder is None else decoder(values)
+            cells.obs_names = obs.index
+            cells.obs["text"] = obs["text"]
+            cells.obsm[str(key)] = values
+            return cells
+        noise = {name: self.module.get_buffer(name).cpu().numpy().astype(np.float64) for name in NOISE}
+        var = pd.DataFrame(index=pd.Index(self.var_names_[SINGLE]))
+        if self.counted_:
+            return ad.AnnData(drawn_counts(values, noise, library_size, rng), obs=obs, var=var)
+        lowest = self.ranges_[SINGLE][0] if SINGLE in self.ranges_ else 0.0
+        cells = ad.AnnData(drawn_values(values, noise, lowest, rng), obs=obs, var=var)
+        if library_size is not None:
+            quiet = noise | {"gain": np.ones(len(var)), "dispersion": np.full(len(var), 1e-6)}
+            cells.layers["counts"] = drawn_counts(cells.X, quiet, library_size, rng)
+        return cells
+
+    def route(self, texts: str | Sequence[str]) -> Route:
+        """Way from features to the cosine of a cell with texts, differentiable in between.
+
+        What explanations are made of, see :func:`couplevi.tl.explain_text`: a copy of the network, without randomness.
+
+        Parameters
+        ----------
+        texts
+            Any texts, or labels of the model.
+
+        Returns
+        -------
+        :class:`~couplevi.nn.Route` from registered values, of counts from their logarithms.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not trained.
+        ValueError
+            If it reads tokens, from which there is no such way.
+        """
+        self._check_if_trained(warn=False)
+        if self.settings_.projector == "qformer":
+            raise ValueError(expected("a model that reads features", "one that reads tokens"))
+        return make_text_route(self.module, as_texts(texts, "texts"), self.encode_text(texts))
