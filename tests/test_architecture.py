@@ -19,13 +19,14 @@ ALLOWED = {
     "losses": set(),
     "metrics": set(),
     "registry": set(),
+    "text": set(),
     "nn": {"preparation"},
     "dataloaders": set(),
     "train": {"losses"},
     "pp": {"preparation", "registry"},
     "pl": {"metrics"},
-    "model": {"train", "nn", "losses", "metrics", "dataloaders", "preparation", "registry", "gaussians"},
-    "tl": {"metrics", "preparation", "correspondence", "registry", "nn", "gaussians"},
+    "model": {"train", "nn", "losses", "metrics", "dataloaders", "preparation", "registry", "gaussians", "text"},
+    "tl": {"metrics", "preparation", "correspondence", "registry", "nn", "gaussians", "text"},
 }
 """The rooms that a file of a room may import besides its own and the root; what follows narrows or widens that."""
 TOOLS = {

@@ -81,7 +81,7 @@ def _identifiers(ontology: pd.DataFrame) -> dict[str, str]:
     found: dict[str, str] = {}
     names = [(str(i), str(i)) for i in ontology.index]
     names += list(zip(ontology["label"], ontology.index, strict=True))
-    names += [(s, i) for i, joined in ontology["synonyms"].items() for s in str(joined).split(TERM_SEPARATOR) if s]
+    names += [(s, str(i)) for i, joined in ontology["synonyms"].items() for s in str(joined).split(TERM_SEPARATOR) if s]
     for name, identifier in names:
         found.setdefault(_key(name), identifier)
     return found

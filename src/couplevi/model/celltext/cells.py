@@ -12,7 +12,7 @@ from couplevi._validate import expected
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from couplevi._types import FloatArray
+    from couplevi._types import BoolArray, FloatArray
     from couplevi.preparation import Preparation
 
 CellEncoder: TypeAlias = "Callable[[AnnData], Any]"
@@ -38,8 +38,9 @@ def represented(
     if size is not None and (values.shape[-1] != size or (values.ndim == 3) != tokens):
         what = f"{'tokens' if tokens else 'vectors'} of size {size}, as in training"
         raise ValueError(expected(what, f"shape {values.shape}", "Pass the function that the model was made with."))
-    there = np.isfinite(values).all(axis=-1) if values.ndim == 3 else np.isfinite(values)
-    if not (there.any(axis=1) if values.ndim == 3 else there.all(axis=1)).all():
+    finite: BoolArray = np.isfinite(values)
+    usable = np.any(np.all(finite, axis=2), axis=1) if values.ndim == 3 else np.all(finite, axis=1)
+    if not usable.all():
         remedy = "Tokens that a cell lacks are NaN as a whole; leave out cells that have none."
         raise ValueError(expected("finite vectors, or a token of each cell, from the cell encoder", "none", remedy))
     return values
@@ -47,7 +48,9 @@ def represented(
 
 def pooled(values: FloatArray) -> FloatArray:
     """Vectors of cells: of tokens the mean of those that there are."""
-    return values if values.ndim == 2 else np.nanmean(values, axis=1, dtype=np.float64).astype(np.float32)
+    if values.ndim == 2:
+        return values
+    return np.asarray(np.nanmean(values, axis=1, dtype=np.float64), dtype=np.float32)
 
 
 def flat_tokens(values: FloatArray, preparation: Preparation, n_tokens: int) -> FloatArray:

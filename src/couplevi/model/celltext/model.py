@@ -248,7 +248,7 @@ class CellText(Model):
     def load(
         cls,
         dir_path: str | os.PathLike[str],
-        adata: AnnData | bool | None = None,  # type: ignore[override]
+        adata: AnnData | bool | None = None,
         accelerator: str = "auto",
         device: int | str = "auto",
         prefix: str | None = None,
@@ -315,6 +315,10 @@ class CellText(Model):
     def _column(self) -> str:
         setup = self.registry_["setup_args"]
         return setup["labels_key"] or setup["text_key"]
+
+    def _types_of(self, adata: AnnData) -> IntArray:
+        """Place of the type of each cell, -1 where it has none that was learned."""
+        return pd.Index(self.labels_).get_indexer(pd.Index(column_texts(adata, self._column()), dtype=object))
 
     def _stand_in(self, modality: str) -> FloatArray | None:
         if self.cell_encoder_name_ is not None:
@@ -416,7 +420,7 @@ class CellText(Model):
             trainer=trainer_kwargs,
         )
         with TrainingRun(self) as run:
-            types = pd.Index(self.labels_).get_indexer(column_texts(self._registered().data, self._column()))
+            types = self._types_of(self._registered().data)
             h = self._fit_places(types) if not self.is_trained_ else self._cells(None)
             text_of = self._set_views()
             dataset, order = training_data(h, np.where(types >= 0, text_of[types], -1))
@@ -826,7 +830,7 @@ class CellText(Model):
         for name, value in (("n_prompts", n_prompts), ("max_epochs", max_epochs), ("batch_size", batch_size)):
             check_count(value, name)
         check_number(lr, "lr")
-        types = pd.Index(self.labels_).get_indexer(column_texts(self._registered().data, self._column()))
+        types = self._types_of(self._registered().data)
         cells = self.get_latent_representation()[types >= 0]
         prompts = SoftPrompts(self.module.n_prepared, n_prompts, word_width(language_model))
         losses = fit_prompts(

@@ -41,9 +41,10 @@ class QFormer(nn.Module):
         self.n_in = n_in
         self.enter = nn.Linear(n_in, n_hidden)
         self.queries = nn.Parameter(0.02 * torch.randn(n_queries, n_hidden))
-        layer = {"d_model": n_hidden, "nhead": heads, "dim_feedforward": 4 * n_hidden, "dropout": dropout_rate}
         self.layers = nn.ModuleList(
-            nn.TransformerDecoderLayer(**layer, activation="gelu", batch_first=True, norm_first=True)
+            nn.TransformerDecoderLayer(
+                n_hidden, heads, 4 * n_hidden, dropout_rate, "gelu", batch_first=True, norm_first=True
+            )
             for _ in range(N_LAYERS)
         )
         self.leave = nn.Linear(n_hidden, n_out)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -340,7 +340,7 @@ def _slope(ratio: FloatArray, new: BoolArray) -> float:
     return float(minimize_scalar(cost, bounds=(0.1, 20), method="bounded").x)
 
 
-def _temperature(parts: list[tuple[FloatArray, IntArray]]) -> float:
+def _temperature(parts: Sequence[tuple[FloatArray, IntArray]]) -> float:
     """Temperature under which the right types are most probable."""
 
     def cost(log_temperature: float) -> float:
