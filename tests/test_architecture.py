@@ -32,6 +32,7 @@ ALLOWED = {
 TOOLS = {
     **{f"_{m}.py": {m} for m in MODELS},
     "_evaluate_perturbations.py": {"otgm"},
+    "_evaluate_text.py": {"celltext"},
     "_map_query.py": {"jamie", "jae"},
     "_write_jamie.py": {"jamie"},
 }

@@ -89,9 +89,10 @@ def _identifiers(ontology: pd.DataFrame) -> dict[str, str]:
 
 def _texts(ontology: pd.DataFrame, identifier: str) -> list[str]:
     """The definition of a term, and what it is a kind of."""
+    names = ontology["label"].astype(str).to_dict()
     term = ontology.loc[identifier]
-    parents = [p for p in str(term["parents"]).split(TERM_SEPARATOR) if p in ontology.index]
+    parents = [names[p] for p in str(term["parents"]).split(TERM_SEPARATOR) if p in names]
     texts = [f"{term['label']}. {term['definition']}".rstrip()]
     if parents:
-        texts.append(f"{term['label']}, a kind of {' and of '.join(ontology.loc[p, 'label'] for p in parents)}.")
+        texts.append(f"{term['label']}, a kind of {' and of '.join(parents)}.")
     return texts

@@ -90,10 +90,13 @@ class SentenceEncoder:
     def __init__(self, name: str) -> None:
         try:
             from sentence_transformers import SentenceTransformer
+            from transformers.utils import logging
         except ImportError as error:
             remedy = "Install it: `pip install 'couplevi[text]'`, or take `text_encoder='tfidf'`."
             raise ImportError(expected("the package sentence-transformers", "none", remedy)) from error
         self.name = name
+        shown = logging.is_progress_bar_enabled()
+        logging.disable_progress_bar()
         try:
             self._model = SentenceTransformer(name, local_files_only=True)
         except (OSError, ValueError) as error:
@@ -102,6 +105,9 @@ class SentenceEncoder:
                 "`text_encoder='tfidf'` needs none."
             )
             raise FileNotFoundError(expected("a sentence-transformers model", repr(name), remedy)) from error
+        finally:
+            if shown:
+                logging.enable_progress_bar()
 
     def __call__(self, texts: Sequence[str]) -> FloatArray:
         found = self._model.encode(list(texts), convert_to_numpy=True, show_progress_bar=False)

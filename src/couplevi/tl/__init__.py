@@ -6,6 +6,7 @@ from couplevi.tl._celltext import celltext
 from couplevi.tl._cplmixvae import cplmixvae
 from couplevi.tl._evaluate import evaluate
 from couplevi.tl._evaluate_perturbations import evaluate_perturbations
+from couplevi.tl._evaluate_text import evaluate_text
 from couplevi.tl._explain import explain
 from couplevi.tl._explain_text import explain_text
 from couplevi.tl._impute import impute
@@ -26,6 +27,7 @@ __all__ = [
     "cplmixvae",
     "evaluate",
     "evaluate_perturbations",
+    "evaluate_text",
     "explain",
     "explain_text",
     "impute",

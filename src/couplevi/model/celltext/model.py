@@ -966,8 +966,11 @@ class CellText(Model):
         if decoder is not None and of_values:
             raise ValueError(expected("a `decoder` for a model of a representation", "a model of values"))
         record, rng = self.module.prototypes.record(), np.random.default_rng(seed)
-        means, _ = self._types(names)
-        z = np.repeat(means, n_cells, axis=0) + rng.standard_normal((len(names) * n_cells, means.shape[1]))
+        means, seen = self._types(names)
+        own = record.spreads[pd.Index(self.labels_).get_indexer(pd.Index(names))]
+        sd = np.sqrt(np.where(seen[:, None] > 0, own, 1.0))
+        noise_of_cells = rng.standard_normal((len(names) * n_cells, means.shape[1]))
+        z = np.repeat(means, n_cells, axis=0) + np.repeat(sd, n_cells, axis=0) * noise_of_cells
         h = np.linalg.solve(record.whitening.T, (z + record.centre).T).T
         values = self.module.observation.preparation.record().inverse(h.astype(np.float32))
         obs = pd.DataFrame({"text": np.repeat(names, n_cells)}, index=[f"generated_{i}" for i in range(len(z))])

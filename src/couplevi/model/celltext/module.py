@@ -40,6 +40,7 @@ class PrototypeBuffers(nn.Module):
             "centre": (k,),
             "means": (n_types, k),
             "n_cells": (n_types,),
+            "spreads": (n_types, k),
             "text_centre": (n_text,),
             "text_weights": (n_text, k),
             "variance": (k,),

@@ -25,6 +25,8 @@ N_REPEATS, FEW_TYPES = 8, 100
 CELLS_HELD_OUT, MOST_CELLS = 0.2, 2000
 """Share of the cells of other types that are held out with them, and the most of either that are looked at."""
 QUANTILES = np.linspace(0, 1, 101)
+PRIOR_CELLS = 10
+"""Cells that the variance of 1 counts for in that of a type."""
 NEAR_BEST = 0.01
 """Thresholds whose harmonic mean is no further than this from the best one are averaged."""
 TINY = 1e-9
@@ -43,6 +45,8 @@ class Prototypes:
         From prepared features ``h`` to the space of cells: ``h @ whitening - centre``; shapes ``(n_prepared, k)``, ``(k,)``.
     means, n_cells
         Mean of the cells of each type, and their number, shapes ``(n_types, k)`` and ``(n_types,)``.
+    spreads
+        Variance of the cells of each type in each dimension, shrunk to 1 where there are few, ``(n_types, k)``.
     text_centre, text_weights
         From the vector ``t`` of a text to the mean that is expected: ``(t - text_centre) @ text_weights``.
     variance
@@ -60,6 +64,7 @@ class Prototypes:
     centre: FloatArray
     means: FloatArray
     n_cells: FloatArray
+    spreads: FloatArray
     text_centre: FloatArray
     text_weights: FloatArray
     variance: FloatArray
@@ -163,6 +168,9 @@ def fit_prototypes(h: FloatArray, types: IntArray, texts: FloatArray, shrinkage:
     n_cells = np.bincount(types, minlength=len(texts)).astype(np.float64)
     whitening, centre, means = _space(h, types, n_cells, shrinkage)
     text_centre = texts.mean(axis=0, dtype=np.float64)
+    z = h @ whitening - centre
+    within = np.square(z - means[types])
+    spreads = (_means(within, types, n_cells) * n_cells[:, None] + PRIOR_CELLS) / (n_cells[:, None] + PRIOR_CELLS)
     text_weights, variance, penalty = _regression(texts - text_centre, means, n_cells)
     one = np.ones(())
     fitted = Prototypes(
@@ -170,17 +178,18 @@ def fit_prototypes(h: FloatArray, types: IntArray, texts: FloatArray, shrinkage:
         centre,
         means,
         n_cells,
+        spreads,
         text_centre,
         text_weights,
         variance,
         threshold=np.zeros(()),
         slope=one,
         temperatures=np.ones(2),
-        distances=_quantiles([np.square(h @ whitening - centre - means[types]).sum(axis=1)] * 2),
+        distances=_quantiles([within.sum(axis=1)] * 2),
     )
     if len(texts) < FEWEST_TYPES:
         return fitted
-    return _calibrated(fitted, h @ whitening - centre, types, texts.astype(np.float64), penalty)
+    return _calibrated(fitted, z, types, texts.astype(np.float64), penalty)
 
 
 def _space(
