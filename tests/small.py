@@ -95,3 +95,25 @@ class LittleModel:
 
     def to_device(self, device):
         self.module.to(device)
+
+
+WORDS = ("round", "granular", "motile", "striated", "ciliated", "spindly")
+
+
+def worded(n=360, n_features=40, seed=0, counts=False):
+    """Cells of fifteen types, each named by two of six words; each word adds a programme of genes. And their texts."""
+    rng = np.random.default_rng(seed)
+    pairs = [(a, b) for i, a in enumerate(WORDS) for b in WORDS[i + 1 :]]
+    names = np.array([f"{a}/{b}" for a, b in pairs])
+    programmes = dict(zip(WORDS, rng.normal(size=(len(WORDS), n_features)), strict=True))
+    means = 2 + np.stack([programmes[a] + programmes[b] for a, b in pairs])
+    kind = np.arange(n) % len(pairs)
+    x = means[kind] + 0.3 * rng.normal(size=(n, n_features))
+    if counts:
+        share = np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
+        x = rng.poisson(rng.uniform(800, 2000, n)[:, None] * share)
+    adata = ad.AnnData(x.astype(np.float32))
+    adata.obs_names = [f"cell{i}" for i in range(n)]
+    adata.obs["type"] = names[kind]
+    texts = {f"{a}/{b}": f"A {a} and {b} cell. It looks {a} and is {b}." for a, b in pairs}
+    return adata, texts

@@ -128,8 +128,9 @@ def described(
     prompts: SoftPrompts, language_model: Any, tokenizer: Any, cells: FloatArray, *, batch_size: int, **kwargs: Any
 ) -> list[str]:
     """Texts that a language model gives of cells."""
-    device = next(language_model.parameters()).device
+    device, was_training = next(language_model.parameters()).device, language_model.training
     prompts.to(device)
+    language_model.eval()
     found: list[str] = []
     for start in range(0, len(cells), batch_size):
         soft = prompts(torch.from_numpy(cells[start : start + batch_size]).to(device))
@@ -137,4 +138,5 @@ def described(
         pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         ids = language_model.generate(inputs_embeds=soft, attention_mask=mask, pad_token_id=pad, **kwargs)
         found += [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
+    language_model.train(was_training)
     return found

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 PLAN_SETTINGS = ("lr", "weight_decay", "lr_schedule")
 INDICES = ("train_indices", "validation_indices", "test_indices")
+REMEDY = "Look for extreme values in the data, or lower the learning rate: `plan_kwargs={'lr': 1e-4}`."
 NOISE = ("residual_sd", "gain", "dispersion", "library")
 
 
@@ -397,7 +399,8 @@ class CellText(Model):
         TypeError
             If an argument is of another kind, or unknown.
         RuntimeError
-            If the weights are not finite at the end; they are then those from before.
+            If the loss or a weight is not finite from the first epoch on; the weights are then those from before. If
+            that happens later, training stops with a warning and the best weights so far.
         """
         settings = self.settings_
         check_arguments(
@@ -442,6 +445,7 @@ class CellText(Model):
                 distributed_sampler=use_distributed_sampler(trainer_kwargs.get("strategy")),
             )
             scheduled = {name: getattr(settings, name) for name in PLAN_SETTINGS}
+            best = length.best_weights()
             patience = {"early_stopping_patience": settings.patience} if settings.patience else {}
             run.fit(
                 splitter,
@@ -450,18 +454,21 @@ class CellText(Model):
                 accelerator=accelerator,
                 devices=devices,
                 checkpoint=checkpoint,
-                callbacks=[*(trainer_kwargs.pop("callbacks", None) or []), length.best_weights()],
+                callbacks=[*(trainer_kwargs.pop("callbacks", None) or []), best],
                 **{"gradient_clip_val": settings.gradient_clip, **length.trainer_arguments()}
                 | patience
                 | trainer_kwargs,
             )
-            if not all(p.isfinite().all() for p in self.module.parameters()):
-                raise RuntimeError(
-                    expected("finite weights", "NaN or infinity", "Lower `lr`: `plan_kwargs={'lr': 1e-4}`.")
-                )
+            if best.failed and not math.isfinite(best.best):
+                raise RuntimeError(expected("a finite loss", "NaN or infinity in the first epoch of training", REMEDY))
             for name in INDICES:
                 if (units := getattr(self, name)) is not None:
                     setattr(self, name, np.sort(order[dataset.places(units)[SINGLE]]))
+        if best.failed:
+            message = (
+                "The loss or a weight became NaN or infinite. Training stopped; the model has its best weights so far."
+            )
+            warn(f"{message} {REMEDY}")
 
     def _fit_places(self, types: IntArray) -> FloatArray:
         """Fit all that is fitted in closed form; what the module reads of all cells."""

@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+
+from couplevi.model.celltext.texts import as_texts, nameless, text_vectors
+from couplevi.text import text_encoder
+
+
+def test_one_text_is_a_list_of_one():
+    assert as_texts("a", "x") == ["a"]
+    assert as_texts(("a", "b"), "x") == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "error", "message"),
+    [
+        ([], ValueError, "at least one text for 'x', found none"),
+        ([3], TypeError, "texts for 'x', found 3"),
+        (" ", ValueError, "an empty one"),
+    ],
+)
+def test_what_is_no_text_is_refused(texts, error, message):
+    with pytest.raises(error, match=message):
+        as_texts(texts, "x")
+
+
+def test_the_name_is_the_first_sentence():
+    assert nameless(["T cell. A lymphocyte. Round.", "B cell", "Is it? Yes it is."]) == [
+        "A lymphocyte. Round.",
+        "B cell",
+        "Yes it is.",
+    ]
+
+
+def test_several_texts_of_a_type_are_averaged():
+    encoder = text_encoder(lambda texts: [[text.count("a"), text.count("b")] for text in texts], [])
+    vectors = text_vectors(encoder, [["a"], ["a", "b"]])
+    np.testing.assert_allclose(vectors, [[1, 0], [0.5**0.5, 0.5**0.5]], atol=1e-6)
