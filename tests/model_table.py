@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 import torch
+from small import WORDS, worded
 
 import couplevi as cvi
 from couplevi._mudata import without_pulling
@@ -310,8 +311,44 @@ def gives_otgm(model, data=None):
     }
 
 
-CLOSED_FORM = {"otgm": (otgm, knock_downs)}
-"""Models in ``tests/golden`` that are fitted without epochs, for which the contract of training means nothing."""
+# CellText
+
+
+def described():
+    """90 cells with counts, of fifteen types."""
+    return worded(n=90, n_features=20, counts=True)[0]
+
+
+def words(texts):
+    """Which of six words a text has."""
+    return np.array([[word in text for word in WORDS] for text in texts], dtype=float) + 0.01
+
+
+def celltext():
+    """Counts, and texts by a function."""
+    adata, texts = described(), worded(n=90)[1]
+    torch.manual_seed(0)
+    cvi.model.CellText.setup_anndata(adata, labels_key="type")
+    model = cvi.model.CellText(adata, descriptions=texts, text_encoder=words, n_pcs=4, n_hidden=4)
+    model.train(max_epochs=3, **QUICK)
+    return model
+
+
+def gives_celltext(model, data=None):
+    """Where cells are, what they are named and how typical they are of it, of types that were seen; drawn cells."""
+    return {
+        "cells": model.get_latent_representation(data),
+        "labels": model.annotate(data, model.labels_).to_numpy(),
+        "typicality": model.get_typicality(data, model.labels_[:5]).to_numpy(),
+        "drawn": model.generate(model.labels_[0], 3).X,
+    }
+
+
+SINGLE = {
+    "otgm": (otgm, knock_downs, gives_otgm),
+    "celltext": (celltext, described, gives_celltext),
+}
+"""Models in ``tests/golden`` of an AnnData: what makes them, data like theirs, and what they give."""
 
 
 MODELS = {

@@ -12,7 +12,7 @@ import numpy as np
 FOLDER = Path(__file__).parent
 sys.path.insert(0, str(FOLDER.parent))
 
-from model_table import CLOSED_FORM, MODELS, gives, gives_otgm, query  # noqa: E402
+from model_table import MODELS, SINGLE, gives, query  # noqa: E402
 
 
 def main():
@@ -22,11 +22,11 @@ def main():
             model = make()
             model.save(FOLDER / name)
             np.savez_compressed(FOLDER / name / "outputs.npz", **gives(model, query(data())))
-    for name, (make, data) in CLOSED_FORM.items():
+    for name, (make, data, gives_single) in SINGLE.items():
         if not (FOLDER / name).exists():
             model = make()
             model.save(FOLDER / name)
-            np.savez_compressed(FOLDER / name / "outputs.npz", **gives_otgm(model, data()[:12].copy()))
+            np.savez_compressed(FOLDER / name / "outputs.npz", **gives_single(model, data()[:12].copy()))
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from model_table import CLOSED_FORM, MODELS, assert_same, fit, fresh, gives, gives_otgm, query
+from model_table import MODELS, SINGLE, assert_same, fit, fresh, gives, query
 
-from couplevi.model import OTGM
+from couplevi.model import OTGM, CellText
 from couplevi.model._files import FORMAT, UPGRADES
 
 FOLDER = Path(__file__).parents[1] / "golden"
@@ -22,11 +22,14 @@ def test_golden_model_gives_what_it_gave(name, golden, data, with_data):
     assert_same(gives(model, query(own)), dict(np.load(FOLDER / golden / "outputs.npz")), atol=1e-6)
 
 
+@pytest.mark.parametrize("golden", SINGLE)
 @pytest.mark.parametrize("with_data", [False, True])
-def test_golden_model_without_epochs_gives_what_it_gave(with_data):
-    own = CLOSED_FORM["otgm"][1]()
-    model = OTGM.load(FOLDER / "otgm", adata=own if with_data else False, accelerator="cpu")
-    found, expected = gives_otgm(model, own[:12].copy()), dict(np.load(FOLDER / "otgm" / "outputs.npz"))
+def test_golden_model_of_an_anndata_gives_what_it_gave(golden, with_data):
+    _, data, gives_single = SINGLE[golden]
+    own = data()
+    cls = {"otgm": OTGM, "celltext": CellText}[golden]
+    model = cls.load(FOLDER / golden, adata=own if with_data else False, accelerator="cpu")
+    found, expected = gives_single(model, own[:12].copy()), dict(np.load(FOLDER / golden / "outputs.npz"))
     assert_same(found, expected, atol=1e-5)
 
 
@@ -44,7 +47,7 @@ def test_golden_models_stay_small_and_every_model_has_one():
     assert all(row.golden for row in MODELS.values())
     assert {folder.name for folder in FOLDER.iterdir() if folder.is_dir() and folder.name != "__pycache__"} == {
         *(golden for _, golden, _ in GOLDEN),
-        *CLOSED_FORM,
+        *SINGLE,
     }
 
 

@@ -69,6 +69,15 @@ def test_a_cell_is_named_whatever_other_cells_there_are(learned):
     np.testing.assert_allclose(model.annotate(adata, shuffled)[whole.columns], whole, atol=1e-9)
 
 
+def test_the_order_of_cells_does_not_matter():
+    adata, texts = worded(n=150)
+    models = fit(adata, texts), fit(adata[::-1].copy(), texts)
+    p = [model.annotate(adata, sorted(texts)) for model in models]
+    np.testing.assert_allclose(p[1], p[0], atol=1e-4)
+    z = [model.get_latent_representation(adata) for model in models]
+    np.testing.assert_allclose(z[1], z[0], atol=1e-3)
+
+
 def test_cells_of_no_type_of_the_list_are_not_typical(learned):
     model, adata, _ = learned
     four = model.labels_[:4]

@@ -216,3 +216,37 @@ def test_errors_of_profiles_are_in_their_order_whatever_the_batch(fitted):
             np.testing.assert_allclose(a, b, rtol=1e-4)
     elbo = -np.concatenate([error + model.settings_.kl_weight * kl for error, kl in whole.values()]).mean()
     assert model.get_elbo() == pytest.approx(elbo)
+
+
+def test_places_are_decoded_as_the_profiles_that_lie_there(fitted):
+    model, mdata = fitted
+    z = model.get_latent_representation(modality="rna")
+    decoded = model.decode(z, modality="ephys")
+    np.testing.assert_allclose(decoded.X, model.impute(source="rna", target="ephys").X, atol=1e-5)
+    assert list(decoded.var_names) == list(mdata["ephys"].var_names)
+
+
+def test_places_of_the_joint_space_are_decoded_with_what_the_modality_alone_knows(fitted):
+    model, mdata = fitted
+    both = model.get_latent_representation(part="joint")
+    shared, private = (model.get_latent_representation(part=part) for part in ("shared", "private"))
+    first = model.modalities_.index("rna") * model.module.n_private
+    own = torch.from_numpy(private[:, first : first + model.module.n_private])
+    with torch.inference_mode():
+        expected = model.module.features("rna", torch.from_numpy(shared), torch.zeros(len(shared), 0), [], own)
+    np.testing.assert_allclose(model.decode(both, modality="rna", part="joint").X, expected, atol=1e-3)
+    assert not np.allclose(model.decode(shared, modality="rna").X, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ({"modality": "atac"}, "`modality` to be one of"),
+        ({"modality": "rna", "part": "private"}, "`part` to be one of"),
+        ({"modality": "rna", "part": "joint"}, "of the joint space, found shape"),
+    ],
+)
+def test_places_that_cannot_be_decoded_are_refused(fitted, call, message):
+    model, _ = fitted
+    with pytest.raises(ValueError, match=message):
+        model.decode(np.zeros((2, 32)), **call)

@@ -63,6 +63,14 @@ class Embedding(nn.Module):
         parts = [p @ self._buffer("private_map", m) for m, p in private.items()]
         return torch.cat([shared @ self.shared_map, *parts], dim=1)
 
+    def inverse(self, cells: torch.Tensor, modality: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Shared latents of cells, and the private ones of a modality, given where they are placed."""
+        start = self.n_latent + self.n_private * self.index[modality]
+        parts = cells[:, : self.n_latent], cells[:, start : start + self.n_private]
+        maps = self.shared_map, self._buffer("private_map", modality)
+        shared, private = (part @ torch.linalg.pinv(weight) for part, weight in zip(parts, maps, strict=True))
+        return shared, private
+
     def _buffer(self, name: str, modality: str) -> torch.Tensor:
         return cast("torch.Tensor", getattr(self, f"{name}_{self.index[modality]}"))
 

@@ -124,6 +124,19 @@ def imputed(
 
 
 @torch.inference_mode()
+def decoded(module: JAMIEModule, places: FloatArray, modality: str, part: str, batches: Sequence[int]) -> FloatArray:
+    """Features of a modality of places in the shared or the joint space; raise ValueError if they are of another one."""
+    width = module.n_latent + (module.n_private * len(module.embedding.index) if part == "joint" else 0)
+    if places.ndim != 2 or places.shape[1] != width:
+        raise ValueError(expected(f"places (n, {width}) of the {part} space", f"shape {places.shape}"))
+    module.eval()
+    cells = torch.from_numpy(places).to(module.device)
+    shared, private = module.embedding.inverse(cells, modality) if part == "joint" else (cells, None)
+    covariates = torch.zeros(len(cells), module.n_covariates, device=module.device)
+    return np.asarray(module.features(modality, shared, covariates, batches, private), dtype=np.float32)
+
+
+@torch.inference_mode()
 def errors(
     module: JAMIEModule, registered: Registered, batch_size: int | None
 ) -> dict[str, tuple[FloatArray, FloatArray]]:

@@ -37,6 +37,7 @@ from couplevi.model._mapping import check_added, design_of, mapped_model, only_a
 from couplevi.model._store import imputation_store
 from couplevi.model.jamie.inference import (
     PARTS,
+    decoded,
     errors,
     imputed,
     latents_of_cells,
@@ -734,6 +735,47 @@ class JAMIE(Model):
                 )
         parts = imputed(self.module, reader, profiles, covariates, target, batches, uncertainty, batch_size)
         return parts, profiles
+
+    def decode(
+        self,
+        z: FloatArray,
+        *,
+        modality: str,
+        part: Literal["shared", "joint"] = "shared",
+        transform_batch: str | Sequence[str] | None = None,
+    ) -> AnnData:
+        """What a modality would measure of places in the latent space, such as those of synthetic cells.
+
+        Parameters
+        ----------
+        z
+            Places, shape ``(n, n_latent)``, or of the joint space, in which ``mdata.obsm["X_jamie"]`` is,
+            ``(n, n_latent + n_private * n_modalities)``.
+        modality
+            Modality to decode to.
+        part
+            Which of the two `z` are, see :meth:`get_latent_representation`.
+        transform_batch
+            See :meth:`impute`. Of a model with other covariates than the batch, these are 0.
+
+        Returns
+        -------
+        AnnData of the places by the features of the modality, ``X`` in the units of its registered values, float32.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not trained.
+        ValueError
+            If the model lacks the modality, a batch is unknown, or places have another number of dimensions.
+        """
+        self._check_if_trained(warn=False)
+        check_option(modality, self.modalities_, "modality")
+        check_option(part, ("shared", "joint"), "part")
+        batches = self.reader(modality).design.batch_columns(transform_batch, modality)
+        values = decoded(self.module, np.asarray(z, dtype=np.float32), modality, part, batches)
+        var = pd.DataFrame(index=pd.Index(self.var_names_[modality]))
+        return ad.AnnData(values, var=var)
 
     def has_sd(self, source: str, target: str) -> bool:
         """Whether :meth:`impute` can give standard deviations.

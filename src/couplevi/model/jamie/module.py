@@ -217,14 +217,22 @@ class JAMIEModule(BaseModuleClass):
         own = z.new_zeros(len(z), self.n_private) if private is None else private
         return self.decoder(modality)(torch.cat([z, own, covariates], dim=1))
 
-    def features(self, modality: str, z: torch.Tensor, covariates: torch.Tensor, batches: Sequence[int]) -> FloatArray:
+    def features(
+        self,
+        modality: str,
+        z: torch.Tensor,
+        covariates: torch.Tensor,
+        batches: Sequence[int],
+        private: torch.Tensor | None = None,
+    ) -> FloatArray:
         """Features of a modality decoded from shared latents, in their own units, shape ``(n, n_vars)``.
 
-        As measured in each of some batches, averaged; without any, in the batch that the covariates tell.
+        As measured in each of some batches, averaged; without any, in the batch that the covariates tell. Private
+        latents are taken for zero unless they are given.
         """
 
         def decoded(told: torch.Tensor) -> torch.Tensor:
-            return self.decode(modality, z, told).mean
+            return self.decode(modality, z, told, private).mean
 
         return self.observation(modality).features(mean_over_batches(decoded, covariates, self.n_batches, batches))
 
