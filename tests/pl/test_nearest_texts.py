@@ -31,9 +31,7 @@ def cosine(adata, group, text):
 def test_cells_are_where_they_are_and_texts_at_the_middle_of_their_groups(finding):
     adata, model = finding(3)
     ax = cvi.pl.nearest_texts(adata, model, groupby="type", show=False)
-    np.testing.assert_allclose(
-        np.sort(offsets(ax), axis=0), np.sort(adata.obsm["X_umap"], axis=0), rtol=1e-6
-    )
+    np.testing.assert_allclose(np.sort(offsets(ax), axis=0), np.sort(adata.obsm["X_umap"], axis=0), rtol=1e-6)
     assert len(named(ax)) == 3
     for text, group in zip(named(ax), model.labels_, strict=True):
         np.testing.assert_allclose(text.xy, median(adata, group))
@@ -88,16 +86,10 @@ def test_labels_that_annotate_wrote_are_the_groups(named_by_text):
 @pytest.mark.parametrize("n_types", [2, 5, 8])
 def test_long_texts_of_few_groups_do_not_overlap(finding, n_types, overlapping):
     adata, model = finding(n_types)
-    corpus = {f"cell number {i} that does many and very different things": model.texts[t] for i, t in enumerate(model.labels_)}
-    model.texts |= corpus
-    ax = cvi.pl.nearest_texts(adata, model, groupby="type", corpus=list(corpus), show=False)
+    ax = cvi.pl.nearest_texts(adata, model, groupby="type", corpus=long_texts(model), show=False)
     assert len(named(ax)) == n_types
     assert not overlapping(*named(ax))
-    frame = ax.get_window_extent()
-    for text in named(ax):
-        box = text.get_window_extent()
-        assert frame.x0 <= box.x0 < box.x1 <= frame.x1
-        assert frame.y0 <= box.y0 < box.y1 <= frame.y1
+    assert inside(ax)
 
 
 def inside(ax):
@@ -124,15 +116,36 @@ def test_many_groups_are_numbered_and_named_in_a_legend(finding, n_types, at_one
             np.testing.assert_allclose(text.get_position(), median(adata, group), atol=0.05)
 
 
-def test_texts_without_a_free_place_are_in_a_legend(finding):
-    adata, model = finding(8)
-    _, given = plt.subplots(figsize=(2.5, 2), layout="constrained")
-    corpus = {f"cell number {i} that does many and very different things": model.texts[t] for i, t in enumerate(model.labels_)}
+def long_texts(model):
+    """A long text for each type."""
+    corpus = {
+        f"cell number {i} that does many and very different things": model.texts[t] for i, t in enumerate(model.labels_)
+    }
     model.texts |= corpus
-    ax = cvi.pl.nearest_texts(adata, model, groupby="type", corpus=list(corpus), ax=given, show=False)
+    return list(corpus)
+
+
+def test_texts_without_a_free_place_are_in_a_legend(finding, overlapping):
+    adata, model = finding(8)
+    corpus = long_texts(model)
+    ax = cvi.pl.nearest_texts(adata, model, groupby="type", corpus=corpus, n_texts=6, show=False)
+    assert [text.get_text() for text in ax.texts] == [str(i + 1) for i in range(8)]
+    assert entries(ax)[0].startswith("1  type 00: cell … (1.00)")
+    assert entries(ax)[0].count(";") == 5
+    assert ax.get_window_extent().width > 3 * ax.figure.dpi
+    assert ax.get_legend().get_window_extent().x1 < ax.figure.bbox.x1
+    assert not overlapping(*named(ax))
+
+
+def test_a_legend_leaves_room_for_axes_that_were_given(finding):
+    adata, model = finding(8)
+    _, given = plt.subplots(figsize=(4, 2), layout="constrained")
+    ax = cvi.pl.nearest_texts(adata, model, groupby="type", corpus=long_texts(model), ax=given, show=False)
     assert ax is given
     assert [text.get_text() for text in ax.texts] == [str(i + 1) for i in range(8)]
-    assert entries(ax)[0].startswith("1  type 00: cell number 0 that does many and very different things (0.9")
+    assert entries(ax)[0].startswith("1  type 00: cell … (1.00)")
+    assert ax.get_window_extent().width > ax.figure.dpi
+    assert inside(ax)
 
 
 def test_cells_without_a_position_do_not_move_texts(finding):

@@ -112,7 +112,10 @@ def test_types_with_cells_or_near_ones_are_shown(finding):
 @pytest.mark.parametrize(("n_types", "n_texts"), [(2, 1), (5, 3), (30, 2)])
 def test_two_to_thirty_types_are_read(finding, n_types, n_texts, overlapping):
     adata, model = finding(n_types, 6)
-    texts = {f"text {i} of a cell that does many things {'and more ' * 20}": model.texts[model.labels_[i]] for i in range(n_texts)}
+    texts = {
+        f"text {i} of a cell that does many things {'and more ' * 20}": model.texts[model.labels_[i]]
+        for i in range(n_texts)
+    }
     model.texts |= texts
     axes = draw(adata, model, texts=list(texts), n_groups=n_types)
     assert len(axes) == 2 * n_texts

@@ -45,9 +45,7 @@ def test_values_are_cosines_of_means_and_texts(finding):
 def test_texts_that_are_types_are_on_the_diagonal_and_others_follow(finding):
     adata, model = finding(3)
     model.texts["an other text"] = np.array([0, 0.6, 0, 0.8])
-    ax = cvi.pl.text_similarity(
-        adata, model, groupby="type", texts=["an other text", "type 02", "type 00"], show=False
-    )
+    ax = cvi.pl.text_similarity(adata, model, groupby="type", texts=["an other text", "type 02", "type 00"], show=False)
     assert list(shown(ax).columns) == ["type 00", "type 02", "an other text"]
     assert ax.get_title().startswith("nearest to their own text: 2 of 2 types")
     assert framed(ax) == {(0, 0), (1, 2), (2, 1)}
@@ -77,9 +75,7 @@ def test_similar_types_are_side_by_side_if_clustered(finding):
     rows = list(shown(cvi.pl.text_similarity(adata, model, groupby="type", order="clustered", show=False)).index)
     assert abs(rows.index("type 00") - rows.index("type 03")) == 1
     model.texts |= {"a": model.texts["type 02"], "b": model.texts["type 01"]}
-    table = shown(
-        cvi.pl.text_similarity(adata, model, groupby="type", texts=["a", "b"], order="clustered", show=False)
-    )
+    table = shown(cvi.pl.text_similarity(adata, model, groupby="type", texts=["a", "b"], order="clustered", show=False))
     at = [list(table.index).index(row) for row in table.idxmax()]
     assert at == sorted(at)  # texts follow the types that they are nearest to
     two = adata[adata.obs["type"].isin(["type 01", "type 02"])]
@@ -91,7 +87,10 @@ def test_similar_types_are_side_by_side_if_clustered(finding):
 @pytest.mark.parametrize("n_types", [2, 5, 30])
 def test_two_to_thirty_types_and_long_texts_are_read(finding, n_types, overlapping):
     adata, model = finding(n_types, 5)
-    texts = {f"a cell of the kind number {i}. And much more, {'word ' * 40}": model.texts[t] for i, t in enumerate(model.labels_)}
+    texts = {
+        f"a cell of the kind number {i}. And much more, {'word ' * 40}": model.texts[t]
+        for i, t in enumerate(model.labels_)
+    }
     model.texts |= texts
     ax = cvi.pl.text_similarity(adata, model, groupby="type", texts=list(texts), show=False)
     assert [t.get_text() for t in ax.get_xticklabels()] == [f"a cell of the kind number {i}" for i in range(n_types)]

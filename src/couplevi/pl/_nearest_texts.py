@@ -31,8 +31,10 @@ MOST_NAMES = 8
 """Groups up to which texts are beside them; of more, in a legend by number."""
 WIDTH, N_LINES = 24, 3
 """Characters and lines of a text beside its group."""
-LONGEST = 64
-"""Characters of an entry of the legend."""
+LONGEST, FEWEST = 76, 8
+"""Characters of an entry of the legend, and of a text in it, at least."""
+OF_GIVEN = 0.5
+"""Part of the width of axes that were given that the legend may take."""
 PER_COLUMN = 40
 """Entries in a column of the legend."""
 MOST_OBSTACLES = 5_000
@@ -124,10 +126,11 @@ def nearest_texts(
     centres = _centres(positions, groups)
     colors = category_colors(adata, column, names)
     entries = {group: _nearest(found.by_group.loc[group], n_texts) for group in names}
-    legend = [_entry(group, entries[group]) for group in names]
-    beside = 0.0 if len(names) <= MOST_NAMES else (0.5 + 0.075 * max(map(len, legend))) * _n_columns(len(names))
-    height = 4.8 if len(names) <= MOST_NAMES else max(4.8, 0.2 * min(len(names), PER_COLUMN) + 0.5)
-    [axes] = make_axes(1, ax, width=5.6 + beside, height=height)
+    legend = [_entry(group, entries[group], LONGEST) for group in names]
+    beside = (0.5 + 0.075 * max(map(len, legend))) * _n_columns(len(names))
+    many = len(names) > MOST_NAMES
+    height = max(4.8, 0.2 * min(len(names), PER_COLUMN) + 0.5) if many else 4.8
+    [axes] = make_axes(1, ax, width=5.6 + beside * many, height=height)
     area = size or 15_000 / max(500, len(positions))
     points = partial(axes.scatter, s=area, linewidths=0, rasterized=True)
     missing = groups.isna().to_numpy()
@@ -139,7 +142,12 @@ def nearest_texts(
     axes.set(xlabel=f"{title} 1", ylabel=f"{title} 2", xticks=[], yticks=[])
     axes.margins(0.08)
     axes.set_title(f"{column}: {found.told}" + (" (grey)" if missing.any() else ""), fontsize="medium")
-    if len(names) > MOST_NAMES or not _write_beside(axes, centres, entries, colors, positions):
+    if many or not _write_beside(axes, centres, entries, colors, positions):
+        if ax is None and not many:
+            _figure(axes).set_size_inches(5.6 + beside, height)
+        elif ax is not None:
+            room = int(OF_GIVEN * axes.get_window_extent().width / axes.figure.dpi / 0.075 / _n_columns(len(names)))
+            legend = [_entry(group, entries[group], min(LONGEST, room)) for group in names]
         marks: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 6}
         handles = [
             Line2D([], [], color=colors[group], label=f"{i}  {text}", **marks)
@@ -180,11 +188,17 @@ def _nearest(row: pd.Series, n: int) -> dict[str, float]:
     return {str(row.index[i]): float(row.iloc[i]) for i in order}
 
 
-def _entry(group: str, texts: Mapping[str, float]) -> str:
+def _entry(group: str, texts: Mapping[str, float], longest: int) -> str:
     """A group and its texts on one line of the legend, as far as there is room; the group once if it is its own text."""
-    room = max(16, (LONGEST - len(group)) // len(texts))
-    told = "; ".join(f"{short(text, room)} ({number(score)})" for text, score in texts.items())
-    return told if group == next(iter(texts)) else f"{short(group, LONGEST // 2)}: {told}"
+    name = "" if group == next(iter(texts)) else f"{short(group, max(FEWEST, longest // 2))}: "
+    room = max(FEWEST, (longest - len(name)) // len(texts) - len(" (0.00)"))
+    return name + "; ".join(f"{short(text, room)} ({number(score)})" for text, score in texts.items())
+
+
+def _figure(ax: Axes) -> Figure:
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    return figure
 
 
 def _n_columns(n: int) -> int:
@@ -217,20 +231,21 @@ def _write_beside(
 
 def _write_numbers(ax: Axes, centres: FloatArray, colors: Mapping[str, Any]) -> None:
     """Number the groups from 1 at their middles, as far apart as is needed to read the numbers."""
-    figure = ax.get_figure(root=True)
-    assert figure is not None
+    figure = _figure(ax)
     ax.set(xlim=ax.get_xlim(), ylim=ax.get_ylim())
     figure.draw_without_rendering()  # where anything is, is known once the layout is
     unit = figure.dpi / 72
     places = ax.transData.inverted().transform(_apart(ax.transData.transform(centres) / unit) * unit)
     for i, (place, color) in enumerate(zip(places, colors.values(), strict=True), start=1):
         circle = {"boxstyle": "circle,pad=0.2", "facecolor": "white", "edgecolor": color, "linewidth": 1.2}
-        ax.text(*place, str(i), ha="center", va="center", fontsize=6.5, bbox=circle)
+        ax.text(place[0], place[1], str(i), ha="center", va="center", fontsize=6.5, bbox=circle)
 
 
 def _apart(points: FloatArray) -> FloatArray:
     """Move points that are nearer than `BADGE` away from each other, step by step."""
-    found = points + 1e-3 * np.random.default_rng(0).standard_normal(points.shape)  # those at one place have a direction
+    found = points + 1e-3 * np.random.default_rng(0).standard_normal(
+        points.shape
+    )  # those at one place have a direction
     for _ in range(N_STEPS):
         between = found[:, None] - found[None]
         distance = np.linalg.norm(between, axis=2)

@@ -160,8 +160,9 @@ def _strips(
     for y, group in enumerate(shown):
         own = (groups == group).to_numpy()
         height = y + rng.uniform(-SPREAD, SPREAD, len(score))
-        for cells, style in ((own & ~among, {"alpha": 0.3}), (own & among, {"zorder": 2.5})):
-            ax.scatter(score[cells], height[cells], s=area, color=colors[group], linewidths=0, rasterized=True, **style)
+        for cells, alpha in ((own & ~among, 0.3), (own & among, 1.0)):
+            style: dict[str, Any] = {"s": area, "color": colors[group], "alpha": alpha, "linewidths": 0}
+            ax.scatter(score[cells], height[cells], zorder=1.5 + alpha, rasterized=True, **style)
         ax.plot([np.median(score[own])] * 2, [y - 0.42, y + 0.42], color="black", linewidth=1.2, zorder=3)
     limit = score[among].min()
     ax.axvline(limit, color=QUIET, linestyle="--", linewidth=1, zorder=1)
