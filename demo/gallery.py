@@ -2,8 +2,8 @@
 
     python demo/gallery.py patchseq_motor.h5mu --out gallery
 
-The file needs modalities ``rna`` (counts in ``X``) and ``ephys``, and ``obs["cell_type"]``. Perturbations are of a
-simulated screen.
+The file needs modalities ``rna`` (counts in ``X``) and ``ephys``, and ``obs["cell_type"]``. Perturbations and
+texts are of simulated cells.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import scanpy as sc
 import couplevi as cvi
 
 MODALITIES = ("rna", "ephys")
+RANKS = ("first", "second", "third", "fourth", "fifth")
 
 
 def main() -> None:
@@ -76,6 +77,7 @@ def main() -> None:
     cvi.pl.ablation(by_gene, **save("ablation_genes"))
     cvi.pl.ablation(by_group, **save("ablation_groups"))
     perturbations(arguments.out)
+    texts(arguments.out)
 
 
 def perturbations(out: Path) -> None:
@@ -91,6 +93,25 @@ def perturbations(out: Path) -> None:
     cvi.pl.ranked_genes(model, "gene0", **save("ranked_genes"))
     cvi.pl.state_distances(model.distances(), **save("state_distances"))
     cvi.pl.shift(model.predict_combination(["gene0", "gene1"]), measured, **save("shift"))
+
+
+def texts(out: Path) -> None:
+    """Figures of cells and texts in one space: simulated types, described by their place in the order."""
+    mdata = cvi.data.count_clusters(n_obs=600)
+    adata = mdata["rna"].copy()
+    adata.obs["type"] = mdata.obs["cell_type"].astype(str)
+    types = sorted(adata.obs["type"].unique())
+    described = {name: f"cells of the {rank} kind" for name, rank in zip(types, RANKS, strict=True)}
+    model = cvi.tl.celltext(adata, labels_key="type", layer="log1p", descriptions=described, seed=0)
+    sc.pp.neighbors(adata, use_rep="X_celltext")
+    sc.tl.umap(adata)
+
+    def save(name: str) -> dict:
+        return {"groupby": "type", "save": out / f"{name}.png", "show": False}
+
+    cvi.pl.nearest_texts(adata, model, corpus=list(described.values()), **save("nearest_texts"))
+    cvi.pl.text_similarity(adata, model, **save("text_similarity"))
+    cvi.pl.retrieval(adata, model, texts=["cells of the first kind", types[1]], k=100, **save("retrieval"))
 
 
 def embedding_scores(mdata: md.MuData, cells: pd.Index) -> dict[str, pd.DataFrame]:

@@ -254,7 +254,7 @@ class Key:
         def text_label(key: str) -> str:
             """Label that a cell was named by.
 
-            adata | the most probable of the labels that were asked for, or `"unknown"` | categorical | tl.annotate | pl.confusion
+            adata | the most probable of the labels that were asked for, or `"unknown"` | categorical | tl.annotate | pl.nearest_texts, pl.confusion
             """
             return f"{key}_label"
 

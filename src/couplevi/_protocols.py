@@ -113,6 +113,16 @@ class Annotates(Reads, Protocol):
     ) -> pd.Series: ...
 
 
+class FindsTexts(Protocol):
+    """Places cells and texts in one space, in rows of length 1."""
+
+    labels_: list[str]
+
+    def get_latent_representation(self, adata: AnnData | None = None) -> FloatArray: ...
+
+    def encode_text(self, texts: str | Sequence[str]) -> FloatArray: ...
+
+
 class RoutesToTexts(Reads, Protocol):
     """Shows the way from features to how near a cell is to texts."""
 

@@ -2,7 +2,9 @@ from itertools import combinations
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
+from anndata import AnnData
 
 import couplevi as cvi
 
@@ -73,3 +75,48 @@ def screened():
     adata = cvi.data.perturbation_screen(n_obs=240, n_perturbations=2, doubles=True)
     model = cvi.tl.otgm(adata, state_key="perturbation", control="control", layer="log1p", n_pcs=8)
     return model, adata
+
+
+class Finder:
+    """Stands for a model: cells are where ``obsm["place"]`` is, texts where a dictionary says."""
+
+    def __init__(self, texts, labels):
+        self.texts = {text: np.asarray(x, dtype=float) / np.linalg.norm(x) for text, x in texts.items()}
+        self.labels_ = labels
+
+    def get_latent_representation(self, adata=None):
+        z = adata.obsm["place"]
+        return (z / np.linalg.norm(z, axis=1, keepdims=True)).astype(np.float32)
+
+    def encode_text(self, texts):
+        return np.stack([self.texts[text] for text in ([texts] if isinstance(texts, str) else texts)])
+
+
+@pytest.fixture
+def finding():
+    """Function that makes cells of some types around directions of their own, and a model with a text for each."""
+
+    def make(n_types=3, n_cells=20, noise=0.1, seed=0):
+        rng = np.random.default_rng(seed)
+        names = [f"type {i:02d}" for i in range(n_types)]
+        labels = np.repeat(names, n_cells)
+        centres = np.eye(n_types + 1)[:n_types]
+        place = np.repeat(centres, n_cells, axis=0) + noise * rng.normal(size=(n_types * n_cells, n_types + 1))
+        obs = pd.DataFrame({"type": labels}, index=[f"cell{i}" for i in range(len(labels))])
+        angles = 2 * np.pi * np.arange(n_types) / n_types
+        umap = 10 * np.column_stack([np.cos(angles), np.sin(angles)]).repeat(n_cells, axis=0)
+        umap += rng.normal(size=umap.shape)
+        adata = AnnData(np.zeros((len(obs), 1)), obs=obs, obsm={"place": place, "X_umap": umap})
+        return adata, Finder(dict(zip(names, centres, strict=True)), names)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def named_by_text():
+    """A small CellText model and its cells. Not to be changed."""
+    mdata = cvi.data.count_clusters(n_obs=200)
+    adata = mdata["rna"].copy()
+    adata.obs["type"] = mdata.obs["cell_type"].astype(str)
+    quick = {"max_epochs": 5, "enable_progress_bar": False, "accelerator": "cpu"}
+    return cvi.tl.celltext(adata, labels_key="type", seed=0, train_kwargs=quick), adata

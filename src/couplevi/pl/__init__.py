@@ -13,12 +13,15 @@ from couplevi.pl._imputation_comparison import imputation_comparison
 from couplevi.pl._latent import latent
 from couplevi.pl._losses import losses
 from couplevi.pl._match import match
+from couplevi.pl._nearest_texts import nearest_texts
 from couplevi.pl._pruning import pruning
 from couplevi.pl._ranked_genes import ranked_genes
+from couplevi.pl._retrieval import retrieval
 from couplevi.pl._shift import shift
 from couplevi.pl._state_distances import state_distances
 from couplevi.pl._state_traversal import state_traversal
 from couplevi.pl._states import states
+from couplevi.pl._text_similarity import text_similarity
 
 __all__ = [
     "ablation",
@@ -34,10 +37,13 @@ __all__ = [
     "latent",
     "losses",
     "match",
+    "nearest_texts",
     "pruning",
     "ranked_genes",
+    "retrieval",
     "shift",
     "state_distances",
     "state_traversal",
     "states",
+    "text_similarity",
 ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from anndata import AnnData
 from matplotlib.colors import is_color_like
 
 from couplevi._arrays import dense
@@ -16,7 +17,6 @@ from couplevi._validate import check_var_names, expected, named
 from couplevi.pl._figure import palette
 
 if TYPE_CHECKING:
-    from anndata import AnnData
     from mudata import MuData
 
     from couplevi._types import FloatArray
@@ -78,13 +78,13 @@ def in_order(texts: pd.Series, column: pd.Series) -> list[str]:
     return [*(text for text in order if text in occur), *sorted(occur.difference(order))]
 
 
-def category_colors(mdata: MuData, column: str, categories: Sequence[str]) -> dict[str, Any]:
+def category_colors(data: AnnData | MuData, column: str, categories: Sequence[str]) -> dict[str, Any]:
     """A colour for each category, as scanpy keeps them: ``uns["{column}_colors"]``, one per category of the column.
 
     If these are too few, or no colours, they are chosen anew.
     """
     kept: dict[str, Any] = {}
-    for holder, name in holders(mdata, column):
+    for holder, name in [(data, column)] if isinstance(data, AnnData) else holders(data, column):
         colors = holder.uns.get(f"{name}_colors", [])
         if isinstance(holder.obs[name].dtype, pd.CategoricalDtype) and all(map(is_color_like, colors)):
             names = label_texts(holder.obs[name].cat.categories, missing=frozenset())

@@ -2,46 +2,31 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 from matplotlib.colors import Normalize
-from matplotlib.transforms import ScaledTranslation
 
 from couplevi._constants import NO_LABEL
 from couplevi._docs import fill_docs
 from couplevi._labels import check_classes, column_of, label_texts
 from couplevi._validate import check_cells, check_mudata, check_option, expected, find_names
 from couplevi.pl._colors import in_order
-from couplevi.pl._figure import finish, make_axes
-from couplevi.pl._names import SMALLEST, name_cells
+from couplevi.pl._figure import finish
+from couplevi.pl._matrix import draw_matrix
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
-    from matplotlib.text import Annotation
     from mudata import MuData
 
-    from couplevi._types import FloatArray, IntArray
+    from couplevi._types import IntArray
 
 UNKNOWN = "unknown"
 """A cell that was left without a class on purpose; as a prediction it is one of its own."""
 SPELLINGS = {UNKNOWN, "Unknown"}
-LEAST, MOST, WHOLE = 0.19, 0.55, 5.5
-"""Side of a cell in inches, of many classes and of few, and that of the matrix between."""
-MOST_CLASSES = 60
-"""Rows or columns up to which the figure grows."""
-BAR = (0.14, 2.0)
-"""Width and largest height of the colour bar in inches."""
-NUMBER = (5.0, 8.0)
-"""Smallest and largest size of numbers in points; without room for the smallest there are none."""
-CHARACTER = 0.64
-"""Width of a digit in its size."""
-LUMINANCE = (0.2126, 0.7152, 0.0722)
-"""Share of red, green and blue in the brightness of a colour."""
 
 
 class _Compared(NamedTuple):
@@ -129,33 +114,19 @@ def confusion(
     compared = _compared(known, given, chosen, order)
     counts = compared.table.to_numpy()
     values = 100 * counts / counts.sum(axis=1, keepdims=True) if normalize else counts
-    rows, columns = list(compared.table.index), list(compared.table.columns)
-    n_rows, n_columns = (min(n, MOST_CLASSES) for n in counts.shape)
-    side = float(np.clip(WHOLE / max(n_rows, n_columns), LEAST, MOST))
-    beside, below = (0.4 + 0.075 * max(map(len, names)) for names in (rows, columns))
-    [axes] = make_axes(1, ax, width=side * n_columns + beside + 1.5, height=side * n_rows + below + 0.7)
-    limits = Normalize(0, 100 if normalize else counts.max())
-    image = axes.imshow(values, cmap="Blues", norm=limits)
-    axes.set(xlabel=f"predicted: {predicted}", ylabel=f"known: {labels}")
-    axes.set_title(compared.title, fontsize="medium")
-    axes.set_xticks(np.arange(len(columns) + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(len(rows) + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color="0.9", linewidth=0.4)
-    axes.tick_params(which="both", length=0)
     n_cells = [f"{n:,}" for n in counts.sum(axis=1)]
-    n_cells[0] = f"n = {n_cells[0]}"
-    sizes = [_beside(axes, len(columns) - 0.5, i, text) for i, text in enumerate(n_cells)]
-    place = axes.transAxes + ScaledTranslation(
-        0.15 + 0.07 * max(map(len, n_cells)), 0, axes.figure.dpi_scale_trans
-    )  # right of these numbers
-    height = min(1, BAR[1] / (side * n_rows))
-    bar = axes.inset_axes((1, 1 - height, BAR[0] / (side * n_columns), height), transform=place)
-    axes.figure.colorbar(image, cax=bar, label="cells of the row (%)" if normalize else "cells")
-    room = name_cells(axes, rows, columns)
-    named = {tick.get_text(): tick.get_fontsize() for tick in axes.get_yticklabels()}
-    for row, text in zip(rows, sizes, strict=True):
-        text.set(visible=row in named, fontsize=named.get(row, SMALLEST))
-    _write_numbers(axes, image, values, room)
+    axes = draw_matrix(
+        pd.DataFrame(values, compared.table.index, compared.table.columns),
+        cmap="Blues",
+        norm=Normalize(0, 100 if normalize else counts.max()),
+        bar="cells of the row (%)" if normalize else "cells",
+        numbers={(i, j): f"{values[i, j]:.0f}" for i, j in zip(*np.nonzero(values >= 0.5), strict=True)},
+        beside=[f"n = {n_cells[0]}", *n_cells[1:]],
+        ax=ax,
+        title=compared.title,
+        xlabel=f"predicted: {predicted}",
+        ylabel=f"known: {labels}",
+    )
     return finish([axes], show, save, return_fig, "confusion")
 
 
@@ -198,21 +169,3 @@ def _compared(known: pd.Series, given: pd.Series, chosen: IntArray, order: str) 
         int(truth.isna().sum()),
         int((truth.notna() & guess.isna()).sum()),
     )
-
-
-def _beside(ax: Axes, x: float, y: float, text: str) -> Annotation:
-    """A number to the right of a row."""
-    style: dict[str, Any] = {"ha": "left", "va": "center_baseline", "color": "0.35", "fontsize": SMALLEST}
-    return ax.annotate(text, (x, y), (3, 0), textcoords="offset points", annotation_clip=False, **style)
-
-
-def _write_numbers(ax: Axes, image: AxesImage, values: FloatArray, side: float) -> None:
-    """Write values that are not 0 when rounded into cells of this side in points, if these have room."""
-    texts = {(i, j): f"{values[i, j]:.0f}" for i, j in zip(*np.nonzero(values >= 0.5), strict=True)}
-    size = min(NUMBER[1], 0.85 * side / (CHARACTER * max(map(len, texts.values()))), 0.7 * side)
-    if size < NUMBER[0]:
-        return
-    for (i, j), text in texts.items():
-        brightness = float(np.dot(LUMINANCE, np.power(image.to_rgba(values[i, j])[:3], 2.2)))
-        color = "black" if brightness > 0.18 else "white"  # where the contrast of both is the same
-        ax.text(j, i, text, ha="center", va="center_baseline", fontsize=size, color=color)

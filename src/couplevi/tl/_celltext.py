@@ -12,7 +12,7 @@ from couplevi.tl._fit import seeded, versions
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from couplevi._protocols import Annotates
+    from couplevi._protocols import Annotates, FindsTexts
     from couplevi.model.celltext import CellTextSettings
 
 
@@ -117,5 +117,5 @@ def celltext(
 
 if TYPE_CHECKING:
 
-    def _is_all_that_tools_need(model: CellText) -> Annotates:
-        return model
+    def _is_all_that_tools_need(model: CellText) -> tuple[Annotates, FindsTexts]:
+        return model, model
