@@ -4,6 +4,7 @@ import importlib.util
 import inspect
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from test_architecture import ALLOWED
 
 import couplevi as cvi
 from couplevi._constants import Key
+from couplevi.model.jamie import settings
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -42,6 +44,8 @@ def slots(mdata):
 
 def test_python_of_the_readme_runs_as_pasted(tmp_path, monkeypatch, capsys, tables):
     monkeypatch.chdir(tmp_path)
+    few = {**settings.PRESETS, "default": replace(settings.DEFAULT, n_steps=60)}  # a reader takes 1,600
+    monkeypatch.setattr(settings, "PRESETS", few)
     [code] = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
     names = {}
     exec(code, names)

@@ -1,8 +1,11 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import CSVLogger
 from scvi.module.base import LossOutput
 
 import couplevi as cvi
@@ -122,10 +125,37 @@ def test_metrics_of_an_epoch_are_those_of_its_batches_alone(model, monkeypatch):
     plan = CoupledTrainingPlan(model.module)
     logged = []
     monkeypatch.setattr(CoupledTrainingPlan, "use_sync_dist", False)
-    monkeypatch.setattr(plan, "log", lambda name, value, **_: logged.append(value.item()))
-    monkeypatch.setattr(plan, "log_dict", lambda values, **_: None)
-    for values in ((1.0, 2.0), (5.0,)):
+    monkeypatch.setattr(plan, "_log", lambda metrics, shown: logged.append(metrics[shown].item()))
+    for values in ((1.0, 2.0), (5.0,), ()):
         for value in values:
             plan._collect("train", losses_of(value))
         plan._log_means("train")
     assert logged == [6.0, 20.0]
+
+
+class Seen(Callback):
+    """What other callbacks see at the start of an epoch, after that before."""
+
+    def __init__(self):
+        self.metrics, self.bar = [], []
+
+    def on_train_epoch_start(self, trainer, *args):
+        self.metrics.append({name: float(value) for name, value in trainer.callback_metrics.items()})
+        self.bar.append(dict(trainer.progress_bar_metrics))
+
+
+def test_callbacks_and_other_loggers_are_told_what_is_in_the_history(model, tmp_path):
+    seen, logger = Seen(), CSVLogger(tmp_path)
+    options = {"enable_progress_bar": False, "callbacks": [seen], "logger": logger, "check_val_every_n_epoch": 1}
+    model.train(max_epochs=3, train_size=0.8, batch_size=20, **options)
+    expected = pd.concat(model.history.values(), axis=1)
+    assert {"kl_weight", "train_loss", "validation_loss", "kl_rna_validation"} <= set(expected)
+    assert [*map(len, seen.metrics)] == [0, expected.shape[1], expected.shape[1]]
+    for epoch in (0, 1):
+        assert seen.metrics[epoch + 1] == pytest.approx(expected.loc[epoch].to_dict())
+        losses = ("train_loss", "validation_loss")
+        assert seen.bar[epoch + 1] == pytest.approx(expected.loc[epoch, [*losses]].to_dict())
+    written = pd.read_csv(next(tmp_path.rglob("metrics.csv"))).groupby("epoch").mean()
+    n_steps = 3  # of 48 units
+    assert written.pop("step").tolist() == [n_steps * (epoch + 1) - 1 for epoch in range(3)]
+    pd.testing.assert_frame_equal(written[expected.columns], expected, rtol=1e-5, check_index_type=False)

@@ -125,7 +125,7 @@ class Checkpoint(LightningCheckpoint):  # of that class, so that it is called wh
             return
         logger = history_logger(trainer)
         if logger is not None:
-            # Lightning logs this epoch after all hooks at its end
+            # what callbacks log at the end of an epoch, Lightning logs after all hooks
             self._history = logger.state(trainer.current_epoch, trainer.callback_metrics)
         numbers = _numbers_of(pl_module.device)
         self._device_random = None if numbers is None else numbers.get_rng_state()

@@ -39,7 +39,8 @@ class HistoryLogger(Logger):
     def state(self, epoch: int, metrics: Mapping[str, Any]) -> dict[str, dict[str, list[float]]]:
         """All that was logged, and the metrics of an epoch that were not yet, as numbers."""
         together = copy.deepcopy(self)
-        together.log_metrics({**metrics, "epoch": epoch})
+        missing = {name: value for name, value in metrics.items() if epoch not in together._epochs[name][-1:]}
+        together.log_metrics({**missing, "epoch": epoch})
         return {"epochs": dict(together._epochs), "values": dict(together._values)}
 
     def resume(self, state: Mapping[str, Mapping[str, list[float]]]) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -93,8 +95,7 @@ class CoupledTrainingPlan(TrainingPlan):
         self._collect("validation", self._losses(batch, self.final()))
 
     def on_train_epoch_end(self) -> None:
-        self.log_dict(self.scheduled())
-        self._log_means("train")
+        self._log_means("train", self.scheduled())
 
     def on_validation_epoch_end(self) -> None:
         self._log_means("validation")
@@ -117,10 +118,25 @@ class CoupledTrainingPlan(TrainingPlan):
             }
         )
 
-    def _log_means(self, mode: str) -> None:
+    def _log_means(self, mode: str, scheduled: Mapping[str, float] = MappingProxyType({})) -> None:
         steps = self._metrics[mode]
-        means = {name: torch.stack([step[name] for step in steps]).mean() for name in (steps[0] if steps else {})}
-        if means:
-            self.log(f"{mode}_loss", means.pop(f"{mode}_loss"), prog_bar=True, sync_dist=self.use_sync_dist)
-            self.log_dict(means, sync_dist=self.use_sync_dist)
+        if steps:
+            means = torch.stack([torch.stack([step[name] for step in steps]).mean().float() for name in steps[0]])
+            if self.use_sync_dist:
+                means = self.trainer.strategy.reduce(means, reduce_op="mean")
+            weights = {name: torch.tensor(value) for name, value in scheduled.items()}
+            self._log({**weights, **dict(zip(steps[0], means, strict=True))}, shown=f"{mode}_loss")
         steps.clear()
+
+    def _log(self, metrics: dict[str, torch.Tensor], shown: str) -> None:
+        """Log metrics of an epoch, one of them in the progress bar.
+
+        As ``log_dict`` does, in which Lightning takes as long as for the steps of a small epoch.
+        """
+        numbers = {name: value.item() for name, value in metrics.items()}
+        self.trainer.callback_metrics.update(metrics)
+        self.trainer.logged_metrics.update(metrics)
+        self.trainer.progress_bar_metrics[shown] = numbers[shown]
+        for logger in self.loggers:
+            logger.log_metrics({**numbers, "epoch": self.current_epoch}, step=self.global_step - 1)
+            logger.save()
