@@ -31,12 +31,12 @@ MOST_NAMES = 8
 """Groups up to which texts are beside them; of more, in a legend by number."""
 WIDTH, N_LINES = 24, 3
 """Characters and lines of a text beside its group."""
-LONGEST, FEWEST = 76, 8
-"""Characters of an entry of the legend, and of a text in it, at least."""
+LONGEST, FEWEST = 76, 16
+"""Characters of a line of the legend, and of a text in it, at least."""
 OF_GIVEN = 0.5
 """Part of the width of axes that were given that the legend may take."""
 PER_COLUMN = 40
-"""Entries in a column of the legend."""
+"""Lines in a column of the legend."""
 MOST_OBSTACLES = 5_000
 """Cells that texts keep off."""
 DARKER = 0.7
@@ -127,10 +127,12 @@ def nearest_texts(
     colors = category_colors(adata, column, names)
     entries = {group: _nearest(found.by_group.loc[group], n_texts) for group in names}
     legend = [_entry(group, entries[group], LONGEST) for group in names]
-    beside = (0.5 + 0.075 * max(map(len, legend))) * _n_columns(len(names))
+    lines = [line for text in legend for line in text.split("\n")]
+    n_columns = 1 + (len(lines) - 1) // PER_COLUMN
+    beside = (0.5 + 0.075 * max(map(len, lines))) * n_columns
     many = len(names) > MOST_NAMES
-    height = max(4.8, 0.2 * min(len(names), PER_COLUMN) + 0.5) if many else 4.8
-    [axes] = make_axes(1, ax, width=5.6 + beside * many, height=height)
+    height = max(4.8, 0.2 * min(len(lines), PER_COLUMN) + 0.5)
+    [axes] = make_axes(1, ax, width=5.6 + beside * many, height=height if many else 4.8)
     area = size or 15_000 / max(500, len(positions))
     points = partial(axes.scatter, s=area, linewidths=0, rasterized=True)
     missing = groups.isna().to_numpy()
@@ -146,14 +148,14 @@ def nearest_texts(
         if ax is None and not many:
             _figure(axes).set_size_inches(5.6 + beside, height)
         elif ax is not None:
-            room = int(OF_GIVEN * axes.get_window_extent().width / axes.figure.dpi / 0.075 / _n_columns(len(names)))
+            room = int(OF_GIVEN * axes.get_window_extent().width / axes.figure.dpi / 0.075 / n_columns)
             legend = [_entry(group, entries[group], min(LONGEST, room)) for group in names]
         marks: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 6}
         handles = [
             Line2D([], [], color=colors[group], label=f"{i}  {text}", **marks)
             for i, (group, text) in enumerate(zip(names, legend, strict=True), start=1)
         ]
-        legend_beside(axes, _n_columns(len(names)), handles)
+        legend_beside(axes, n_columns, handles)
         _write_numbers(axes, centres, colors)
     return finish([axes], show, save, return_fig, "nearest_texts")
 
@@ -189,21 +191,18 @@ def _nearest(row: pd.Series, n: int) -> dict[str, float]:
 
 
 def _entry(group: str, texts: Mapping[str, float], longest: int) -> str:
-    """A group and its texts on one line of the legend, as far as there is room; the group once if it is its own text."""
-    name = "" if group == next(iter(texts)) else f"{short(group, max(FEWEST, longest // 2))}: "
-    room = max(FEWEST, (longest - len(name)) // len(texts) - len(" (0.00)"))
-    return name + "; ".join(f"{short(text, room)} ({number(score)})" for text, score in texts.items())
+    """A group and its text on a line of the legend, of several texts one below the other, cut where there is no room."""
+    name = "" if group == next(iter(texts)) else f"{short(group, max(FEWEST, longest // 2))}:"
+    taken = len(name) if len(texts) == 1 else 0
+    room = max(FEWEST, longest - taken - len(" (0.00)"))
+    told = [f"{short(text, room)} ({number(score)})" for text, score in texts.items()]
+    return (" " if len(told) == 1 else "\n").join([*([name] if name else []), *told])
 
 
 def _figure(ax: Axes) -> Figure:
     figure = ax.get_figure(root=True)
     assert figure is not None
     return figure
-
-
-def _n_columns(n: int) -> int:
-    """Columns of a legend."""
-    return 1 + (n - 1) // PER_COLUMN
 
 
 def _write_beside(

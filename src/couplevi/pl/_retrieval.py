@@ -97,8 +97,8 @@ def retrieval(
     >>> quick = {"max_epochs": 5, "enable_progress_bar": False}
     >>> model = cvi.tl.celltext(adata, labels_key="type", seed=0, train_kwargs=quick)
     >>> bars, cells = cvi.pl.retrieval(adata, model, texts="type0", groupby="type", k=20, show=False)
-    >>> sum(bar.get_width() for bar in bars.patches) == 20
-    True
+    >>> int(sum(bar.get_width() for bar in bars.patches))
+    20
     """
     check_count(k, "k")
     check_count(n_groups, "n_groups")
@@ -138,8 +138,8 @@ def _bars(ax: Axes, groups: pd.Series, among: BoolArray, shown: Sequence[str], c
     count = groups[among].value_counts()
     chance = groups.value_counts() * among.mean()
     for y, group in enumerate(shown):
-        ax.barh(y, count[group], color=colors[group], height=0.7)
-        ax.plot([chance[group]] * 2, [y - 0.45, y + 0.45], color="black", linewidth=1.2)
+        ax.barh(y, count[group], color=colors[group], height=0.6)
+        ax.plot([chance[group]] * 2, [y - 0.36, y + 0.36], color="black", linewidth=1.2)
         if count[group]:
             style: dict[str, Any] = {"ha": "left", "va": "center_baseline", "fontsize": "small", "color": QUIET}
             right = max(count[group], chance[group])
