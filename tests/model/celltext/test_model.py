@@ -362,6 +362,15 @@ def test_questions_are_checked(learned):
             call("x", 0)
     with pytest.raises(KeyError, match="'cluster'"):
         model.retrieve_texts(adata, groupby="cluster")
+    with pytest.raises(TypeError, match="one text, found"):
+        model.retrieve_cells(["a", "b"], adata=adata)
+    odd = adata[:6].copy()
+    odd.obs["none"], odd.obs["depth"] = None, np.linspace(0, 1, 6)
+    with pytest.raises(ValueError, match="groups in column 'none', found none"):
+        model.retrieve_texts(odd, groupby="none")
+    with pytest.raises((TypeError, ValueError), match="depth"):
+        model.retrieve_texts(odd, groupby="depth")
+    assert len(model.retrieve_texts(odd, ["a round cell", "a round cell"])) == 6
     with pytest.raises(TypeError, match="`language_model` with its arguments"):
         model.describe(adata, max_new_tokens=3)
     with pytest.raises(ValueError, match="`n_cells` to be a whole number"):

@@ -725,10 +725,14 @@ class CellText(Model):
         ------
         RuntimeError
             If the model is not trained, or its text encoder is not there.
+        TypeError
+            If `text` is not one text.
         ValueError
             If `k` is not a positive whole number; or as :meth:`get_latent_representation`.
         """
         check_count(k, "k")
+        if not isinstance(text, str):
+            raise TypeError(expected("one text", repr(text), "Ask for each in turn."))
         score = self.get_latent_representation(adata, batch_size=batch_size) @ self.encode_text(text)[0]
         best = np.argsort(-score, kind="stable")[:k]
         return pd.DataFrame({"score": score[best]}, index=self._registered(adata).obs_names[best])
@@ -768,14 +772,18 @@ class CellText(Model):
         KeyError
             If there is no such column.
         ValueError
-            If there are no texts, or `k` is not a positive whole number; or as :meth:`get_latent_representation`.
+            If there are no texts or no groups, groups are measurements, or `k` is not a positive whole number; or as
+            :meth:`get_latent_representation`.
         """
         check_count(k, "k")
-        texts = list(self.labels_) if corpus is None else as_texts(corpus, "corpus")
+        texts = list(self.labels_) if corpus is None else list(dict.fromkeys(as_texts(corpus, "corpus")))
         data = self._registered(adata)
         cells, names, what = self.get_latent_representation(adata, batch_size=batch_size), data.obs_names, "cell"
         if groupby is not None:
             groups = pd.Series(column_texts(data.data, groupby))
+            check_classes(column_values(data.data, groupby), groupby)
+            if groups.isna().all():
+                raise ValueError(expected(f"groups in column {groupby!r}", "none"))
             names, what = pd.Index(sorted(groups.dropna().unique())), "group"
             cells = np.stack([cells[(groups == group).to_numpy()].mean(axis=0) for group in names])
             cells /= np.linalg.norm(cells, axis=1, keepdims=True)
