@@ -143,12 +143,11 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=user_path, required=True, metavar="OUT.h5ad", help="the AnnData with the new slots"
     )
     perturb.set_defaults(command=_perturb)
-    _add_annotate(commands)
+    _annotate_arguments(commands.add_parser("annotate", help="name cells by texts with CellText", epilog=EXAMPLE))
     return parser
 
 
-def _add_annotate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    annotate = commands.add_parser("annotate", help="name cells by texts with CellText", epilog=EXAMPLE)
+def _annotate_arguments(annotate: argparse.ArgumentParser) -> None:
     annotate.formatter_class = argparse.RawDescriptionHelpFormatter
     annotate.add_argument("input", type=user_path, help="AnnData, .h5ad; or MuData, .h5mu, with --modality")
     annotate.add_argument("--modality", metavar="M", help="modality of a MuData")
