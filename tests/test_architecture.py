@@ -42,7 +42,7 @@ MODULES = {"nn", "losses", "preparation", "model", "gaussians"}
 WIDER = {
     "__init__.py": {room for room in ALLOWED if room},  # namespaces that load on first use
     "_protocols.py": {"nn", "registry", "gaussians"},  # types alone
-    "cli.py": {"tl", "model"},
+    "cli.py": {"tl", "model", "pp", "data"},
     **{f"tl/{file}": {*ALLOWED["tl"], "model"} for file in TOOLS},
 }
 

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from couplevi._paths import user_path
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from mudata import MuData
 
+    from couplevi.model import CellText
+
 EXAMPLE = """\
 example:
   couplevi match cells.h5mu --modalities rna,atac --layer rna=log1p --group donor --out matched.h5mu
@@ -24,6 +26,8 @@ example:
   couplevi evaluate integrated.h5mu --model jamie --labels cell_type --in-sample
   couplevi embed cells.h5mu --modalities rna,protein --labels-key cell_type --batch-key donor --out embedded.h5mu
   couplevi perturb screen.h5ad --state-key perturbation --control non-targeting --layer log1p --out told.h5ad
+  couplevi annotate cells.h5ad --labels-key cell_type --ontology cl.obo --labels asked.txt --model celltext --out named.h5ad
+  couplevi annotate others.h5ad --with-model celltext --labels asked.txt --ontology cl.obo --out others_named.h5ad
 """
 
 
@@ -32,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         arguments.command(arguments)
-    except (ValueError, TypeError, KeyError, RuntimeError, OSError) as error:
+    except (ValueError, TypeError, KeyError, RuntimeError, OSError, ImportError) as error:
         text = error.args[0] if isinstance(error, KeyError) and error.args else str(error)
         sys.stderr.write(f"couplevi: {' '.join(str(text).split())}\n")
         return 2
@@ -44,12 +48,15 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(
         prog="couplevi",
-        description="Coupled autoencoders for single-cell modalities, and perturbations as transport between Gaussians.",
+        description=(
+            "Coupled autoencoders for single-cell modalities, perturbations as transport between Gaussians, and cells "
+            "named by texts."
+        ),
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"couplevi {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="{match,run,evaluate,embed,perturb}")
+    commands = parser.add_subparsers(required=True, metavar="{match,run,evaluate,embed,perturb,annotate}")
 
     match = commands.add_parser("match", help="infer which cells of two modalities belong together", epilog=EXAMPLE)
     match.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -136,7 +143,45 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=user_path, required=True, metavar="OUT.h5ad", help="the AnnData with the new slots"
     )
     perturb.set_defaults(command=_perturb)
+    _annotate_arguments(commands.add_parser("annotate", help="name cells by texts with CellText", epilog=EXAMPLE))
     return parser
+
+
+def _annotate_arguments(annotate: argparse.ArgumentParser) -> None:
+    annotate.formatter_class = argparse.RawDescriptionHelpFormatter
+    annotate.add_argument("input", type=user_path, help="AnnData, .h5ad; or MuData, .h5mu, with --modality")
+    annotate.add_argument("--modality", metavar="M", help="modality of a MuData")
+    known = annotate.add_mutually_exclusive_group(required=True)
+    known.add_argument("--labels-key", metavar="COLUMN", help="type of each cell, where it is known, in .obs")
+    known.add_argument("--text-key", metavar="COLUMN", help="text of each cell in .obs, in place of types")
+    known.add_argument("--with-model", type=user_path, metavar="DIR", help="train none: one saved by --model")
+    annotate.add_argument(
+        "--labels", metavar="FILE|A,B", help="types to choose from, one a line; default: all that have cells or texts"
+    )
+    annotate.add_argument(
+        "--descriptions",
+        type=user_path,
+        metavar="FILE",
+        help="texts of types: .json, or .tsv with columns label and text",
+    )
+    annotate.add_argument(
+        "--ontology", type=user_path, metavar="FILE", help="texts of the other types: .obo, or .tsv of its terms"
+    )
+    annotate.add_argument(
+        "--text-encoder", metavar="NAME|DIR", help="tfidf (default), or a sentence-transformers model of this machine"
+    )
+    values = annotate.add_mutually_exclusive_group()
+    values.add_argument("--layer", metavar="LAYER", help="layer of values; default X")
+    values.add_argument("--use-rep", metavar="KEY", help="representation in .obsm in place of a layer")
+    annotate.add_argument(
+        "--unknown-below", type=float, default=0.05, metavar="T", help="typicality below which a cell is unknown (0.05)"
+    )
+    annotate.add_argument("--max-epochs", type=int, help="passes through the data; default: the preset's")
+    annotate.add_argument("--seed", type=int, default=0, help="reproduces the result (0)")
+    annotate.add_argument("--model", type=user_path, metavar="DIR", help="also save the model")
+    annotate.add_argument("--csv", type=user_path, metavar="CSV", help="also the label of each cell")
+    annotate.add_argument("--out", type=user_path, required=True, metavar="OUT", help="the input with the new slots")
+    annotate.set_defaults(command=_annotate)
 
 
 def _match(arguments: argparse.Namespace) -> None:
@@ -272,6 +317,138 @@ def _perturb(arguments: argparse.Namespace) -> None:
         frame = pd.concat(ranked, names=["state"]).reset_index(level="state")
         frame.to_csv(arguments.genes, index=False)
         sys.stderr.write(f"couplevi: wrote {arguments.genes}\n")
+
+
+def _annotate(arguments: argparse.Namespace) -> None:
+    _check_output(arguments.out)
+    _check_model(arguments.model)
+    _check_table(arguments.csv, "--csv", arguments.out)
+    _check_use(arguments)
+    asked = None if arguments.labels is None else _labels(arguments.labels)
+    texts = {} if arguments.descriptions is None else _descriptions(arguments.descriptions)
+    data = _read(arguments.input) if arguments.input.suffix == ".h5mu" else _read_anndata(arguments.input)
+    adata = _modality(data, arguments.modality, arguments.labels_key or arguments.text_key)
+
+    from couplevi import tl
+
+    if arguments.with_model is None:
+        texts = _with_terms(arguments.ontology, [*_types(adata, arguments.labels_key), *(asked or ())], texts)
+        model = _trained(adata, arguments, texts)
+    else:
+        from couplevi.model import CellText
+
+        model = CellText.load(arguments.with_model, adata=False, text_encoder=arguments.text_encoder)
+        new = [label for label in asked or () if label not in model.descriptions_]
+        texts = _with_terms(arguments.ontology, new, texts)
+    labels = asked or sorted({*model.labels_, *model.descriptions_, *texts})
+    tl.annotate(adata, model, labels=labels, descriptions=texts, unknown_below=arguments.unknown_below)
+    if arguments.model is not None:
+        model.save(arguments.model, overwrite=True)
+    _write(data, arguments.out)
+    if arguments.csv is not None:
+        from couplevi._constants import Key
+
+        columns = {
+            "label": Key.obs.text_label("celltext"),
+            "confidence": Key.obs.text_confidence("celltext"),
+            "typicality": Key.obs.text_typicality("celltext"),
+        }
+        table = adata.obs[list(columns.values())].set_axis(list(columns), axis=1)
+        table.to_csv(arguments.csv, index_label="cell")
+        sys.stderr.write(f"couplevi: wrote {arguments.csv}\n")
+
+
+def _check_use(arguments: argparse.Namespace) -> None:
+    """A model that is there was trained, and knows what it reads."""
+    if arguments.with_model is None:
+        return
+    for option in ("layer", "use_rep", "max_epochs", "model"):
+        if getattr(arguments, option) is not None:
+            given = f"--{option.replace('_', '-')}"
+            raise ValueError(f"Expected no `{given}` with `--with-model`, found it. Leave it out: nothing is trained.")
+
+
+def _trained(adata: AnnData, arguments: argparse.Namespace, texts: dict[str, Any]) -> CellText:
+    from couplevi import tl
+
+    return tl.celltext(
+        adata,
+        labels_key=arguments.labels_key,
+        text_key=arguments.text_key,
+        descriptions=texts,
+        layer=arguments.layer,
+        use_rep=arguments.use_rep,
+        text_encoder=arguments.text_encoder or "tfidf",
+        seed=arguments.seed,
+        train_kwargs={"max_epochs": arguments.max_epochs},
+    )
+
+
+def _modality(data: AnnData | MuData, modality: str | None, column: str | None) -> AnnData:
+    """The cells to annotate; types of a MuData's cells may be in its own `obs`."""
+    import anndata
+
+    if isinstance(data, anndata.AnnData):
+        if modality is not None:
+            raise ValueError(f"Expected no `--modality` with an AnnData, found {modality!r}.")
+        return data
+    if modality not in data.mod:
+        raise ValueError(f"Expected `--modality` to be one of {list(data.mod)}, found {modality!r}.")
+    adata = data.mod[modality]
+    if column is not None and column not in adata.obs and column in data.obs:
+        adata.obs[column] = data.obs[column].reindex(adata.obs_names)
+    return adata
+
+
+def _types(adata: AnnData, column: str | None) -> list[str]:
+    """Types that an ontology is asked for: those of cells."""
+    if column not in adata.obs:
+        return []  # set-up says what is missing
+    from couplevi._labels import label_texts
+
+    return sorted({label for label in label_texts(adata.obs[column]) if isinstance(label, str)})
+
+
+def _labels(given: str) -> list[str]:
+    """Types of a file, one a line, or between commas."""
+    path = user_path(given)
+    found = path.read_text(encoding="utf-8").splitlines() if path.is_file() else given.split(",")
+    names = [name.strip() for name in found if name.strip()]
+    if not names:
+        raise ValueError(f"Expected one or more types in `--labels`, found none in {given!r}.")
+    return names
+
+
+def _descriptions(path: Path) -> dict[str, Any]:
+    """Texts of types, from a table or from JSON."""
+    _check_input(path, "descriptions")
+    shape = "a .json file of {label: text}, or a .tsv file with columns label and text"
+    if path.suffix == ".json":
+        import json
+
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise _unreadable(path, shape, error) from error
+        if not isinstance(found, dict):
+            raise ValueError(f"Expected {str(path)!r} to be {shape}, found a {type(found).__name__}.")
+        return found
+    import pandas as pd
+
+    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    if not {"label", "text"} <= set(table):
+        raise ValueError(f"Expected {str(path)!r} to be {shape}, found columns {list(table)}.")
+    return {str(label): list(texts) for label, texts in table.groupby("label", sort=False)["text"]}
+
+
+def _with_terms(ontology: Path | None, labels: Sequence[str], texts: dict[str, Any]) -> dict[str, Any]:
+    """Texts of an ontology for those labels that have none."""
+    if ontology is None:
+        return texts
+    from couplevi import data, pp
+
+    open_labels = [label for label in dict.fromkeys(labels) if label not in texts]
+    return pp.describe_labels(open_labels, data.read_ontology(ontology)) | texts
 
 
 def _read(path: Path) -> MuData:
