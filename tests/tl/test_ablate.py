@@ -30,13 +30,13 @@ def planted():
         adata.var_names = [f"{name}{j}" for j in range(adata.n_vars)]
     mdata = md.MuData(modalities)
     quiet = {"enable_progress_bar": False, "accelerator": "cpu"}
-    model = cvi.tl.jamie(mdata, modalities=("rna", "ephys"), seed=0, n_steps=800, train_kwargs=quiet)
+    model = cvi.tl.jamie(mdata, modalities=("rna", "ephys"), seed=0, n_steps=400, train_kwargs=quiet)
     return model, mdata, drivers
 
 
 def test_planted_drivers_rank_first_by_shap_and_ablation_agrees(planted):
     model, mdata, drivers = planted
-    e = cvi.tl.explain(mdata, model, **ROUTE, cells=mdata.obs_names[:60], aggregate="mean_abs")
+    e = cvi.tl.explain(mdata, model, **ROUTE, cells=mdata.obs_names[:30], aggregate="mean_abs")
     first = np.sort(np.argsort(-e.values, axis=0)[:3].T)
     assert (first == np.sort(drivers)).all(axis=1).mean() >= 0.95
     frame = cvi.tl.ablate(mdata, model, **ROUTE, progress_bar=False)
@@ -178,7 +178,7 @@ def test_windows_find_a_planted_regulator():
         md.MuData({m: a[rows].copy() for m, a in modalities.items()}) for rows in (slice(400), slice(400, None))
     )
     quiet = {"enable_progress_bar": False, "accelerator": "cpu"}
-    model = cvi.tl.jamie(trained, modalities=("atac", "rna"), seed=0, n_steps=600, train_kwargs=quiet)
+    model = cvi.tl.jamie(trained, modalities=("atac", "rna"), seed=0, n_steps=250, train_kwargs=quiet)
     route = {"source": "atac", "target": "rna"}
     frame = cvi.tl.ablate(new, model, **route, windows=[1_000, 10_000, "genome"])
     change = frame.groupby("group", sort=False)["change"].mean()

@@ -42,7 +42,7 @@ def fit(mdata, seed=0, train=None, modalities=BOTH, preset="default", **kwargs):
     cvi.model.JAE.setup_mudata(mdata, modalities=modalities, **own)
     torch.manual_seed(seed)
     model = cvi.model.JAE(mdata, preset, **kwargs)
-    model.train(**QUICK, **(train or {"max_epochs": 80}))
+    model.train(**QUICK, **(train or {"max_epochs": 50}))
     return model
 
 
@@ -262,7 +262,8 @@ def test_scores_of_the_cell_cycle_are_learned_where_they_are_known():
     mdata["rna"].X = sp.csr_matrix(counts)
     for i, key in enumerate(("S_score", "G2M_score")):
         mdata.obs[key] = np.where(np.arange(300) % 2, 3 + 0.2 * cycle[:, i], np.nan)
-    model = fit(mdata, labels_key="type", cell_cycle_keys=("S_score", "G2M_score"), cell_cycle_weight=0.2)
+    keys = {"labels_key": "type", "cell_cycle_keys": ("S_score", "G2M_score")}
+    model = fit(mdata, **keys, cell_cycle_weight=0.2, train={"max_epochs": 80})
     assert model.cycle_[0][0] == pytest.approx(3, abs=0.05)
     found = model.get_latent_representation(blocks="biology")[:, 4:]
     held_out = np.arange(300) % 2 == 0

@@ -170,7 +170,7 @@ def test_a_modality_that_says_nothing_of_the_others_has_no_weight(quick):
         modalities=("rna", "ephys", "noise"),
         layers={"rna": "log1p"},
         seed=0,
-        train_kwargs={**quick, "max_epochs": 60},
+        train_kwargs={**quick, "max_epochs": 30},
     )
     module = model.module
     assert module.pair_weight("rna", "ephys") == 1
