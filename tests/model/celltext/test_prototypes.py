@@ -3,7 +3,7 @@ import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge
 
-from couplevi.model.celltext.prototypes import PENALTIES, fit_prototypes
+from couplevi.model.celltext.prototypes import PENALTIES, calibrated, fit_prototypes
 
 
 def planted(n=1200, n_types=20, n_words=6, k=10, seed=0, told=1.0):
@@ -15,6 +15,12 @@ def planted(n=1200, n_types=20, n_words=6, k=10, seed=0, told=1.0):
     types = np.arange(n) % n_types
     mixing = rng.normal(size=(k, k))
     return (means[types] + rng.normal(size=(n, k))) @ mixing, types, texts, means
+
+
+def fit(h, types, texts, shrinkage=0.1):
+    """Fitted and calibrated, features being prepared as they are."""
+    fitted = fit_prototypes(h, types, texts, shrinkage)
+    return calibrated(fitted, lambda train: lambda rows: h[rows], types, texts, shrinkage)
 
 
 def named(fitted, h, texts, n_cells, means):
@@ -61,7 +67,7 @@ def test_what_texts_say_is_ridge_regression_with_the_penalty_that_types_left_out
 def test_types_that_nobody_saw_are_found_where_their_texts_say():
     h, types, texts, _ = planted()
     old = types < 16
-    fitted = fit_prototypes(h[old], types[old], texts[:16], 0.1)
+    fitted = fit(h[old], types[old], texts[:16], 0.1)
     means = np.concatenate([fitted.means, fitted.expected(texts[16:])])
     n_cells = np.concatenate([fitted.n_cells, np.zeros(4)])
     best, _ = named(fitted, h, texts, n_cells, means)
@@ -79,7 +85,7 @@ def test_texts_that_say_nothing_are_not_believed():
 
 def test_kinds_of_types_are_told_apart_by_the_ratio_of_distances_alone():
     h, types, texts, _ = planted()
-    fitted = fit_prototypes(h, types, texts, 0.1)
+    fitted = fit(h, types, texts, 0.1)
     n_cells = fitted.n_cells.copy()
     n_cells[10:] = 0
     best, scores = named(fitted, h, texts, n_cells, fitted.means)
@@ -91,7 +97,7 @@ def test_kinds_of_types_are_told_apart_by_the_ratio_of_distances_alone():
 
 def test_one_kind_alone_is_compared_by_likelihood():
     h, types, texts, _ = planted()
-    fitted = fit_prototypes(h, types, texts, 0.1)
+    fitted = fit(h, types, texts, 0.1)
     for n_cells in (fitted.n_cells, np.zeros(20)):
         best, scores = named(fitted, h, texts, n_cells, fitted.means)
         np.testing.assert_array_equal(best, scores.log_likelihood.argmax(axis=1))
@@ -99,7 +105,7 @@ def test_one_kind_alone_is_compared_by_likelihood():
 
 def test_typicality_of_cells_of_known_types_is_spread_evenly_and_others_have_none():
     h, types, texts, _ = planted(4000)
-    fitted = fit_prototypes(h, types, texts, 0.1)
+    fitted = fit(h, types, texts, 0.1)
     known, _ = planted(4000, seed=0)[0], None
     scores = fitted.scores(fitted.place(known), fitted.means, fitted.n_cells)
     share = (fitted.typicality(scores) < 0.05).mean()
@@ -111,7 +117,7 @@ def test_typicality_of_cells_of_known_types_is_spread_evenly_and_others_have_non
 @pytest.mark.parametrize("n_types", [2, 3, 4])
 def test_few_types_are_not_held_out(n_types):
     h, types, texts, _ = planted(n_types=n_types)
-    fitted = fit_prototypes(h, types, texts, 0.1)
+    fitted = fit(h, types, texts, 0.1)
     assert fitted.threshold == 0 and fitted.slope == 1
     best, _ = named(fitted, h, texts, fitted.n_cells, fitted.means)
     assert (best == types).mean() > 0.95
@@ -121,8 +127,33 @@ def test_types_of_one_cell_and_many_types():
     h, types, texts, _ = planted(n=400, n_types=150)
     types[types == 0] = 1
     types[0] = 0
-    fitted = fit_prototypes(h, types, texts, 0.1)
+    fitted = fit(h, types, texts, 0.1)
     assert fitted.n_cells[0] == 1
     assert all(
         np.isfinite(getattr(fitted, name)).all() for name in ("variance", "threshold", "temperatures", "distances")
     )
+
+
+def test_what_is_held_out_is_not_prepared_with_the_rest():
+    """Components that fit noise spread the cells that they were fitted to more than others; typicality knows."""
+    rng = np.random.default_rng(0)
+    n, texts = 300, rng.normal(size=(15, 4))
+    means = np.concatenate([texts @ rng.normal(size=(4, 10)), np.zeros((15, 290))], axis=1)
+    types, new_types = np.arange(n) % 15, np.arange(1500) % 15
+    x, new = (means[t] + rng.normal(size=(len(t), 300)) for t in (types, new_types))
+    trained_on = []
+
+    def components(train):
+        trained_on.append(train)
+        centre = x[train].mean(axis=0)
+        axes = np.linalg.svd(x[train] - centre, full_matrices=False)[2][:30]
+        return lambda values: (values - centre) @ axes.T
+
+    prepare = components(np.arange(n))
+    first = fit_prototypes(prepare(x), types, texts, 0.1)
+    fitted = calibrated(first, lambda train: (lambda f: lambda rows: f(x[rows]))(components(train)), types, texts, 0.1)
+    assert len(trained_on) > 5 and all(len(train) < 0.75 * n for train in trained_on[1:])
+    place = fitted.place(prepare(new))
+    scores = fitted.scores(place, fitted.means, fitted.n_cells)
+    assert 0.02 < (fitted.typicality(scores) < 0.05).mean() < 0.1
+    assert (first.typicality(scores) < 0.05).mean() < 0.01  # by the cells that it was fitted to

@@ -24,7 +24,7 @@ from couplevi.model.celltext.captions import SoftPrompts, described, fit_prompts
 from couplevi.model.celltext.cells import CellEncoder, flat_tokens, pooled, represented
 from couplevi.model.celltext.generation import drawn_counts, drawn_values, fit_noise
 from couplevi.model.celltext.module import CellTextModule
-from couplevi.model.celltext.prototypes import FEWEST_TYPES, fit_prototypes
+from couplevi.model.celltext.prototypes import FEWEST_TYPES, calibrated, fit_prototypes
 from couplevi.model.celltext.routes import make_text_route
 from couplevi.model.celltext.settings import CellTextSettings, make_celltext_settings
 from couplevi.model.celltext.texts import as_texts, nameless, text_vectors
@@ -39,13 +39,15 @@ if TYPE_CHECKING:
 
     from couplevi._streamed import Matrix
     from couplevi._types import FloatArray, IntArray
-    from couplevi.model.celltext.prototypes import Scores
+    from couplevi.model.celltext.prototypes import Refit, Scores
     from couplevi.nn import Route
     from couplevi.text import TextEncoder
 
 PLAN_SETTINGS = ("lr", "weight_decay", "lr_schedule")
 INDICES = ("train_indices", "validation_indices", "test_indices")
 REMEDY = "Look for extreme values in the data, or lower the learning rate: `plan_kwargs={'lr': 1e-4}`."
+MOST_CALIBRATED = 3000
+"""Cells that how far texts can be trusted is learned from; more are sampled."""
 NOISE = ("residual_sd", "gain", "dispersion", "library")
 
 
@@ -475,24 +477,40 @@ class CellText(Model):
         adata, preparation = self._registered().data, self.module.observation.preparation
         if self._cell_encoder is None:
             matrix = self.reader(SINGLE).read(adata)
-            logs = self._logs(matrix)
-            record = fit_modality(logs, self.reader(SINGLE), self.n_components_[SINGLE], "variance")
-            for name, value in fit_noise(matrix, logs, record, counted=self.counted_).items():
+            values = self._logs(matrix)
+            record = fit_modality(values, self.reader(SINGLE), self.n_components_[SINGLE], "variance")
+            for name, value in fit_noise(matrix, values, record, counted=self.counted_).items():
                 self.module.get_buffer(name).copy_(torch.as_tensor(value))
         else:
-            vectors = pooled(represented(self._cell_encoder, adata))
-            record = fit_preparation(vectors, self.n_components_[SINGLE], "variance")
+            values = pooled(represented(self._cell_encoder, adata))
+            record = fit_preparation(values, self.n_components_[SINGLE], "variance")
         preparation.fill(record)
         h = self._cells(None)
-        known, n = types >= 0, self.module.n_prepared
-        fitted = fit_prototypes(h[known, :n], types[known], self.module.texts.cpu().numpy(), self.settings_.shrinkage)
-        self.module.fill(fitted, h[known, :n])
+        known, n = np.flatnonzero(types >= 0), self.module.n_prepared
+        texts, shrinkage = self.module.texts.cpu().numpy().astype(np.float64), self.settings_.shrinkage
+        fitted = fit_prototypes(h[known, :n], types[known], texts, shrinkage)
+        if len(known) > MOST_CALIBRATED:
+            known = np.sort(np.random.default_rng(0).choice(known, MOST_CALIBRATED, replace=False))
+        fitted = calibrated(fitted, self._refit(values[known]), types[known], texts, shrinkage)
+        learned = types >= 0
+        self.module.fill(fitted, h[learned, :n])
         if len(self.labels_) < FEWEST_TYPES:
             warn(
                 f"With {len(self.labels_)} types none can be held out: how far texts can be trusted where types of both "
                 f"kinds, seen and not seen, are compared is not calibrated. It takes {FEWEST_TYPES}."
             )
         return h
+
+    def _refit(self, values: Matrix) -> Refit:
+        """Preparation of some cells by others, as that of all cells was fitted."""
+        n_components = self.n_components_[SINGLE]
+
+        def refit(train: IntArray) -> Callable[[IntArray], FloatArray]:
+            n = None if n_components is None else min(n_components, len(train) - 1)
+            record = fit_preparation(values[train], n, "variance")
+            return lambda rows: record.transform(values[rows])
+
+        return refit
 
     def _set_views(self) -> IntArray:
         """Tell the module the different texts; which of them each type has."""
@@ -892,7 +910,7 @@ class CellText(Model):
 
         Returns
         -------
-        `text`, `score` (the cosine of cell and text) and `source`, ``"retrieved"`` or ``"generated"``, by name of
+        `text`, `score` (the cosine of cell and text, NaN where a language model says nothing) and `source`, ``"retrieved"`` or ``"generated"``, by name of
         the cell.
 
         Raises
@@ -924,7 +942,9 @@ class CellText(Model):
         cells = self.get_latent_representation(adata)
         options = {"max_new_tokens": 64, "do_sample": False} | generate_kwargs
         told = described(self.module.prompts, language_model, tokenizer, cells, batch_size=batch_size or 32, **options)
-        score = (cells * self.encode_text([text or " " for text in told])).sum(axis=1)
+        score = np.full(len(told), np.nan, dtype=np.float32)
+        if says := [i for i, text in enumerate(told) if text]:
+            score[says] = (cells[says] * self.encode_text([told[i] for i in says])).sum(axis=1)
         names = self._registered(adata).obs_names
         return pd.DataFrame({"text": told, "score": score, "source": "generated"}, index=names)
 
@@ -946,7 +966,7 @@ class CellText(Model):
         Parameters
         ----------
         texts
-            One or more texts; a label of the model stands for its type.
+            One or more texts; a label of the model, or its description, stands for its type.
         n_cells
             Number of cells of each.
         library_size
@@ -981,8 +1001,10 @@ class CellText(Model):
         if decoder is not None and of_values:
             raise ValueError(expected("a `decoder` for a model of a representation", "a model of values"))
         record, rng = self.module.prototypes.record(), np.random.default_rng(seed)
-        means, seen = self._types(names)
-        own = record.spreads[pd.Index(self.labels_).get_indexer(pd.Index(names))]
+        label_of = {text: label for label in self.labels_ for text in self.descriptions_[label]}
+        labels = [label_of.get(name, name) for name in names]
+        means, seen = self._types(labels)
+        own = record.spreads[pd.Index(self.labels_).get_indexer(pd.Index(labels))]
         sd = np.sqrt(np.where(seen[:, None] > 0, own, 1.0))
         noise_of_cells = rng.standard_normal((len(names) * n_cells, means.shape[1]))
         z = np.repeat(means, n_cells, axis=0) + np.repeat(sd, n_cells, axis=0) * noise_of_cells

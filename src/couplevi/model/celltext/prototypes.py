@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -12,6 +12,8 @@ from scipy.spatial.distance import cdist
 from scipy.special import expit, log_softmax
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from couplevi._types import BoolArray, FloatArray, IntArray
 
 PENALTIES = np.logspace(-2, 2, 17)
@@ -20,13 +22,15 @@ FEWEST_TYPES = 5
 """From which on some can be held out to see how types that were not seen fare."""
 N_HELD_OUT, SHARE_HELD_OUT = 3, 0.1
 """Types that are held out at a time: three, or of many this share."""
-N_REPEATS, FEW_TYPES = 8, 100
-"""How often each type is held out, if there are few."""
+N_TRIALS = 10
+"""About how often some are held out; each type is so at least once."""
 CELLS_HELD_OUT, MOST_CELLS = 0.2, 2000
 """Share of the cells of other types that are held out with them, and the most of either that are looked at."""
 QUANTILES = np.linspace(0, 1, 101)
 PRIOR_CELLS = 10
 """Cells that the variance of 1 counts for in that of a type."""
+Refit: TypeAlias = "Callable[[IntArray], Callable[[IntArray], FloatArray]]"
+"""Given the rows of cells to fit to, what prepares the features of any rows."""
 NEAR_BEST = 0.01
 """Thresholds whose harmonic mean is no further than this from the best one are averaged."""
 TINY = 1e-9
@@ -145,7 +149,7 @@ class Scores(NamedTuple):
 
 
 def fit_prototypes(h: FloatArray, types: IntArray, texts: FloatArray, shrinkage: float) -> Prototypes:
-    """Fit all of it.
+    """Fit where types are, and what texts say of it; nothing is calibrated.
 
     Parameters
     ----------
@@ -161,19 +165,16 @@ def fit_prototypes(h: FloatArray, types: IntArray, texts: FloatArray, shrinkage:
     References
     ----------
     Shigeto et al., Ridge regression, hubness, and zero-shot learning, ECML PKDD 2015 (texts are regressed to the space of
-    cells, not the other way). Chao et al., An empirical study and analysis of generalized zero-shot learning, ECCV 2016
-    (the bias to what was seen, and its calibration by types that are held out).
+    cells, not the other way).
     """
     h = np.asarray(h, dtype=np.float64)
     n_cells = np.bincount(types, minlength=len(texts)).astype(np.float64)
     whitening, centre, means = _space(h, types, n_cells, shrinkage)
     text_centre = texts.mean(axis=0, dtype=np.float64)
-    z = h @ whitening - centre
-    within = np.square(z - means[types])
+    within = np.square(h @ whitening - centre - means[types])
     spreads = (_means(within, types, n_cells) * n_cells[:, None] + PRIOR_CELLS) / (n_cells[:, None] + PRIOR_CELLS)
-    text_weights, variance, penalty = _regression(texts - text_centre, means, n_cells)
-    one = np.ones(())
-    fitted = Prototypes(
+    text_weights, variance = _regression(texts - text_centre, means, n_cells)
+    return Prototypes(
         whitening,
         centre,
         means,
@@ -183,13 +184,48 @@ def fit_prototypes(h: FloatArray, types: IntArray, texts: FloatArray, shrinkage:
         text_weights,
         variance,
         threshold=np.zeros(()),
-        slope=one,
+        slope=np.ones(()),
         temperatures=np.ones(2),
         distances=_quantiles([within.sum(axis=1)] * 2),
     )
-    if len(texts) < FEWEST_TYPES:
+
+
+def calibrated(fitted: Prototypes, refit: Refit, types: IntArray, texts: FloatArray, shrinkage: float) -> Prototypes:
+    """Fit how types that were not seen are weighed against others, to types that are held out.
+
+    Parameters
+    ----------
+    fitted
+        What was fitted to all.
+    refit
+        Prepares features anew, without the cells that are held out.
+    types, texts, shrinkage
+        See :func:`fit_prototypes`; of some of the cells.
+
+    References
+    ----------
+    Chao et al., An empirical study and analysis of generalized zero-shot learning, ECCV 2016 (the bias to what was seen,
+    and its calibration).
+    """
+    trials = list(_trials(refit, types, texts, shrinkage)) if len(texts) >= FEWEST_TYPES else []
+    if not trials:
         return fitted
-    return _calibrated(fitted, z, types, texts.astype(np.float64), penalty)
+    ratio, new, right = (np.concatenate(part) for part in zip(*(t[:3] for t in trials), strict=True))
+    n_trial = np.repeat(np.arange(len(trials)), [len(t.ratio) for t in trials])
+    threshold = _best_threshold(ratio, new, right, n_trial)
+    kinds = list(zip(*(t.groups for t in trials), strict=True))
+    temperatures = [
+        _temperature([(g.scores.log_likelihood[g.cells][:, g.types], g.own[g.cells]) for g in groups])
+        for groups in kinds
+    ]
+    near = [np.concatenate([g.scores.nearest(g.types)[g.cells] for g in groups]) for groups in kinds]
+    return replace(
+        fitted,
+        threshold=np.asarray(threshold),
+        slope=np.asarray(_slope(ratio - threshold, new)),
+        temperatures=np.asarray(temperatures),
+        distances=_quantiles(near),
+    )
 
 
 def _space(
@@ -216,8 +252,8 @@ def _means(values: FloatArray, types: IntArray, n_cells: FloatArray) -> FloatArr
     return total / np.maximum(n_cells, 1)[:, None]
 
 
-def _regression(texts: FloatArray, means: FloatArray, n_cells: FloatArray) -> tuple[FloatArray, FloatArray, float]:
-    """Ridge regression of means on text vectors, both centred: weights, variance of the mean given a text, and penalty.
+def _regression(texts: FloatArray, means: FloatArray, n_cells: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Ridge regression of means on text vectors, both centred: weights, and variance of the mean given a text.
 
     The penalty is the one under which types that are left out, one at a time, are most probable, each dimension having
     the variance that it has then.
@@ -234,29 +270,7 @@ def _regression(texts: FloatArray, means: FloatArray, n_cells: FloatArray) -> tu
             excess = (np.square(residuals) - 1 / n_cells[:, None]).mean(axis=0)
             best = (cost, np.maximum(excess, TINY), penalty)
     _, variance, penalty = best
-    return vt.T @ ((s / (np.square(s) + penalty))[:, None] * (u.T @ means)), variance, float(penalty)
-
-
-def _calibrated(fitted: Prototypes, z: FloatArray, types: IntArray, texts: FloatArray, penalty: float) -> Prototypes:
-    """Fit how types that were not seen are weighed against others to types that are held out."""
-    trials = list(_trials(fitted, z, types, texts, penalty))
-    ratio, new, right = (np.concatenate(part) for part in zip(*(t[:3] for t in trials), strict=True))
-    n_trial = np.repeat(np.arange(len(trials)), [len(t.ratio) for t in trials])
-    threshold = _best_threshold(ratio, new, right, n_trial)
-    groups = [[(s.log_likelihood[mine][:, g], own[mine]) for s, g, own, mine in t.groups] for t in trials]
-    temperatures = np.array([_temperature(parts) for parts in zip(*groups, strict=True)])
-    near = [
-        np.concatenate([s.nearest(g)[mine] for s, g, _, mine in parts])
-        for parts in zip(*(t.groups for t in trials), strict=True)
-    ]
-    slope = _slope(ratio - threshold, new)
-    return replace(
-        fitted,
-        threshold=np.asarray(threshold),
-        slope=np.asarray(slope),
-        temperatures=temperatures,
-        distances=_quantiles(near),
-    )
+    return vt.T @ ((s / (np.square(s) + penalty))[:, None] * (u.T @ means)), variance
 
 
 class Group(NamedTuple):
@@ -280,26 +294,28 @@ class Trial(NamedTuple):
     groups: list[Group]
 
 
-def _trials(fitted: Prototypes, z: FloatArray, types: IntArray, texts: FloatArray, penalty: float) -> Iterator[Trial]:
-    """Types and cells that are held out, as what was fitted to the others sees them."""
+def _trials(refit: Refit, types: IntArray, texts: FloatArray, shrinkage: float) -> Iterator[Trial]:
+    """Types and cells that are held out, as what is fitted to the others alone sees them."""
     rng, n_types = np.random.default_rng(0), len(texts)
     size = max(N_HELD_OUT, round(SHARE_HELD_OUT * n_types))
-    for _ in range(N_REPEATS if n_types <= FEW_TYPES else 1):
-        for held in np.array_split(rng.permutation(n_types), max(n_types // size, 2)):
+    n_folds = max(n_types // size, 2)
+    for _ in range(max(1, round(N_TRIALS / n_folds))):
+        for held in np.array_split(rng.permutation(n_types), n_folds):
             out = np.isin(types, held)
             aside = rng.random(len(types)) < CELLS_HELD_OUT
-            n_cells = np.bincount(types[~out & ~aside], minlength=n_types).astype(np.float64)
-            kept = np.flatnonzero(n_cells)
-            old = aside & np.isin(types, kept)
-            if len(kept) < 2 or not old.any():
+            train = np.flatnonzero(~out & ~aside)
+            kept = np.unique(types[train])
+            old = np.flatnonzero(aside & np.isin(types, kept))
+            if len(kept) < 2 or not len(old) or not out.any():
                 continue
-            rows = np.concatenate([_some(np.flatnonzero(part), rng) for part in (old, out)])
-            means = _means(z[~out & ~aside], types[~out & ~aside], n_cells)
-            means[held] = _expected(texts, means, kept, penalty)[held]
-            some = np.concatenate([kept, held])
-            scores = fitted.scores(z[rows], means[some], n_cells[some])
+            transform = refit(train)
             place = np.full(n_types, -1)
-            place[some] = np.arange(len(some))
+            place[np.concatenate([kept, held])] = np.arange(len(kept) + len(held))
+            part = fit_prototypes(transform(train), place[types[train]], texts[kept], shrinkage)
+            rows = np.concatenate([_some(old, rng), _some(np.flatnonzero(out), rng)])
+            z = part.place(transform(rows).astype(np.float64))
+            means = np.concatenate([part.means, part.expected(texts[held])])
+            scores = part.scores(z, means, np.concatenate([part.n_cells, np.zeros(len(held))]))
             own, new = place[types[rows]], out[rows]
             best = [np.where(g, scores.log_likelihood, -np.inf).argmax(axis=1) for g in (scores.seen, ~scores.seen)]
             right = np.where(new, best[1], best[0]) == own
@@ -312,14 +328,6 @@ def _trials(fitted: Prototypes, z: FloatArray, types: IntArray, texts: FloatArra
 
 def _some(rows: IntArray, rng: np.random.Generator) -> IntArray:
     return rows if len(rows) <= MOST_CELLS else rng.choice(rows, MOST_CELLS, replace=False)
-
-
-def _expected(texts: FloatArray, means: FloatArray, kept: IntArray, penalty: float) -> FloatArray:
-    """Means that are expected by all texts, given those of some types."""
-    mean, centre = means[kept].mean(axis=0), texts[kept].mean(axis=0)
-    x = texts[kept] - centre
-    dual = np.linalg.solve(x @ x.T + penalty * np.eye(len(x)), means[kept] - mean)
-    return mean + (texts - centre) @ x.T @ dual
 
 
 def _best_threshold(ratio: FloatArray, new: BoolArray, right: BoolArray, trial: IntArray) -> float:
