@@ -496,8 +496,8 @@ class CellText(Model):
 
     def _set_views(self) -> IntArray:
         """Tell the module the different texts; which of them each type has."""
-        vectors, text_of = np.unique(self.module.texts.cpu().numpy(), axis=0, return_inverse=True)
-        first = [int(np.flatnonzero(text_of == i)[0]) for i in range(len(vectors))]
+        texts = self.module.texts.cpu().numpy()
+        vectors, first, text_of = np.unique(texts, axis=0, return_index=True, return_inverse=True)
         if self.settings_.name_dropout_rate:
             without = self._vectors([nameless(self.descriptions_[self.labels_[i]]) for i in first])
         else:

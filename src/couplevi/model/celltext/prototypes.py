@@ -22,8 +22,9 @@ N_HELD_OUT, SHARE_HELD_OUT = 3, 0.1
 """Types that are held out at a time: three, or of many this share."""
 N_REPEATS, FEW_TYPES = 8, 100
 """How often each type is held out, if there are few."""
-CELLS_HELD_OUT, MOST_CELLS = 0.2, 2000
-"""Share of the cells of other types that are held out with them, and the most of either that are looked at."""
+CELLS_HELD_OUT, MOST_CELLS, MOST_SCORES = 0.2, 2000, 500_000
+"""Share of the cells of other types that are held out with them, and the most of either that are looked at: in all, or
+times the number of types."""
 QUANTILES = np.linspace(0, 1, 101)
 PRIOR_CELLS = 10
 """Cells that the variance of 1 counts for in that of a type."""
@@ -117,9 +118,10 @@ class Prototypes:
     def typicality(self, scores: Scores) -> FloatArray:
         """Share of cells of the types that are further from theirs, in [0, 1], shape ``(n,)``."""
         shares = [
-            1 - np.interp(scores.nearest(group), quantiles, QUANTILES)
+            np.where(nearest > quantiles[0], 1 - np.interp(nearest, quantiles, QUANTILES), 1)
             for group, quantiles in zip((scores.seen, ~scores.seen), self.distances, strict=True)
             if group.any()
+            for nearest in [scores.nearest(group)]
         ]
         return np.max(shares, axis=0)
 
@@ -171,7 +173,9 @@ def fit_prototypes(h: FloatArray, types: IntArray, texts: FloatArray, shrinkage:
     z = h @ whitening - centre
     within = np.square(z - means[types])
     spreads = (_means(within, types, n_cells) * n_cells[:, None] + PRIOR_CELLS) / (n_cells[:, None] + PRIOR_CELLS)
-    text_weights, variance, penalty = _regression(texts - text_centre, means, n_cells)
+    texts = texts - text_centre
+    u, s = _axes(texts)
+    text_map, variance, penalty = _regression(u, s, means, n_cells)
     one = np.ones(())
     fitted = Prototypes(
         whitening,
@@ -180,16 +184,16 @@ def fit_prototypes(h: FloatArray, types: IntArray, texts: FloatArray, shrinkage:
         n_cells,
         spreads,
         text_centre,
-        text_weights,
+        texts.T @ text_map,
         variance,
         threshold=np.zeros(()),
         slope=one,
         temperatures=np.ones(2),
-        distances=_quantiles([within.sum(axis=1)] * 2),
+        distances=_quantiles([within.sum(axis=1), within.sum(axis=1) + variance.sum()]),
     )
     if len(texts) < FEWEST_TYPES:
         return fitted
-    return _calibrated(fitted, z, types, texts.astype(np.float64), penalty)
+    return _calibrated(fitted, z, types, u * s, penalty)
 
 
 def _space(
@@ -216,30 +220,45 @@ def _means(values: FloatArray, types: IntArray, n_cells: FloatArray) -> FloatArr
     return total / np.maximum(n_cells, 1)[:, None]
 
 
-def _regression(texts: FloatArray, means: FloatArray, n_cells: FloatArray) -> tuple[FloatArray, FloatArray, float]:
-    """Ridge regression of means on text vectors, both centred: weights, variance of the mean given a text, and penalty.
+def _axes(texts: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Left singular vectors and singular values: text vectors up to a rotation, by what is there less of."""
+    if texts.shape[1] <= len(texts):
+        u, s, _ = np.linalg.svd(texts, full_matrices=False)
+        return u, s
+    squares, u = np.linalg.eigh(texts @ texts.T)
+    return u, np.sqrt(np.maximum(squares, 0))
+
+
+def _regression(
+    u: FloatArray, s: FloatArray, means: FloatArray, n_cells: FloatArray
+) -> tuple[FloatArray, FloatArray, float]:
+    """Ridge regression of means on text vectors, both centred: map, variance of the mean given a text, and penalty.
+
+    The map makes weights of the text vectors, ``texts.T @ map``; `u` and `s` are their axes.
 
     The penalty is the one under which types that are left out, one at a time, are most probable, each dimension having
     the variance that it has then.
     """
-    u, s, vt = np.linalg.svd(texts, full_matrices=False)
-    scale = np.square(s).sum() / len(texts) or 1.0
+    n_types = len(means)
+    scale = np.square(s).sum() / n_types or 1.0
     best = (np.inf, np.zeros(means.shape[1]), PENALTIES[-1] * scale)
     for penalty in PENALTIES * scale:
         share = np.square(s) / (np.square(s) + penalty)
-        leverage = 1 / len(texts) + np.square(u) @ share
+        leverage = 1 / n_types + np.square(u) @ share
         residuals = (means - u @ (share[:, None] * (u.T @ means))) / np.maximum(1 - leverage, TINY)[:, None]
         cost = np.log1p(np.square(residuals).mean(axis=0)).sum()
         if cost < best[0]:
             excess = (np.square(residuals) - 1 / n_cells[:, None]).mean(axis=0)
             best = (cost, np.maximum(excess, TINY), penalty)
     _, variance, penalty = best
-    return vt.T @ ((s / (np.square(s) + penalty))[:, None] * (u.T @ means)), variance, float(penalty)
+    return u @ ((u.T @ means) / (np.square(s) + penalty)[:, None]), variance, float(penalty)
 
 
 def _calibrated(fitted: Prototypes, z: FloatArray, types: IntArray, texts: FloatArray, penalty: float) -> Prototypes:
     """Fit how types that were not seen are weighed against others to types that are held out."""
     trials = list(_trials(fitted, z, types, texts, penalty))
+    if not trials:  # no type has a second cell
+        return fitted
     ratio, new, right = (np.concatenate(part) for part in zip(*(t[:3] for t in trials), strict=True))
     n_trial = np.repeat(np.arange(len(trials)), [len(t.ratio) for t in trials])
     threshold = _best_threshold(ratio, new, right, n_trial)
@@ -284,6 +303,7 @@ def _trials(fitted: Prototypes, z: FloatArray, types: IntArray, texts: FloatArra
     """Types and cells that are held out, as what was fitted to the others sees them."""
     rng, n_types = np.random.default_rng(0), len(texts)
     size = max(N_HELD_OUT, round(SHARE_HELD_OUT * n_types))
+    most = max(min(MOST_CELLS, MOST_SCORES // n_types), 1)
     for _ in range(N_REPEATS if n_types <= FEW_TYPES else 1):
         for held in np.array_split(rng.permutation(n_types), max(n_types // size, 2)):
             out = np.isin(types, held)
@@ -293,7 +313,7 @@ def _trials(fitted: Prototypes, z: FloatArray, types: IntArray, texts: FloatArra
             old = aside & np.isin(types, kept)
             if len(kept) < 2 or not old.any():
                 continue
-            rows = np.concatenate([_some(np.flatnonzero(part), rng) for part in (old, out)])
+            rows = np.concatenate([_some(np.flatnonzero(part), most, rng) for part in (old, out)])
             means = _means(z[~out & ~aside], types[~out & ~aside], n_cells)
             means[held] = _expected(texts, means, kept, penalty)[held]
             some = np.concatenate([kept, held])
@@ -310,16 +330,19 @@ def _trials(fitted: Prototypes, z: FloatArray, types: IntArray, texts: FloatArra
             yield Trial(scores.ratio, new, right, groups)
 
 
-def _some(rows: IntArray, rng: np.random.Generator) -> IntArray:
-    return rows if len(rows) <= MOST_CELLS else rng.choice(rows, MOST_CELLS, replace=False)
+def _some(rows: IntArray, most: int, rng: np.random.Generator) -> IntArray:
+    return rows if len(rows) <= most else rng.choice(rows, most, replace=False)
 
 
 def _expected(texts: FloatArray, means: FloatArray, kept: IntArray, penalty: float) -> FloatArray:
     """Means that are expected by all texts, given those of some types."""
     mean, centre = means[kept].mean(axis=0), texts[kept].mean(axis=0)
-    x = texts[kept] - centre
-    dual = np.linalg.solve(x @ x.T + penalty * np.eye(len(x)), means[kept] - mean)
-    return mean + (texts - centre) @ x.T @ dual
+    x, y = texts[kept] - centre, means[kept] - mean
+    if x.shape[1] < len(x):
+        weights = np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ y)
+    else:
+        weights = x.T @ np.linalg.solve(x @ x.T + penalty * np.eye(len(x)), y)
+    return mean + (texts - centre) @ weights
 
 
 def _best_threshold(ratio: FloatArray, new: BoolArray, right: BoolArray, trial: IntArray) -> float:
@@ -364,4 +387,4 @@ def _temperature(parts: Sequence[tuple[FloatArray, IntArray]]) -> float:
 
 
 def _quantiles(distances: list[FloatArray]) -> FloatArray:
-    return np.stack([np.quantile(part, QUANTILES) for part in distances])
+    return np.stack([np.quantile(np.maximum(part, TINY), QUANTILES) for part in distances])
