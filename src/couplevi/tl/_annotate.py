@@ -82,10 +82,11 @@ def annotate(
         raise TypeError(expected("an AnnData", f"{type(adata).__module__}.{type(adata).__name__}"))
     check_slot(key_added, "key_added")
     check_number(unknown_below, "unknown_below", 0, 1)
+    labels = labels if isinstance(labels, str) else list(labels)
     p = model.annotate(adata, labels, descriptions=descriptions)
     typicality = model.get_typicality(adata, labels, descriptions=descriptions)
-    best = np.where(typicality < unknown_below, p.shape[1], p.to_numpy().argmax(axis=1))
     names = [*p.columns, UNKNOWN] if UNKNOWN not in p.columns else list(p.columns)
+    best = np.where(typicality < unknown_below, names.index(UNKNOWN), p.to_numpy().argmax(axis=1))
     adata.obs = adata.obs.assign(
         **{
             Key.obs.text_label(key_added): pd.Categorical.from_codes(best.tolist(), pd.Index(names)),

@@ -362,7 +362,7 @@ def test_questions_are_checked(learned):
             call("x", 0)
     with pytest.raises(KeyError, match="'cluster'"):
         model.retrieve_texts(adata, groupby="cluster")
-    with pytest.raises(TypeError, match="one text, found"):
+    with pytest.raises(TypeError, match="one text as `text`, found"):
         model.retrieve_cells(["a", "b"], adata=adata)
     odd = adata[:6].copy()
     odd.obs["none"], odd.obs["depth"] = None, np.linspace(0, 1, 6)
@@ -419,3 +419,34 @@ def test_a_refused_argument_of_training_changes_nothing(learned):
 def test_repr_says_what_it_is(learned):
     model, _, _ = learned
     assert repr(model) == "CellText model, trained, 12 types, texts by 'tfidf', cells by their values"
+
+
+def test_labels_are_given_as_columns_hold_them(learned):
+    model, adata, texts = learned
+    some = adata[:20].copy()
+    expected = model.annotate(some, sorted(texts))
+    pd.testing.assert_frame_equal(model.annotate(some, (t for t in sorted(texts))), expected)
+    assert list(model.annotate(some, "round/motile")) == ["round/motile"]
+    assert len(model.get_typicality(some, (t for t in sorted(texts)))) == 20
+    numbered = adata.copy()
+    numbered.obs["type"] = adata.obs["type"].astype("category").cat.codes.to_numpy()
+    own = fit(numbered, {3: "third", 4.0: "fourth"}, train={"max_epochs": 1})
+    assert own.descriptions_["3"] == ["third"] and own.descriptions_["4"] == ["fourth"]
+    p = own.annotate(some, numbered.obs["type"].unique(), descriptions={3: "third"})
+    assert list(p) == [str(i) for i in numbered.obs["type"].unique()]
+    assert (best(p) == numbered.obs["type"].astype(str)[:20]).mean() > 0.9
+    with pytest.raises(TypeError, match="texts for 'labels', found nan"):
+        own.annotate(some, [1, np.nan])
+
+
+def test_descriptions_are_a_mapping_to_texts(learned):
+    model, adata, texts = learned
+    some = adata[:20].copy()
+    as_series = model.annotate(some, ["x"], descriptions=pd.Series({"x": "round"}))
+    pd.testing.assert_frame_equal(as_series, model.annotate(some, ["x"], descriptions={"x": "round"}))
+    with pytest.raises(TypeError, match="a mapping of labels to texts as `descriptions`, found list"):
+        model.annotate(some, ["x"], descriptions=["round"])
+    with pytest.raises(TypeError, match="texts for 'x', found nan"):
+        model.annotate(some, ["x"], descriptions={"x": np.nan})
+    with pytest.raises(TypeError, match="one text as `text`"):
+        model.retrieve_cells(["round", "motile"])

@@ -157,3 +157,28 @@ def test_what_is_held_out_is_not_prepared_with_the_rest():
     scores = fitted.scores(place, fitted.means, fitted.n_cells)
     assert 0.02 < (fitted.typicality(scores) < 0.05).mean() < 0.1
     assert (first.typicality(scores) < 0.05).mean() < 0.01  # by the cells that it was fitted to
+
+
+def test_what_texts_say_does_not_depend_on_how_long_their_vectors_are():
+    h, types, texts, _ = planted(told=0.7)
+    longer = texts @ np.linalg.qr(np.random.default_rng(1).normal(size=(60, 6)))[0].T  # rotated: all products stay
+    one, other = fit(h, types, texts, 0.1), fit(h, types, longer, 0.1)
+    np.testing.assert_allclose(one.expected(texts), other.expected(longer), atol=1e-8)
+    for name in ("variance", "threshold", "slope", "temperatures", "distances"):
+        np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-6)
+
+
+def test_where_every_cell_is_a_type_none_is_held_out():
+    h, _, texts, _ = planted(n=30, n_types=30)
+    fitted = fit(h, np.arange(30), texts, 0.1)
+    assert fitted.threshold == 0 and fitted.slope == 1
+    best, scores = named(fitted, h, texts, fitted.n_cells, fitted.means)
+    assert (best == np.arange(30)).all() and (fitted.typicality(scores) == 1).all()
+
+
+def test_without_calibration_cells_of_types_that_were_not_seen_may_be_typical():
+    h, types, texts, _ = planted(n_types=20)
+    seen = types < 4
+    fitted = fit_prototypes(h[seen], types[seen], texts[:4], 0.1)
+    scores = fitted.scores(fitted.place(h[~seen]), fitted.expected(texts[4:]), np.zeros(16))
+    assert (fitted.typicality(scores) > 0.05).mean() > 0.5

@@ -27,7 +27,7 @@ from couplevi.model.celltext.module import CellTextModule
 from couplevi.model.celltext.prototypes import FEWEST_TYPES, calibrated, fit_prototypes
 from couplevi.model.celltext.routes import make_text_route
 from couplevi.model.celltext.settings import CellTextSettings, make_celltext_settings
-from couplevi.model.celltext.texts import as_texts, nameless, text_vectors
+from couplevi.model.celltext.texts import as_descriptions, as_labels, as_texts, nameless, text_vectors
 from couplevi.model.celltext.training import CellTextTrainingPlan, training_data
 from couplevi.preparation import fit_preparation, logarithms
 from couplevi.registry import column_texts, column_values, single_manager
@@ -157,8 +157,8 @@ class CellText(Model):
         self.labels_: list[str] = sorted(set(types))
         if len(self.labels_) < 2:
             raise ValueError(expected(f"two or more types in `adata.obs[{self._column()!r}]`", listing(self.labels_)))
-        given = {str(label): as_texts(texts, str(label)) for label, texts in (descriptions or {}).items()}
-        self.descriptions_: dict[str, list[str]] = {label: [label] for label in self.labels_} | given
+        own = {label: [label] for label in self.labels_}
+        self.descriptions_: dict[str, list[str]] = own | as_descriptions(descriptions)
         self.history_: dict[str, pd.DataFrame] = {}
         self._read_encoders(adata, text_encoder, cell_encoder, strict="n_pcs" in overrides)
         self.prompt_shape_: tuple[int, int] | None = None
@@ -514,8 +514,8 @@ class CellText(Model):
 
     def _set_views(self) -> IntArray:
         """Tell the module the different texts; which of them each type has."""
-        vectors, text_of = np.unique(self.module.texts.cpu().numpy(), axis=0, return_inverse=True)
-        first = [int(np.flatnonzero(text_of == i)[0]) for i in range(len(vectors))]
+        texts = self.module.texts.cpu().numpy()
+        vectors, first, text_of = np.unique(texts, axis=0, return_index=True, return_inverse=True)
         if self.settings_.name_dropout_rate:
             without = self._vectors([nameless(self.descriptions_[self.labels_[i]]) for i in first])
         else:
@@ -648,9 +648,10 @@ class CellText(Model):
         ValueError
             If there are no labels, or one occurs twice; or as :meth:`get_latent_representation`.
         """
-        scores, names = self._scores(adata, labels, descriptions, batch_size)
+        names = as_labels(labels, "labels")
+        scores, cells = self._scores(adata, names, descriptions, batch_size)
         p = np.exp(self.module.prototypes.record().log_probabilities(scores))
-        return pd.DataFrame(p, index=names, columns=pd.Index([str(label) for label in labels]))
+        return pd.DataFrame(p, index=cells, columns=pd.Index(names))
 
     def get_typicality(
         self,
@@ -679,19 +680,18 @@ class CellText(Model):
         RuntimeError, ValueError
             As :meth:`annotate`.
         """
-        scores, names = self._scores(adata, labels, descriptions, batch_size)
-        return pd.Series(self.module.prototypes.record().typicality(scores), index=names, name="typicality")
+        scores, cells = self._scores(adata, as_labels(labels, "labels"), descriptions, batch_size)
+        return pd.Series(self.module.prototypes.record().typicality(scores), index=cells, name="typicality")
 
     def _scores(
         self,
         adata: AnnData | None,
-        labels: Sequence[str],
+        names: Sequence[str],
         descriptions: Mapping[str, str | Sequence[str]] | None,
         batch_size: int | None,
     ) -> tuple[Scores, pd.Index]:
         """How well each of some types explains each cell, and names of the cells."""
         self._check_if_trained(warn=False)
-        names = as_texts(labels, "labels")
         if len(set(names)) < len(names):
             raise ValueError(expected("each of `labels` once", "one of them twice"))
         means, n_cells = self._types(names, descriptions)
@@ -706,7 +706,7 @@ class CellText(Model):
     ) -> tuple[FloatArray, FloatArray]:
         """Where types are, or are expected by their texts, and the number of their cells, 0 of those not seen."""
         record = self.module.prototypes.record()
-        given = {str(label): as_texts(texts, str(label)) for label, texts in (descriptions or {}).items()}
+        given = as_descriptions(descriptions)
         texts = [given.get(name, self.descriptions_.get(name, [name])) for name in names]
         place = pd.Index(self.labels_).get_indexer(pd.Index(names))
         seen = np.array(
@@ -750,7 +750,7 @@ class CellText(Model):
         """
         check_count(k, "k")
         if not isinstance(text, str):
-            raise TypeError(expected("one text", repr(text), "Ask for each in turn."))
+            raise TypeError(expected("one text as `text`", repr(text), "Ask for each in turn."))
         score = self.get_latent_representation(adata, batch_size=batch_size) @ self.encode_text(text)[0]
         best = np.argsort(-score, kind="stable")[:k]
         return pd.DataFrame({"score": score[best]}, index=self._registered(adata).obs_names[best])

@@ -126,7 +126,7 @@ class CellTextModule(BaseModuleClass):
         }
         for name, size in buffers.items():
             self.register_buffer(name, torch.zeros(size))
-        self.views: tuple[torch.Tensor, torch.Tensor] = (torch.empty(0), torch.empty(0))
+        self.views: tuple[torch.Tensor, ...] = (torch.empty(0), torch.empty(0))
 
     # places
 
@@ -167,27 +167,37 @@ class CellTextModule(BaseModuleClass):
     @auto_move_data
     def encode_text(self, vectors: torch.Tensor) -> torch.Tensor:
         """Texts in the common space, of length 1, given their vectors, shape ``(n, n_text)``."""
-        placed = (vectors - self.text_centre) @ self.text_weights / self.rms[1]
+        return self._learned_text(self._placed_text(vectors))
+
+    def _placed_text(self, vectors: torch.Tensor) -> torch.Tensor:
+        return (vectors - self.text_centre) @ self.text_weights / self.rms[1]
+
+    def _learned_text(self, placed: torch.Tensor) -> torch.Tensor:
         return nn.functional.normalize(placed + self.text_residual(placed * self.n_prepared**0.5), dim=1).float()
 
     # training
 
     def set_views(self, whole: FloatArray, nameless: FloatArray) -> None:
-        """Vectors of all different texts, and of the same without their first sentence, shape ``(n_texts, n_text)``."""
-        self.views = torch.from_numpy(whole), torch.from_numpy(nameless)
+        """Take vectors of all different texts, and of the same without their first sentence, ``(n_texts, n_text)``.
+
+        What is trained comes after they are placed in closed form: they are so once.
+        """
+        device = self.text_weights.device
+        self.views = tuple(self._placed_text(torch.from_numpy(vectors).to(device)) for vectors in (whole, nameless))
 
     def _get_inference_input(self, tensors: CellBatch, **kwargs: Any) -> dict[str, Any]:
         return {"h": tensors["h"][MODALITY], "label": tensors["label"]}
 
     def inference(self, h: torch.Tensor, label: torch.Tensor) -> dict[str, torch.Tensor]:
         """Cells of a batch, texts, and the place of each text among all."""
-        whole, nameless = (view.to(h.device) for view in self.views)
+        self.views = tuple(view.to(h.device) for view in self.views)
+        whole, nameless = self.views
         chosen = torch.arange(len(whole), device=h.device) if len(whole) <= MOST_TEXTS else label.unique()
-        vectors = whole[chosen]
+        placed = whole[chosen]
         if self.training and self.name_dropout_rate:
             dropped = torch.rand(len(chosen), device=h.device) < self.name_dropout_rate
-            vectors = torch.where(dropped[:, None], nameless[chosen], vectors)
-        return {"cells": self.encode(h), "texts": self.encode_text(vectors), "chosen": chosen}
+            placed = torch.where(dropped[:, None], nameless[chosen], placed)
+        return {"cells": self.encode(h), "texts": self._learned_text(placed), "chosen": chosen}
 
     def _get_generative_input(
         self, tensors: CellBatch, inference_outputs: dict[str, torch.Tensor], **kwargs: Any

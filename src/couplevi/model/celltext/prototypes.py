@@ -22,10 +22,11 @@ FEWEST_TYPES = 5
 """From which on some can be held out to see how types that were not seen fare."""
 N_HELD_OUT, SHARE_HELD_OUT = 3, 0.1
 """Types that are held out at a time: three, or of many this share."""
-N_TRIALS = 10
-"""About how often some are held out; each type is so at least once."""
-CELLS_HELD_OUT, MOST_CELLS = 0.2, 2000
-"""Share of the cells of other types that are held out with them, and the most of either that are looked at."""
+N_TRIALS, FEW_TYPES, FEW_TRIALS = 10, 100, 3
+"""About how often some are held out, each type at least once; and how often if there are many types."""
+CELLS_HELD_OUT, MOST_CELLS, MOST_SCORES = 0.2, 2000, 500_000
+"""Share of the cells of other types that are held out with them, and the most of either that are looked at: in all, or
+times the number of types."""
 QUANTILES = np.linspace(0, 1, 101)
 PRIOR_CELLS = 10
 """Cells that the variance of 1 counts for in that of a type."""
@@ -121,9 +122,10 @@ class Prototypes:
     def typicality(self, scores: Scores) -> FloatArray:
         """Share of cells of the types that are further from theirs, in [0, 1], shape ``(n,)``."""
         shares = [
-            1 - np.interp(scores.nearest(group), quantiles, QUANTILES)
+            np.where(nearest > quantiles[0], 1 - np.interp(nearest, quantiles, QUANTILES), 1)
             for group, quantiles in zip((scores.seen, ~scores.seen), self.distances, strict=True)
             if group.any()
+            for nearest in [scores.nearest(group)]
         ]
         return np.max(shares, axis=0)
 
@@ -173,7 +175,9 @@ def fit_prototypes(h: FloatArray, types: IntArray, texts: FloatArray, shrinkage:
     text_centre = texts.mean(axis=0, dtype=np.float64)
     within = np.square(h @ whitening - centre - means[types])
     spreads = (_means(within, types, n_cells) * n_cells[:, None] + PRIOR_CELLS) / (n_cells[:, None] + PRIOR_CELLS)
-    text_weights, variance = _regression(texts - text_centre, means, n_cells)
+    texts = texts - text_centre
+    u, s = _axes(texts)
+    text_map, variance = _regression(u, s, means, n_cells)
     return Prototypes(
         whitening,
         centre,
@@ -181,12 +185,12 @@ def fit_prototypes(h: FloatArray, types: IntArray, texts: FloatArray, shrinkage:
         n_cells,
         spreads,
         text_centre,
-        text_weights,
+        texts.T @ text_map,
         variance,
         threshold=np.zeros(()),
         slope=np.ones(()),
         temperatures=np.ones(2),
-        distances=_quantiles([within.sum(axis=1)] * 2),
+        distances=_quantiles([within.sum(axis=1), within.sum(axis=1) + variance.sum()]),
     )
 
 
@@ -207,7 +211,8 @@ def calibrated(fitted: Prototypes, refit: Refit, types: IntArray, texts: FloatAr
     Chao et al., An empirical study and analysis of generalized zero-shot learning, ECCV 2016 (the bias to what was seen,
     and its calibration).
     """
-    trials = list(_trials(refit, types, texts, shrinkage)) if len(texts) >= FEWEST_TYPES else []
+    u, s = _axes(texts - texts.mean(axis=0, dtype=np.float64))
+    trials = list(_trials(refit, types, u * s, shrinkage)) if len(texts) >= FEWEST_TYPES else []
     if not trials:
         return fitted
     ratio, new, right = (np.concatenate(part) for part in zip(*(t[:3] for t in trials), strict=True))
@@ -252,25 +257,36 @@ def _means(values: FloatArray, types: IntArray, n_cells: FloatArray) -> FloatArr
     return total / np.maximum(n_cells, 1)[:, None]
 
 
-def _regression(texts: FloatArray, means: FloatArray, n_cells: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Ridge regression of means on text vectors, both centred: weights, and variance of the mean given a text.
+def _axes(texts: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Left singular vectors and singular values: text vectors up to a rotation, by what is there less of."""
+    if texts.shape[1] <= len(texts):
+        u, s, _ = np.linalg.svd(texts, full_matrices=False)
+        return u, s
+    squares, u = np.linalg.eigh(texts @ texts.T)
+    return u, np.sqrt(np.maximum(squares, 0))
+
+
+def _regression(u: FloatArray, s: FloatArray, means: FloatArray, n_cells: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Ridge regression of means on text vectors, both centred: map, and variance of the mean given a text.
+
+    The map makes weights of the text vectors, ``texts.T @ map``; `u` and `s` are their axes.
 
     The penalty is the one under which types that are left out, one at a time, are most probable, each dimension having
     the variance that it has then.
     """
-    u, s, vt = np.linalg.svd(texts, full_matrices=False)
-    scale = np.square(s).sum() / len(texts) or 1.0
+    n_types = len(means)
+    scale = np.square(s).sum() / n_types or 1.0
     best = (np.inf, np.zeros(means.shape[1]), PENALTIES[-1] * scale)
     for penalty in PENALTIES * scale:
         share = np.square(s) / (np.square(s) + penalty)
-        leverage = 1 / len(texts) + np.square(u) @ share
+        leverage = 1 / n_types + np.square(u) @ share
         residuals = (means - u @ (share[:, None] * (u.T @ means))) / np.maximum(1 - leverage, TINY)[:, None]
         cost = np.log1p(np.square(residuals).mean(axis=0)).sum()
         if cost < best[0]:
             excess = (np.square(residuals) - 1 / n_cells[:, None]).mean(axis=0)
             best = (cost, np.maximum(excess, TINY), penalty)
     _, variance, penalty = best
-    return vt.T @ ((s / (np.square(s) + penalty))[:, None] * (u.T @ means)), variance
+    return u @ ((u.T @ means) / (np.square(s) + penalty)[:, None]), variance
 
 
 class Group(NamedTuple):
@@ -299,8 +315,10 @@ def _trials(refit: Refit, types: IntArray, texts: FloatArray, shrinkage: float) 
     rng, n_types = np.random.default_rng(0), len(texts)
     size = max(N_HELD_OUT, round(SHARE_HELD_OUT * n_types))
     n_folds = max(n_types // size, 2)
+    most = max(min(MOST_CELLS, MOST_SCORES // n_types), 1)
+    n_used = n_folds if n_types <= FEW_TYPES else FEW_TRIALS
     for _ in range(max(1, round(N_TRIALS / n_folds))):
-        for held in np.array_split(rng.permutation(n_types), n_folds):
+        for held in np.array_split(rng.permutation(n_types), n_folds)[:n_used]:
             out = np.isin(types, held)
             aside = rng.random(len(types)) < CELLS_HELD_OUT
             train = np.flatnonzero(~out & ~aside)
@@ -312,7 +330,7 @@ def _trials(refit: Refit, types: IntArray, texts: FloatArray, shrinkage: float) 
             place = np.full(n_types, -1)
             place[np.concatenate([kept, held])] = np.arange(len(kept) + len(held))
             part = fit_prototypes(transform(train), place[types[train]], texts[kept], shrinkage)
-            rows = np.concatenate([_some(old, rng), _some(np.flatnonzero(out), rng)])
+            rows = np.concatenate([_some(part, most, rng) for part in (old, np.flatnonzero(out))])
             z = part.place(transform(rows).astype(np.float64))
             means = np.concatenate([part.means, part.expected(texts[held])])
             scores = part.scores(z, means, np.concatenate([part.n_cells, np.zeros(len(held))]))
@@ -326,8 +344,8 @@ def _trials(refit: Refit, types: IntArray, texts: FloatArray, shrinkage: float) 
             yield Trial(scores.ratio, new, right, groups)
 
 
-def _some(rows: IntArray, rng: np.random.Generator) -> IntArray:
-    return rows if len(rows) <= MOST_CELLS else rng.choice(rows, MOST_CELLS, replace=False)
+def _some(rows: IntArray, most: int, rng: np.random.Generator) -> IntArray:
+    return rows if len(rows) <= most else rng.choice(rows, most, replace=False)
 
 
 def _best_threshold(ratio: FloatArray, new: BoolArray, right: BoolArray, trial: IntArray) -> float:
@@ -372,4 +390,4 @@ def _temperature(parts: Sequence[tuple[FloatArray, IntArray]]) -> float:
 
 
 def _quantiles(distances: list[FloatArray]) -> FloatArray:
-    return np.stack([np.quantile(part, QUANTILES) for part in distances])
+    return np.stack([np.quantile(np.maximum(part, TINY), QUANTILES) for part in distances])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
+from couplevi._labels import label_texts
 from couplevi._validate import expected
 from couplevi.text import unit
 
@@ -20,6 +22,8 @@ SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 def as_texts(texts: str | Sequence[str], name: str) -> list[str]:
     """One or more texts as a list; raise ValueError without any, or for an empty one, TypeError for what is no text."""
+    if not isinstance(texts, Iterable):
+        raise TypeError(expected(f"texts for {name!r}", repr(texts)))
     found = [texts] if isinstance(texts, str) else list(texts)
     if not found:
         raise ValueError(expected(f"at least one text for {name!r}", "none"))
@@ -29,6 +33,20 @@ def as_texts(texts: str | Sequence[str], name: str) -> list[str]:
         if not text.strip():
             raise ValueError(expected(f"texts for {name!r}", "an empty one"))
     return [str(text) for text in found]
+
+
+def as_labels(labels: str | Iterable[Any], name: str) -> list[str]:
+    """One or more labels as texts, numbers as those of a column are; raise as :func:`as_texts`."""
+    return as_texts(labels if isinstance(labels, str) else list(label_texts(list(labels), frozenset())), name)
+
+
+def as_descriptions(descriptions: Mapping[Any, str | Sequence[str]] | pd.Series | None) -> dict[str, list[str]]:
+    """Texts of each label; raise TypeError for what is no mapping of labels to texts, else as :func:`as_texts`."""
+    if not isinstance(descriptions, Mapping | pd.Series | None):
+        raise TypeError(expected("a mapping of labels to texts as `descriptions`", type(descriptions).__name__))
+    given = {} if descriptions is None else dict(descriptions)
+    names = as_labels(given, "descriptions") if given else []
+    return {name: as_texts(texts, name) for name, texts in zip(names, given.values(), strict=True)}
 
 
 def text_vectors(encoder: TextEncoder, texts: Sequence[Sequence[str]]) -> FloatArray:
