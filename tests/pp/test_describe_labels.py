@@ -38,3 +38,8 @@ def test_what_the_ontology_lacks_is_refused():
         cvi.pp.describe_labels(["T cell"], TERMS[["label", "definition", "synonyms"]])
     with pytest.raises(KeyError, match="a term of the ontology for 'x', found 'CL:77'"):
         cvi.pp.describe_labels(["x"], TERMS, terms={"x": "CL:77"})
+
+
+def test_letters_of_other_alphabets_count():
+    with pytest.warns(UserWarning, match="without a term"):
+        assert cvi.pp.describe_labels(["γδ T cell"], TERMS) == {"γδ T cell": ["γδ T cell"]}

@@ -75,3 +75,16 @@ def test_an_encoder_is_recognised_by_its_vectors():
 
 def test_unit_leaves_rows_of_zeros():
     np.testing.assert_allclose(unit(np.array([[3.0, 4.0], [0.0, 0.0]])), [[0.6, 0.8], [0, 0]])
+
+
+def test_a_model_in_place_of_a_function_is_refused():
+    class Encodes:
+        def __call__(self, features):
+            raise AssertionError
+
+        def encode(self, texts):
+            return np.ones((len(texts), 2))
+
+    with pytest.raises(TypeError, match=r"found Encodes.*text_encoder=model.encode"):
+        text_encoder(Encodes(), [])
+    assert text_encoder(Encodes().encode, [])(["a", "b"]).shape == (2, 2)

@@ -1,8 +1,10 @@
+import anndata as ad
 import numpy as np
 import pytest
 from small import WORDS, worded
 
 import couplevi as cvi
+from couplevi.tl._evaluate_text import _splits
 
 QUICK = {"max_epochs": 20, "enable_progress_bar": False, "accelerator": "cpu"}
 
@@ -74,3 +76,21 @@ def test_what_cannot_be_held_out_is_refused():
             cvi.tl.evaluate_text(adata, labels_key="type", **{name: 0})
     with pytest.raises(ValueError, match=r"at least 16 types with 5 cells, to hold 14 out.*Lower `n_unseen`"):
         cvi.tl.evaluate_text(adata, labels_key="type", n_unseen=14)
+
+
+def test_backed_data_are_read(tmp_path):
+    adata, texts = worded()
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    options = {"labels_key": "type", "descriptions": texts, "n_draws": 1, "n_pcs": 10}
+    options["train_kwargs"] = QUICK | {"max_epochs": 1}
+    found = cvi.tl.evaluate_text(ad.read_h5ad(tmp_path / "a.h5ad", backed="r"), **options)
+    expected = cvi.tl.evaluate_text(adata, **options)
+    np.testing.assert_allclose(found.iloc[:, 2:].astype(float), expected.iloc[:, 2:].astype(float))
+
+
+def test_a_type_whose_cells_are_all_held_out_by_chance_is_not_asked_for():
+    adata, texts = worded(n=75)  # five cells of each
+    label = adata.obs["type"].astype(str).reset_index(drop=True)
+    for seed in range(200):
+        [split] = _splits(label, sorted(texts), None, 3, 1, seed)
+        assert set(label[split.old]) <= set(label[split.train])

@@ -72,7 +72,7 @@ def describe_labels(
 
 def _key(name: str) -> str:
     """A name without what spellings differ in."""
-    words = re.findall(r"[a-z0-9+]+", name.lower())
+    words = re.findall(r"(?:[^\W_]|\+)+", name.lower())
     return " ".join(word[:-1] if len(word) > 3 and word.endswith("s") else word for word in words)
 
 

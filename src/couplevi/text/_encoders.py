@@ -51,6 +51,9 @@ def text_encoder(encoder: str | Callable[[list[str]], Any], corpus: Sequence[str
         If there is no such model on this machine.
     """
     if callable(encoder):
+        if callable(getattr(encoder, "encode", None)):  # a model, which is called with tensors
+            remedy = "Name its folder, or pass its method: `text_encoder=model.encode`."
+            raise TypeError(expected("a function of texts as `text_encoder`", type(encoder).__name__, remedy))
         return FunctionEncoder(encoder)
     if not isinstance(encoder, str):
         remedy = "For example 'tfidf', or the folder of a sentence-transformers model."

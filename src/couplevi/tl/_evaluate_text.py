@@ -122,7 +122,7 @@ def evaluate_text(
     for split in _splits(label, types, batches, n_unseen, n_draws, seed):
         models = {}
         for name, encoder in encoders.items():
-            train = adata[split.train].copy()
+            train = adata[split.train].to_memory()
             with seeded(seed):
                 CellText.setup_anndata(train, labels_key=labels_key, layer=layer, use_rep=use_rep)
                 models[name] = CellText(
@@ -157,6 +157,7 @@ def _splits(
         out = label.isin(unseen).to_numpy()
         rest = rng.permutation(np.flatnonzero(known & ~out))
         old, train = np.split(rest, [round(TEST_SIZE * len(rest))])
+        old = old[label[old].isin(label[train])]
         yield _Split(str(draw), np.sort(train), unseen, np.flatnonzero(out), np.sort(old))
     for batch in [] if batches is None else sorted(batches.dropna().unique()):
         here = (batches == batch).to_numpy()
@@ -174,7 +175,7 @@ class _Trial:
         self.split, self.label = split, label.to_numpy(dtype=object)
         self.types = types
         self.seen = sorted(set(self.label[split.train]))
-        self.new, self.old = (adata[rows].copy() for rows in (split.new, split.old))
+        self.new, self.old = (adata[rows].to_memory() for rows in (split.new, split.old))
 
     def of_model(self, model: CellText) -> dict[str, float]:
         """Scores of a model."""
@@ -213,7 +214,7 @@ class _Trial:
         knn, words = (dict.fromkeys(SCORES, np.nan) for _ in range(2))
         if len(old):
             right = float((nearest.predict(model.get_latent_representation(self.old)) == old).mean())
-            knn |= {"seen_among_all": right, "seen_among_seen": right}
+            knn |= {"seen_among_seen": right} | ({"seen_among_all": right} if len(new) else {})
         if len(new):
             knn |= {"unseen_among_all": 0.0, "harmonic_mean": 0.0}
             texts = {name: model.descriptions_.get(name, [name])[0] for name in self.types}

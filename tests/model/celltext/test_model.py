@@ -450,3 +450,25 @@ def test_descriptions_are_a_mapping_to_texts(learned):
         model.annotate(some, ["x"], descriptions={"x": np.nan})
     with pytest.raises(TypeError, match="one text as `text`"):
         model.retrieve_cells(["round", "motile"])
+
+
+def test_a_model_that_was_not_trained_needs_its_types_and_its_encoder(tmp_path):
+    adata, texts = worded(n=90)
+    CellText.setup_anndata(adata, labels_key="type")
+    CellText(adata, descriptions=texts).save(tmp_path / "model")
+    CellText(adata, descriptions=texts, cell_encoder=lambda cells: cells.X[:, :7]).save(tmp_path / "of function")
+    with pytest.raises(ValueError, match="cells of all types of the model .* none of .*'striated/spindly'"):
+        CellText.load(tmp_path / "model", adata[adata.obs["type"] != "striated/spindly"].copy()).train(**QUICK)
+    nameless = adata.copy()
+    nameless.obs["type"] = "unknown"
+    with pytest.raises(ValueError, match="cells of types of the model in .*, found none"):
+        CellText.load(tmp_path / "model", nameless).train(**QUICK)
+    with pytest.raises(RuntimeError, match="Pass it: `CellText.load"):
+        CellText.load(tmp_path / "of function", adata).train(**QUICK)
+
+
+def test_each_cell_may_have_a_text_of_its_own():
+    adata, texts = worded(n=60)
+    adata.obs["text"] = [f"Cell number {i}: {texts[t]}" for i, t in enumerate(adata.obs["type"])]
+    model = fit(adata, setup={"labels_key": None, "text_key": "text"}, train={"max_epochs": 2})
+    assert (best(model.annotate(adata, model.labels_)) == adata.obs["text"]).all()

@@ -396,7 +396,7 @@ class CellText(Model):
         Raises
         ------
         ValueError
-            If the model has no data, a number is out of range, early stopping lacks validation cells, this machine
+            If the model has no data, or these no cells of its types, a number is out of range, early stopping lacks validation cells, this machine
             lacks the hardware, or the checkpoint is that of another model.
         TypeError
             If an argument is of another kind, or unknown.
@@ -426,6 +426,9 @@ class CellText(Model):
         )
         with TrainingRun(self) as run:
             types = self._types_of(self._registered().data)
+            if (types < 0).all():
+                what = f"cells of types of the model in `adata.obs[{self._column()!r}]`"
+                raise ValueError(expected(what, "none"))
             h = self._fit_places(types) if not self.is_trained_ else self._cells(None)
             text_of = self._set_views()
             dataset, order = training_data(h, np.where(types >= 0, text_of[types], -1))
@@ -475,14 +478,18 @@ class CellText(Model):
     def _fit_places(self, types: IntArray) -> FloatArray:
         """Fit all that is fitted in closed form; what the module reads of all cells."""
         adata, preparation = self._registered().data, self.module.observation.preparation
-        if self._cell_encoder is None:
+        missing = np.setdiff1d(np.arange(len(self.labels_)), types)
+        if len(missing):
+            what = f"cells of all types of the model in `adata.obs[{self._column()!r}]`"
+            raise ValueError(expected(what, f"none of {listing([self.labels_[i] for i in missing])}"))
+        if self.cell_encoder_name_ is None:
             matrix = self.reader(SINGLE).read(adata)
             values = self._logs(matrix)
             record = fit_modality(values, self.reader(SINGLE), self.n_components_[SINGLE], "variance")
             for name, value in fit_noise(matrix, values, record, counted=self.counted_).items():
                 self.module.get_buffer(name).copy_(torch.as_tensor(value))
         else:
-            values = pooled(represented(self._cell_encoder, adata))
+            values = pooled(represented(self._cell_function(), adata))
             record = fit_preparation(values, self.n_components_[SINGLE], "variance")
         preparation.fill(record)
         h = self._cells(None)
@@ -539,15 +546,18 @@ class CellText(Model):
             record = preparation_of(record, registered, SINGLE, self.counted_)
             parts = [x for _, x in chunks(logs, record, step)]
             return np.concatenate(parts) if parts else np.empty((0, self.module.n_prepared), dtype=np.float32)
-        if self._cell_encoder is None:
-            what = f"the cell encoder {self.cell_encoder_name_!r} that the model was made with"
-            raise RuntimeError(expected(what, "none", "Pass it: `CellText.load(folder, cell_encoder=...)`."))
         n_tokens, size = self.token_shape_
-        values = represented(self._cell_encoder, registered.data, size, tokens=n_tokens > 0)
+        values = represented(self._cell_function(), registered.data, size, tokens=n_tokens > 0)
         prepared = record.transform(pooled(values))
         if self.settings_.projector != "qformer":
             return prepared
         return np.concatenate([prepared, flat_tokens(values, record, n_tokens)], axis=1)
+
+    def _cell_function(self) -> CellEncoder:
+        if self._cell_encoder is None:
+            what = f"the cell encoder {self.cell_encoder_name_!r} that the model was made with"
+            raise RuntimeError(expected(what, "none", "Pass it: `CellText.load(folder, cell_encoder=...)`."))
+        return self._cell_encoder
 
     def _vectors(self, texts: Sequence[Sequence[str]]) -> FloatArray:
         """Vector of each of some texts, or of several that are averaged."""
@@ -970,7 +980,7 @@ class CellText(Model):
         n_cells
             Number of cells of each.
         library_size
-            Total counts of each cell, above 0. None takes sizes as they were seen, of a model of counts; of another one
+            Total counts of each cell, at least 1. None takes sizes as they were seen, of a model of counts; of another one
             it adds no counts.
         decoder
             Of a model of a representation: what makes an AnnData of its rows, such as that of the model which they are

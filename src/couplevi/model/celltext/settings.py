@@ -18,7 +18,7 @@ class CellTextSettings:
         Principal components of the features, of which the space of cells has as many dimensions; None uses the
         standardised features themselves, as does data with no more than that many.
     shrinkage
-        Share, in [0, 1], of the spread of cells within types that is taken to be the same in all directions.
+        Share, in (0, 1], of the spread of cells within types that is taken to be the same in all directions.
     projector
         What is learned of cells on top of the linear place: ``"mlp"``, of their components; ``"qformer"``, of the
         tokens that a cell encoder gives, by queries that attend to them.
