@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from couplevi._types import FloatArray
 
 TFIDF = "tfidf"
+MOST_PIECES = 10_000
+"""Words, and pieces of words, that count: the most frequent of the corpus."""
 PROBES = ("T cell", "A neuron of the cerebellar cortex.", "Large cell that secretes antibodies; CD38, SDC1.")
 """Texts by whose vectors an encoder is recognised."""
 TOLERANCE = 1e-3
@@ -80,7 +82,7 @@ class TfidfEncoder:
     )
 
     def __init__(self, corpus: Sequence[str]) -> None:
-        self._parts = [TfidfVectorizer(sublinear_tf=True, **kind).fit([*corpus, *PROBES]) for kind in self.kinds]
+        self._parts = [TfidfVectorizer(sublinear_tf=True, max_features=MOST_PIECES, **kind).fit([*corpus, *PROBES]) for kind in self.kinds]
 
     def __call__(self, texts: Sequence[str]) -> FloatArray:
         vectors = sp.hstack([part.transform(list(texts)) for part in self._parts])

@@ -1032,7 +1032,7 @@ class CellText(Model):
         var = pd.DataFrame(index=pd.Index(self.var_names_[SINGLE]))
         if self.counted_:
             return ad.AnnData(drawn_counts(values, noise, library_size, rng), obs=obs, var=var)
-        lowest = self.ranges_[SINGLE][0] if SINGLE in self.ranges_ else 0.0
+        lowest = self.ranges_[SINGLE][0] if SINGLE in self.ranges_ else -np.inf  # of data read in parts
         cells = ad.AnnData(drawn_values(values, noise, lowest, rng), obs=obs, var=var)
         if library_size is not None:
             quiet = noise | {"gain": np.ones(len(var)), "dispersion": np.full(len(var), 1e-6)}
