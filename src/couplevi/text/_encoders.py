@@ -82,7 +82,10 @@ class TfidfEncoder:
     )
 
     def __init__(self, corpus: Sequence[str]) -> None:
-        self._parts = [TfidfVectorizer(sublinear_tf=True, max_features=MOST_PIECES, **kind).fit([*corpus, *PROBES]) for kind in self.kinds]
+        self._parts = [
+            TfidfVectorizer(sublinear_tf=True, max_features=MOST_PIECES, **kind).fit([*corpus, *PROBES])
+            for kind in self.kinds
+        ]
 
     def __call__(self, texts: Sequence[str]) -> FloatArray:
         vectors = sp.hstack([part.transform(list(texts)) for part in self._parts])

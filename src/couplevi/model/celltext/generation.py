@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import anndata as ad
 import numpy as np
 
 from couplevi._arrays import dense
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 LEAST_DISPERSION = 1e-4
 """Of counts, about that of Poisson."""
+TINY_DISPERSION = 1e-6
+"""Of counts that are Poisson."""
 TINY = 1e-12
 
 
@@ -94,3 +97,22 @@ def drawn_values(
     """Values with Gaussian noise; not below 0 if none was."""
     found = values + noise["residual_sd"] * rng.standard_normal(values.shape)
     return (np.maximum(found, 0) if lowest >= 0 else found).astype(np.float32)
+
+
+def drawn_cells(
+    values: FloatArray,
+    noise: Mapping[str, FloatArray],
+    library_size: float | None,
+    rng: np.random.Generator,
+    *,
+    counted: bool,
+    lowest: float,
+) -> ad.AnnData:
+    """Cells with these values, of counts their logarithms; see :meth:`~couplevi.model.CellText.generate`."""
+    if counted:
+        return ad.AnnData(drawn_counts(values, noise, library_size, rng))
+    cells = ad.AnnData(drawn_values(values, noise, lowest, rng))
+    if library_size is not None:
+        plain = {"gain": np.ones(values.shape[1]), "dispersion": np.full(values.shape[1], TINY_DISPERSION)}
+        cells.layers["counts"] = drawn_counts(cells.X, plain, library_size, rng)
+    return cells

@@ -22,13 +22,13 @@ from couplevi.model._dataset import CHUNK, chunks, fit_modality, is_counted, pre
 from couplevi.model._length import Length, epochs_of
 from couplevi.model.celltext.captions import SoftPrompts, described, fit_prompts, word_width
 from couplevi.model.celltext.cells import CellEncoder, flat_tokens, pooled, represented
-from couplevi.model.celltext.generation import drawn_counts, drawn_values, fit_noise
+from couplevi.model.celltext.generation import drawn_cells, fit_noise
 from couplevi.model.celltext.module import CellTextModule
 from couplevi.model.celltext.prototypes import FEWEST_TYPES, calibrated, fit_prototypes
 from couplevi.model.celltext.routes import make_text_route
 from couplevi.model.celltext.settings import CellTextSettings, make_celltext_settings
 from couplevi.model.celltext.texts import as_descriptions, as_labels, as_texts, nameless, text_vectors
-from couplevi.model.celltext.training import CellTextTrainingPlan, training_data
+from couplevi.model.celltext.training import CellTextTrainingPlan, refit, training_data
 from couplevi.preparation import fit_preparation, logarithms
 from couplevi.registry import column_texts, column_values, single_manager
 from couplevi.text import PROBES, check_same, text_encoder
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from couplevi._streamed import Matrix
     from couplevi._types import FloatArray, IntArray
-    from couplevi.model.celltext.prototypes import Refit, Scores
+    from couplevi.model.celltext.prototypes import Scores
     from couplevi.nn import Route
     from couplevi.text import TextEncoder
 
@@ -498,7 +498,7 @@ class CellText(Model):
         fitted = fit_prototypes(h[known, :n], types[known], texts, shrinkage)
         if len(known) > MOST_CALIBRATED:
             known = np.sort(np.random.default_rng(0).choice(known, MOST_CALIBRATED, replace=False))
-        fitted = calibrated(fitted, self._refit(values[known]), types[known], texts, shrinkage)
+        fitted = calibrated(fitted, refit(values[known], self.n_components_[SINGLE]), types[known], texts, shrinkage)
         learned = types >= 0
         self.module.fill(fitted, h[learned, :n])
         if len(self.labels_) < FEWEST_TYPES:
@@ -507,17 +507,6 @@ class CellText(Model):
                 f"kinds, seen and not seen, are compared is not calibrated. It takes {FEWEST_TYPES}."
             )
         return h
-
-    def _refit(self, values: Matrix) -> Refit:
-        """Preparation of some cells by others, as that of all cells was fitted."""
-        n_components = self.n_components_[SINGLE]
-
-        def refit(train: IntArray) -> Callable[[IntArray], FloatArray]:
-            n = None if n_components is None else min(n_components, len(train) - 1)
-            record = fit_preparation(values[train], n, "variance")
-            return lambda rows: record.transform(values[rows])
-
-        return refit
 
     def _set_views(self) -> IntArray:
         """Tell the module the different texts; which of them each type has."""
@@ -1029,14 +1018,9 @@ class CellText(Model):
             cells.obsm[str(key)] = values
             return cells
         noise = {name: self.module.get_buffer(name).cpu().numpy().astype(np.float64) for name in NOISE}
-        var = pd.DataFrame(index=pd.Index(self.var_names_[SINGLE]))
-        if self.counted_:
-            return ad.AnnData(drawn_counts(values, noise, library_size, rng), obs=obs, var=var)
         lowest = self.ranges_[SINGLE][0] if SINGLE in self.ranges_ else -np.inf  # of data read in parts
-        cells = ad.AnnData(drawn_values(values, noise, lowest, rng), obs=obs, var=var)
-        if library_size is not None:
-            quiet = noise | {"gain": np.ones(len(var)), "dispersion": np.full(len(var), 1e-6)}
-            cells.layers["counts"] = drawn_counts(cells.X, quiet, library_size, rng)
+        cells = drawn_cells(values, noise, library_size, rng, counted=self.counted_, lowest=lowest)
+        cells.obs, cells.var_names = obs, pd.Index(self.var_names_[SINGLE])
         return cells
 
     def route(self, texts: str | Sequence[str]) -> Route:

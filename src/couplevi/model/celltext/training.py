@@ -8,11 +8,15 @@ import numpy as np
 
 from couplevi.dataloaders import CellDataset
 from couplevi.model.celltext.module import MODALITY
-from couplevi.preparation import fingerprints
+from couplevi.preparation import fingerprints, fit_preparation
 from couplevi.train import CoupledTrainingPlan
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from couplevi._streamed import Matrix
     from couplevi._types import FloatArray, IntArray
+    from couplevi.model.celltext.prototypes import Refit
 
 
 class CellTextTrainingPlan(CoupledTrainingPlan):
@@ -45,3 +49,14 @@ def training_data(h: FloatArray, text: IntArray) -> tuple[CellDataset, IntArray]
     nothing = np.empty((len(order), 0), dtype=np.float32)
     known = {MODALITY: (text[order], nothing)}
     return CellDataset({MODALITY: h[order]}, {}, {MODALITY: nothing}, 0, known), order
+
+
+def refit(values: Matrix, n_components: int | None) -> Refit:
+    """Preparation of some cells by others, as that of all cells is fitted."""
+
+    def fitted(train: IntArray) -> Callable[[IntArray], FloatArray]:
+        n = None if n_components is None else min(n_components, len(train) - 1)
+        record = fit_preparation(values[train], n, "variance")
+        return lambda rows: record.transform(values[rows])
+
+    return fitted
