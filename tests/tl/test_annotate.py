@@ -43,8 +43,8 @@ def test_cells_of_no_type_of_the_list_are_unknown(learned):
 def test_another_key_and_what_is_there_is_kept(learned):
     adata, _ = worded(n=60)
     adata.uns["x"] = {"note": 1}
-    cvi.tl.annotate(adata, learned, labels=["a", "b"], descriptions={"a": "round"}, key_added="x")
-    assert adata.uns["x"]["note"] == 1 and adata.uns["x"]["candidates"] == ["a", "b"]
+    cvi.tl.annotate(adata, learned, labels=["a cell", "motile"], descriptions={"a cell": "round"}, key_added="x")
+    assert adata.uns["x"]["note"] == 1 and adata.uns["x"]["candidates"] == ["a cell", "motile"]
     assert {"x_label", "x_confidence", "x_typicality"} <= set(adata.obs) and "x_scores" in adata.obsm
 
 

@@ -49,13 +49,13 @@ def test_counts_are_explained_by_their_logarithms():
 def test_what_cannot_be_explained_is_refused(learned):
     model, adata, texts = learned
     with pytest.raises(TypeError, match="Expected an AnnData"):
-        cvi.tl.explain_text(adata.X, model, texts="x")
+        cvi.tl.explain_text(adata.X, model, texts="round")
     with pytest.raises(KeyError, match="nobody"):
-        cvi.tl.explain_text(adata, model, texts="x", cells=["nobody"])
+        cvi.tl.explain_text(adata, model, texts="round", cells=["nobody"])
     with pytest.raises(ValueError, match="a `background` of at least 2 cells, found 1"):
-        cvi.tl.explain_text(adata, model, texts="x", background=["cell0"])
+        cvi.tl.explain_text(adata, model, texts="round", background=["cell0"])
     encoded = cvi.tl.celltext(
         adata.copy(), labels_key="type", cell_encoder=lambda data: np.asarray(data.X), train_kwargs=QUICK, n_pcs=5
     )
     with pytest.raises(ValueError, match="a model of values, whose features can be explained"):
-        cvi.tl.explain_text(adata, encoded, texts="x")
+        cvi.tl.explain_text(adata, encoded, texts="round")

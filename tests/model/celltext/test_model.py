@@ -196,7 +196,7 @@ def test_a_function_of_the_user_reads_cells(projector, tmp_path):
     assert made.obsm["representation"].shape == (4, 8)
     if projector == "qformer":
         with pytest.raises(ValueError, match="a model that reads features"):
-            model.route("x")
+            model.route("round")
 
 
 def test_sparse_dense_and_backed_data_give_the_same(tmp_path):
@@ -354,16 +354,16 @@ def test_questions_are_checked(learned):
     with pytest.raises(ValueError, match="at least one text for 'labels', found none"):
         model.annotate(adata, [])
     with pytest.raises(ValueError, match="each of `labels` once"):
-        model.annotate(adata, ["x", "x"])
+        model.annotate(adata, ["round", "round"])
     with pytest.raises(ValueError, match="at least one cell, found none"):
-        model.annotate(adata[:0].copy(), ["x", "y"])
+        model.annotate(adata[:0].copy(), ["round", "motile"])
     for call in (model.retrieve_cells, lambda text, k: model.retrieve_texts(adata, [text], k)):
         with pytest.raises(ValueError, match="`k` to be a whole number"):
-            call("x", 0)
+            call("round", 0)
     with pytest.raises(KeyError, match="'cluster'"):
         model.retrieve_texts(adata, groupby="cluster")
     with pytest.raises(TypeError, match="one text as `text`, found"):
-        model.retrieve_cells(["a", "b"], adata=adata)
+        model.retrieve_cells(["round", "motile"], adata=adata)
     odd = adata[:6].copy()
     odd.obs["none"], odd.obs["depth"] = None, np.linspace(0, 1, 6)
     with pytest.raises(ValueError, match="groups in column 'none', found none"):
@@ -374,11 +374,11 @@ def test_questions_are_checked(learned):
     with pytest.raises(TypeError, match="`language_model` with its arguments"):
         model.describe(adata, max_new_tokens=3)
     with pytest.raises(ValueError, match="`n_cells` to be a whole number"):
-        model.generate("x", 0)
+        model.generate("round", 0)
     with pytest.raises(ValueError, match="`library_size` to be a number"):
-        model.generate("x", 3, library_size=0)
+        model.generate("round", 3, library_size=0)
     with pytest.raises(ValueError, match="a `decoder` for a model of a representation"):
-        model.generate("x", 3, decoder=lambda z: z)
+        model.generate("round", 3, decoder=lambda z: z)
     with pytest.raises(ValueError, match="`max_epochs` to be a whole number"):
         model.fit_descriptions(None, None, max_epochs=0)
     with pytest.raises(ValueError, match="`batch_size` to be a whole number"):

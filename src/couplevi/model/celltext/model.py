@@ -27,7 +27,14 @@ from couplevi.model.celltext.module import CellTextModule
 from couplevi.model.celltext.prototypes import FEWEST_TYPES, calibrated, fit_prototypes
 from couplevi.model.celltext.routes import make_text_route
 from couplevi.model.celltext.settings import CellTextSettings, make_celltext_settings
-from couplevi.model.celltext.texts import as_descriptions, as_labels, as_texts, nameless, text_vectors
+from couplevi.model.celltext.texts import (
+    as_descriptions,
+    as_labels,
+    as_texts,
+    nameless,
+    nearest,
+    text_vectors,
+)
 from couplevi.model.celltext.training import CellTextTrainingPlan, refit, training_data
 from couplevi.preparation import fit_preparation, logarithms
 from couplevi.registry import column_texts, column_values, single_manager
@@ -789,7 +796,7 @@ class CellText(Model):
         KeyError
             If there is no such column.
         ValueError
-            If there are no texts or no groups, groups are measurements, or `k` is not a positive whole number; or as
+            If there are no cells, texts or groups, groups are measurements, or `k` is not a positive whole number; or as
             :meth:`get_latent_representation`.
         """
         check_count(k, "k")
@@ -804,15 +811,16 @@ class CellText(Model):
             names, what = pd.Index(sorted(groups.dropna().unique())), "group"
             cells = np.stack([cells[(groups == group).to_numpy()].mean(axis=0) for group in names])
             cells /= np.linalg.norm(cells, axis=1, keepdims=True)
-        score = cells @ self.encode_text(texts).T
-        best = np.argsort(-score, axis=1, kind="stable")[:, :k]
+        if not len(cells):
+            raise ValueError(expected("at least one cell", "none"))
+        best, score = nearest(cells, self.encode_text(texts), k)
         n = best.shape[1]
         return pd.DataFrame(
             {
                 what: np.repeat(names, n),
                 "rank": np.tile(np.arange(1, n + 1), len(names)),
                 "text": np.asarray(texts, dtype=object)[best].ravel(),
-                "score": np.take_along_axis(score, best, axis=1).ravel(),
+                "score": score.ravel(),
             }
         )
 

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 
 from couplevi._labels import label_texts
-from couplevi._validate import expected
+from couplevi._validate import expected, listing, warn
+from couplevi.model._dataset import CHUNK
 from couplevi.text import unit
 
 if TYPE_CHECKING:
-    from couplevi._types import FloatArray
+    from couplevi._types import FloatArray, IntArray
     from couplevi.text import TextEncoder
 
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
@@ -54,6 +55,12 @@ def text_vectors(encoder: TextEncoder, texts: Sequence[Sequence[str]]) -> FloatA
     different = sorted({text for group in texts for text in group})
     vector = dict(zip(different, encoder(different), strict=True))
     means = np.stack([np.mean([vector[text] for text in group], axis=0, dtype=np.float64) for group in texts])
+    if not means.any(axis=1).all():
+        empty = [group[0] for group, mean in zip(texts, means, strict=True) if not mean.any()]
+        warn(
+            f"The text encoder {encoder.name!r} finds nothing in texts {listing(empty)}: what is said of them means "
+            "nothing. Describe them in other words, or take another encoder."
+        )
     return unit(means).astype(np.float32)
 
 
@@ -61,3 +68,13 @@ def nameless(texts: Sequence[str]) -> list[str]:
     """Texts without their first sentence, which names what they describe, where they have another one."""
     parts = [SENTENCE_END.split(text.strip(), maxsplit=1) for text in texts]
     return [part[1] if len(part) > 1 else part[0] for part in parts]
+
+
+def nearest(cells: FloatArray, texts: FloatArray, k: int) -> tuple[IntArray, FloatArray]:
+    """The texts nearest to each cell and their cosines, best first, shapes ``(n_cells, min(k, n_texts))``."""
+    best, scores = [], []
+    for start in range(0, len(cells), CHUNK):
+        score = cells[start : start + CHUNK] @ texts.T
+        best.append(np.argsort(-score, axis=1, kind="stable")[:, :k])
+        scores.append(np.take_along_axis(score, best[-1], axis=1))
+    return np.concatenate(best), np.concatenate(scores)
