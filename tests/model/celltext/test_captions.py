@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -73,3 +75,39 @@ def test_padding_is_not_learned(language):
 def test_what_is_no_language_model_is_refused():
     with pytest.raises(TypeError, match="a causal language model of transformers, found int"):
         word_width(3)
+
+
+class Elsewhere(torch.nn.Module):
+    """A language model on a device that holds no values; says the first word whatever it reads, and keeps that."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.words = torch.nn.Embedding(5, width, device="meta")
+        self.read = []
+
+    def get_input_embeddings(self):
+        return self.words
+
+    def generate(self, *, inputs_embeds, attention_mask, pad_token_id, **kwargs):
+        self.read += [inputs_embeds, attention_mask]
+        return torch.zeros(len(inputs_embeds), 1, dtype=torch.long)
+
+
+def test_prompts_stay_where_they_are_and_their_vectors_go_to_the_language_model(language):
+    prompts, elsewhere = SoftPrompts(6, 2, 32), Elsewhere(32)
+    told = described(prompts, elsewhere, language[1], cells()[0][:4], batch_size=4)
+    assert len(told) == 4
+    assert {x.device.type for x in elsewhere.read} == {"meta"}
+    assert {x.device.type for x in prompts.parameters()} == {"cpu"}
+
+
+def test_a_language_model_in_half_precision_is_prompted(language):
+    z, text_of = cells()
+    model = copy.deepcopy(language[0]).to(torch.bfloat16)
+    prompts = SoftPrompts(6, 2, 32)
+    options = {"max_epochs": 30, "batch_size": 20, "lr": 1e-2, "tune": False, "shown": False}
+    losses = fit_prompts(prompts, model, language[1], z, TEXTS, text_of, **options)
+    assert losses[-1] < losses[0]
+    assert {x.dtype for x in prompts.parameters()} == {torch.float32}
+    assert {x.dtype for x in model.parameters()} == {torch.bfloat16}
+    assert len(described(prompts, model, language[1], z[:3], batch_size=2, max_new_tokens=4)) == 3

@@ -69,8 +69,6 @@ def fit_prompts(
     shown: bool,
 ) -> list[float]:
     """Train soft prompts, and the language model with `tune`, to give each cell its text; the loss of each epoch."""
-    device = next(language_model.parameters()).device
-    prompts.to(device)
     end = tokenizer.eos_token or ""
     encoded = [tokenizer(text + end, return_tensors="pt")["input_ids"][0] for text in texts]
     learned = [*prompts.parameters(), *(language_model.parameters() if tune else ())]
@@ -88,7 +86,7 @@ def fit_prompts(
                 loss = _loss(
                     prompts,
                     language_model,
-                    torch.from_numpy(cells[rows]).to(device),
+                    torch.from_numpy(cells[rows]),
                     [encoded[t] for t in text_of[rows]],
                 )
                 optimizer.zero_grad()
@@ -108,14 +106,22 @@ def _batches(n: int, size: int) -> Iterator[IntArray]:
     yield from np.array_split(order, -(-n // size))
 
 
+def _read(prompts: SoftPrompts, cells: torch.Tensor, language_model: Any) -> torch.Tensor:
+    """Vectors of cells as the language model reads its words, which may be elsewhere and in half precision.
+
+    The prompts stay where the rest of their module is: all of it is on one device.
+    """
+    return prompts(cells.to(next(prompts.parameters()).device)).to(language_model.get_input_embeddings().weight)
+
+
 def _loss(
     prompts: SoftPrompts, language_model: Any, cells: torch.Tensor, words: Sequence[torch.Tensor]
 ) -> torch.Tensor:
     """Mean negative log-likelihood of the words of each cell."""
-    ids = nn.utils.rnn.pad_sequence(list(words), batch_first=True).to(cells.device)
-    length = torch.tensor([len(w) for w in words], device=cells.device)
-    there = torch.arange(ids.shape[1], device=cells.device) < length[:, None]
-    soft = prompts(cells)
+    soft = _read(prompts, cells, language_model)
+    ids = nn.utils.rnn.pad_sequence(list(words), batch_first=True).to(soft.device)
+    length = torch.tensor([len(w) for w in words], device=soft.device)
+    there = torch.arange(ids.shape[1], device=soft.device) < length[:, None]
     embedded = torch.cat([soft, language_model.get_input_embeddings()(ids)], dim=1)
     before = there.new_ones(len(ids), prompts.n_prompts)
     labels = torch.cat([torch.full_like(before, IGNORED, dtype=torch.long), ids.masked_fill(~there, IGNORED)], dim=1)
@@ -128,13 +134,12 @@ def described(
     prompts: SoftPrompts, language_model: Any, tokenizer: Any, cells: FloatArray, *, batch_size: int, **kwargs: Any
 ) -> list[str]:
     """Texts that a language model gives of cells."""
-    device, was_training = next(language_model.parameters()).device, language_model.training
-    prompts.to(device)
+    was_training = language_model.training
     language_model.eval()
     found: list[str] = []
     for start in range(0, len(cells), batch_size):
-        soft = prompts(torch.from_numpy(cells[start : start + batch_size]).to(device))
-        mask = torch.ones(soft.shape[:2], dtype=torch.long, device=device)
+        soft = _read(prompts, torch.from_numpy(cells[start : start + batch_size]), language_model)
+        mask = torch.ones(soft.shape[:2], dtype=torch.long, device=soft.device)
         pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         ids = language_model.generate(inputs_embeds=soft, attention_mask=mask, pad_token_id=pad, **kwargs)
         found += [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]

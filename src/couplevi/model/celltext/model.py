@@ -872,7 +872,7 @@ class CellText(Model):
         check_number(lr, "lr")
         types = self._types_of(self._registered().data)
         cells = self.get_latent_representation()[types >= 0]
-        prompts = SoftPrompts(self.module.n_prepared, n_prompts, word_width(language_model))
+        prompts = SoftPrompts(self.module.n_prepared, n_prompts, word_width(language_model)).to(self.module.device)
         losses = fit_prompts(
             prompts,
             language_model,
