@@ -1,6 +1,7 @@
 """What all tests need, those in docstrings included."""
 
 import os
+import sys
 
 import pytest
 
@@ -19,6 +20,13 @@ def _environment():
     mpl.use("agg")
     with without_pulling():
         yield
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,5 @@
 from itertools import combinations
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,12 +8,6 @@ from anndata import AnnData
 import couplevi as cvi
 
 ROUTE = {"source": "rna", "target": "ephys"}
-
-
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture

@@ -60,7 +60,8 @@ def test_nothing_is_written_on_failure(learned):
 
 def test_unknown_may_be_one_of_the_labels(learned):
     adata, texts = worded()
-    cvi.tl.annotate(adata, learned, labels=iter([*texts, "unknown"]), unknown_below=0.5)
+    other = {"unknown": "Neither round nor motile."}
+    cvi.tl.annotate(adata, learned, labels=iter([*texts, "unknown"]), descriptions=other, unknown_below=0.5)
     unknown = adata.obs["celltext_typicality"] < 0.5
     assert unknown.any() and (adata.obs["celltext_label"][unknown] == "unknown").all()
     assert list(adata.obs["celltext_label"].cat.categories) == [*texts, "unknown"]

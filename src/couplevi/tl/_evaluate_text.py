@@ -95,7 +95,7 @@ def evaluate_text(
     Examples
     --------
     >>> import couplevi as cvi
-    >>> mdata = cvi.data.count_clusters(n_obs=200)
+    >>> mdata = cvi.data.count_clusters(n_obs=200, n_clusters=8)
     >>> adata = mdata["rna"].copy()
     >>> adata.obs["type"] = mdata.obs["cell_type"].astype(str)
     >>> quick = {"max_epochs": 2, "enable_progress_bar": False}

@@ -87,6 +87,24 @@ def test_cells_of_no_type_of_the_list_are_not_typical(learned):
     assert typical.between(0, 1).all()
 
 
+def test_cells_of_the_model_itself_are_as_typical_as_others():
+    """Components of few cells fit their noise, so that these lie further out."""
+    rng = np.random.default_rng(0)
+    adata, texts = worded(n=360)
+    noise = rng.normal(size=(360, 400)).astype(np.float32)
+    wide = ad.AnnData(np.concatenate([adata.X, noise], axis=1), obs=adata.obs)
+    half = wide[:180].copy()
+    model = fit(half, texts, n_pcs=40)
+    named = sorted(texts)
+    shares = {
+        "own": (model.get_typicality(None, named) < 0.05).mean(),
+        "part": (model.get_typicality(half[::2].copy(), named) < 0.05).mean(),
+        "new": (model.get_typicality(wide[180:].copy(), named) < 0.05).mean(),
+    }
+    assert max(shares.values()) < 0.2
+    assert float(model.module.prototypes.record().own_scale) > 1.1
+
+
 def test_cells_and_texts_find_each_other(learned):
     model, adata, texts = learned
     z = model.get_latent_representation(adata)

@@ -108,10 +108,10 @@ def test_typicality_of_cells_of_known_types_is_spread_evenly_and_others_have_non
     fitted = fit(h, types, texts, 0.1)
     known, _ = planted(4000, seed=0)[0], None
     scores = fitted.scores(fitted.place(known), fitted.means, fitted.n_cells)
-    share = (fitted.typicality(scores) < 0.05).mean()
+    share = (fitted.typicality(scores, own=False) < 0.05).mean()
     assert 0.02 < share < 0.08
     far = fitted.scores(fitted.place(known) + 50, fitted.means, fitted.n_cells)
-    assert fitted.typicality(far).max() == 0
+    assert fitted.typicality(far, own=False).max() == 0
 
 
 @pytest.mark.parametrize("n_types", [2, 3, 4])
@@ -155,8 +155,11 @@ def test_what_is_held_out_is_not_prepared_with_the_rest():
     assert len(trained_on) > 5 and all(len(train) < 0.75 * n for train in trained_on[1:])
     place = fitted.place(prepare(new))
     scores = fitted.scores(place, fitted.means, fitted.n_cells)
-    assert 0.02 < (fitted.typicality(scores) < 0.05).mean() < 0.1
-    assert (first.typicality(scores) < 0.05).mean() < 0.01  # by the cells that it was fitted to
+    assert 0.02 < (fitted.typicality(scores, own=False) < 0.05).mean() < 0.1
+    assert (first.typicality(scores, own=False) < 0.05).mean() < 0.01  # by the cells that it was fitted to
+    mine = fitted.scores(fitted.place(prepare(x)), fitted.means, fitted.n_cells)
+    assert fitted.own_scale > 1.2 and (fitted.typicality(mine, own=False) < 0.05).mean() > 0.2
+    assert (fitted.typicality(mine, own=True) < 0.05).mean() < 0.1
 
 
 def test_what_texts_say_does_not_depend_on_how_long_their_vectors_are():
@@ -173,7 +176,7 @@ def test_where_every_cell_is_a_type_none_is_held_out():
     fitted = fit(h, np.arange(30), texts, 0.1)
     assert fitted.threshold == 0 and fitted.slope == 1
     best, scores = named(fitted, h, texts, fitted.n_cells, fitted.means)
-    assert (best == np.arange(30)).all() and (fitted.typicality(scores) == 1).all()
+    assert (best == np.arange(30)).all() and (fitted.typicality(scores, own=False) == 1).all()
 
 
 def test_without_calibration_cells_of_types_that_were_not_seen_may_be_typical():
@@ -181,4 +184,4 @@ def test_without_calibration_cells_of_types_that_were_not_seen_may_be_typical():
     seen = types < 4
     fitted = fit_prototypes(h[seen], types[seen], texts[:4], 0.1)
     scores = fitted.scores(fitted.place(h[~seen]), fitted.expected(texts[4:]), np.zeros(16))
-    assert (fitted.typicality(scores) > 0.05).mean() > 0.5
+    assert (fitted.typicality(scores, own=False) > 0.05).mean() > 0.5

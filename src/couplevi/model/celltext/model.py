@@ -670,7 +670,8 @@ class CellText(Model):
         """How typical each cell is of the nearest of some types: near 0 if it is of none of them.
 
         The squared distance from the nearest type, as the share of cells of the types compared that are further away,
-        counted on cells, and types, that were held out in training.
+        counted on cells, and types, that were held out in training. Cells of the data of the model are further from all,
+        as its components fit their noise, too: for these the distances are scaled.
 
         Parameters
         ----------
@@ -687,7 +688,17 @@ class CellText(Model):
             As :meth:`annotate`.
         """
         scores, cells = self._scores(adata, as_labels(labels, "labels"), descriptions, batch_size)
-        return pd.Series(self.module.prototypes.record().typicality(scores), index=cells, name="typicality")
+        typicality = self.module.prototypes.record().typicality(scores, own=self._is_own(adata))
+        return pd.Series(typicality, index=cells, name="typicality")
+
+    def _is_own(self, adata: AnnData | None) -> bool:
+        """Whether cells are of the data of the model: those, a copy, or a part of them."""
+        if adata is None:
+            return True
+        if self.adata is None:
+            return False
+        own = self.adata_manager.adata_uuid  # set-up wrote it into `uns`, which copies keep
+        return any(isinstance(value, str) and value == own for value in adata.uns.values())
 
     def _scores(
         self,

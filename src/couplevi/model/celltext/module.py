@@ -48,6 +48,7 @@ class PrototypeBuffers(nn.Module):
             "slope": (),
             "temperatures": (2,),
             "distances": (2, len(QUANTILES)),
+            "own_scale": (),
         }
         for name, size in sizes.items():
             self.register_buffer(name, torch.zeros(size, dtype=torch.float64))

@@ -62,7 +62,10 @@ class Prototypes:
     temperatures
         By which log-likelihoods of types that were seen, and of others, are divided to be calibrated, ``(2,)``.
     distances
-        Quantiles of the squared distance of cells from the nearest type, if theirs is among those compared, ``(2, 101)``.
+        Quantiles of the squared distance of cells from the nearest type, if theirs is among those compared, ``(2, 101)``;
+        of cells that nothing was fitted to.
+    own_scale
+        How much further cells are that the features were prepared with, at least 1: components fit their noise.
     """
 
     whitening: FloatArray
@@ -77,6 +80,7 @@ class Prototypes:
     slope: FloatArray
     temperatures: FloatArray
     distances: FloatArray
+    own_scale: FloatArray
 
     def place(self, h: FloatArray) -> FloatArray:
         """Cells in their space, shape ``(n, k)``."""
@@ -119,11 +123,15 @@ class Prototypes:
             logits[:, ~scores.seen] += (self.slope * (scores.ratio - self.threshold))[:, None]
         return log_softmax(logits, axis=1)
 
-    def typicality(self, scores: Scores) -> FloatArray:
-        """Share of cells of the types that are further from theirs, in [0, 1], shape ``(n,)``."""
+    def typicality(self, scores: Scores, *, own: bool) -> FloatArray:
+        """Share of cells of the types that are further from theirs, in [0, 1], shape ``(n,)``.
+
+        `own` cells are those that the features were prepared with.
+        """
+        distances = self.distances * (self.own_scale if own else 1.0)
         shares = [
             np.where(nearest > quantiles[0], 1 - np.interp(nearest, quantiles, QUANTILES), 1)
-            for group, quantiles in zip((scores.seen, ~scores.seen), self.distances, strict=True)
+            for group, quantiles in zip((scores.seen, ~scores.seen), distances, strict=True)
             if group.any()
             for nearest in [scores.nearest(group)]
         ]
@@ -191,6 +199,7 @@ def fit_prototypes(h: FloatArray, types: IntArray, texts: FloatArray, shrinkage:
         slope=np.ones(()),
         temperatures=np.ones(2),
         distances=_quantiles([within.sum(axis=1), within.sum(axis=1) + variance.sum()]),
+        own_scale=np.ones(()),
     )
 
 
@@ -224,12 +233,15 @@ def calibrated(fitted: Prototypes, refit: Refit, types: IntArray, texts: FloatAr
         for groups in kinds
     ]
     near = [np.concatenate([g.scores.nearest(g.types)[g.cells] for g in groups]) for groups in kinds]
+    distances = _quantiles(near)
+    middle = len(QUANTILES) // 2
     return replace(
         fitted,
         threshold=np.asarray(threshold),
         slope=np.asarray(_slope(ratio - threshold, new)),
         temperatures=np.asarray(temperatures),
-        distances=_quantiles(near),
+        distances=distances,
+        own_scale=np.maximum(fitted.distances[0, middle] / max(distances[0, middle], TINY), 1.0),
     )
 
 
