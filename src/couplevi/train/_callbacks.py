@@ -13,10 +13,13 @@ from lightning.pytorch.callbacks import Checkpoint as LightningCheckpoint
 from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
 
 from couplevi._progress import Progress
+from couplevi._validate import expected, warn
 from couplevi.train._logger import history_logger
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
+
+REMEDY = "Look for extreme values in the data, or lower the learning rate: `plan_kwargs={'lr': 1e-4}`."
 
 
 class BestWeights(Callback):
@@ -43,6 +46,19 @@ class BestWeights(Callback):
         self.best = math.inf
         self.failed = False
         self._state: dict[str, Any] = {}
+
+    def check(self) -> None:
+        """Raise RuntimeError if training failed in the first epoch: there are no better weights than those before it."""
+        if self.failed and not math.isfinite(self.best):
+            raise RuntimeError(expected("a finite loss", "NaN or infinity in the first epoch of training", REMEDY))
+
+    def warn(self) -> None:
+        """Warn the user if training failed in a later one."""
+        if self.failed:
+            warn(
+                "The loss or a weight became NaN or infinite. Training stopped; the model has its best weights so far. "
+                f"{REMEDY}"
+            )
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "weights": self._state}

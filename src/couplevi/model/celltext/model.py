@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -52,7 +51,6 @@ if TYPE_CHECKING:
 
 PLAN_SETTINGS = ("lr", "weight_decay", "lr_schedule")
 INDICES = ("train_indices", "validation_indices", "test_indices")
-REMEDY = "Look for extreme values in the data, or lower the learning rate: `plan_kwargs={'lr': 1e-4}`."
 MOST_CALIBRATED = 3000
 """Cells that how far texts can be trusted is learned from; more are sampled."""
 NOISE = ("residual_sd", "gain", "dispersion", "library")
@@ -403,8 +401,8 @@ class CellText(Model):
         Raises
         ------
         ValueError
-            If the model has no data, or these no cells of its types, a number is out of range, early stopping lacks validation cells, this machine
-            lacks the hardware, or the checkpoint is that of another model.
+            If the model has no data, or these no cells of its types, a number is out of range, early stopping lacks
+            validation cells, this machine lacks the hardware, or the checkpoint is that of another model.
         TypeError
             If an argument is of another kind, or unknown.
         RuntimeError
@@ -471,16 +469,11 @@ class CellText(Model):
                 | patience
                 | trainer_kwargs,
             )
-            if best.failed and not math.isfinite(best.best):
-                raise RuntimeError(expected("a finite loss", "NaN or infinity in the first epoch of training", REMEDY))
+            best.check()
             for name in INDICES:
                 if (units := getattr(self, name)) is not None:
                     setattr(self, name, np.sort(order[dataset.places(units)[SINGLE]]))
-        if best.failed:
-            message = (
-                "The loss or a weight became NaN or infinite. Training stopped; the model has its best weights so far."
-            )
-            warn(f"{message} {REMEDY}")
+        best.warn()
 
     def _fit_places(self, types: IntArray) -> FloatArray:
         """Fit all that is fitted in closed form; what the module reads of all cells."""

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import math
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
@@ -53,7 +51,6 @@ GROUPS = {"all": BLOCKS, "biology": ("labels", "cell_cycle"), "free": ("free",)}
 """Blocks by what a user may ask for."""
 INDICES = ("train_indices", "validation_indices", "test_indices")
 UNKNOWN = "unknown"
-REMEDY = "Look for extreme values in the data, or lower the learning rate: `plan_kwargs={'lr': 1e-4}`."
 
 
 @fill_docs
@@ -457,19 +454,14 @@ class JAE(Model):
                 | patience
                 | trainer_kwargs,
             )
-            if best.failed and not math.isfinite(best.best):
-                raise RuntimeError(expected("a finite loss", "NaN or infinity in the first epoch of training", REMEDY))
+            best.check()
             if self.mapped_:
                 fit_new_batches(self.module, dataset, design_of(self).added)
             else:
                 fit_latent(self.module, dataset)
             for name in INDICES:
                 setattr(self, name, cells_of_units(registered, dataset, order, getattr(self, name)))
-        if best.failed:
-            message = (
-                "The loss or a weight became NaN or infinite. Training stopped; the model has its best weights so far."
-            )
-            warnings.warn(f"{message} {REMEDY}", UserWarning, stacklevel=2)
+        best.warn()
 
     @fill_docs
     def finetune(

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import math
 import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -48,7 +46,7 @@ from couplevi.model.jamie.mapping import frozen_in_mapping, mapped_weights, trai
 from couplevi.model.jamie.module import TERMS, JAMIEModule
 from couplevi.model.jamie.routes import make_route
 from couplevi.model.jamie.settings import Settings, make_settings
-from couplevi.model.jamie.training import CALIBRATION_END, REMEDY, fit_embedding, release_epoch, training_data
+from couplevi.model.jamie.training import CALIBRATION_END, fit_embedding, release_epoch, training_data
 from couplevi.model.jamie.uncertainty import (
     FEWEST_PAIRS,
     MIN_CALIBRATION,
@@ -463,19 +461,14 @@ class JAMIE(Model):
                 callbacks=callbacks,
                 **{"gradient_clip_val": settings.gradient_clip, **length.trainer_arguments(), **trainer_kwargs},
             )
-            if best.failed and not math.isfinite(best.best):
-                raise RuntimeError(expected("a finite loss", "NaN or infinity in the first epoch of training", REMEDY))
+            best.check()
             if not self.mapped_:
                 fit_embedding(self.module, dataset)
             seen = FittedLinks.within(registered, dataset, order, self.train_indices)
             self.fitted_links_ = dict(FittedLinks(self.fitted_links_).together(seen).ends)
             for name in ("train_indices", "validation_indices", "test_indices"):
                 setattr(self, name, cells_of_units(registered, dataset, order, getattr(self, name)))
-        if best.failed:
-            message = (
-                "The loss or a weight became NaN or infinite. Training stopped; the model has its best weights so far."
-            )
-            warnings.warn(f"{message} {REMEDY}", UserWarning, stacklevel=2)
+        best.warn()
 
     def fitted_links(self, a: str, b: str) -> sp.csr_array:
         """Links between two modalities that the model was trained on, as far as its data hold them.

@@ -26,8 +26,6 @@ CALIBRATION_END = 0.5
 MAX_SENSITIVITY = 256
 """Profiles of a modality at which the Jacobian of its decoder is taken."""
 
-REMEDY = "Look for extreme values in the data, or lower the learning rate: `plan_kwargs={'lr': 1e-4}`."
-
 
 def training_data(
     module: JAMIEModule, registered: Registered, n_components: Mapping[str, int | None] | None, settings: Settings
