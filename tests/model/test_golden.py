@@ -7,7 +7,7 @@ import pytest
 import torch
 from model_table import MODELS, SINGLE, assert_same, fit, fresh, gives, query
 
-from couplevi.model import OTGM, CellText
+from couplevi.model import JAMIE, OTGM, CellText
 from couplevi.model._files import FORMAT, UPGRADES
 
 FOLDER = Path(__file__).parents[1] / "golden"
@@ -40,6 +40,11 @@ def test_golden_model_is_saved_again_in_the_format_of_today(name, golden, data, 
     assert torch.load(tmp_path / "again" / "model.pt", weights_only=True)["format"] == FORMAT
     again = MODELS[name].cls.load(tmp_path / "again", adata=False, accelerator="cpu")
     assert_same(gives(again, query(data())), gives(model, query(data())))
+
+
+def test_models_that_were_made_for_so_many_steps_keep_them():
+    settings = JAMIE.load(FOLDER / "jamie", adata=False, accelerator="cpu").settings_
+    assert (settings.n_steps, settings.max_epochs) == (1600, None)  # the default of today follows from the units
 
 
 def test_golden_models_stay_small_and_every_model_has_one():

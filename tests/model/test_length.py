@@ -1,7 +1,7 @@
 import pytest
 
 from couplevi.model import PRESETS, Settings
-from couplevi.model._length import PATIENCE, Length
+from couplevi.model._length import MOST_STEPS, PATIENCE, Length, enough_steps
 
 
 def length(n_units=100, settings=None, **options):
@@ -16,6 +16,42 @@ def length(n_units=100, settings=None, **options):
 def test_passes_are_counted_so_that_the_steps_are_those_of_the_settings(n_units, batch_size, train_size, epochs):
     found = length(n_units, Settings(n_steps=800), batch_size=batch_size, train_size=train_size)
     assert found.max_epochs == epochs
+
+
+@pytest.mark.parametrize(
+    ("n_units", "batch_size", "train_size", "epochs"),
+    [
+        (100, None, 1.0, 1600),
+        (1208, None, 1.0, 320),
+        (40_960, None, 1.0, 10),  # 160 steps each: 1,600
+        (40_000, None, 1.0, 11),  # 157 steps each
+        (100_000, None, 1.0, 10),
+        (250_000, None, 1.0, 10),
+        (300_000, None, 1.0, 9),  # 1,172 steps each: 10,000 and up to whole epochs
+        (3_000_000, None, 1.0, 1),  # never less than one, of 11,719
+        (81_920, None, 0.5, 10),
+        (81_920, 512, 1.0, 10),
+        (81_920, 4096, 1.0, 80),
+    ],
+)
+def test_without_steps_or_epochs_the_number_of_units_says_how_many(n_units, batch_size, train_size, epochs):
+    found = length(n_units, batch_size=batch_size, train_size=train_size)
+    assert found.max_epochs == epochs
+
+
+def test_steps_that_are_given_are_neither_raised_nor_lowered():
+    assert length(100_000, Settings(n_steps=391)).max_epochs == 1
+    assert length(100_000, Settings(n_steps=392)).max_epochs == 2
+    assert length(256, Settings(n_steps=20_000)).max_epochs == 20_000
+    assert length(100_000, Settings(max_epochs=3)).max_epochs == 3
+    assert length(100_000, max_epochs=2).max_epochs == 2
+
+
+def test_steps_grow_with_the_units_between_two_limits():
+    found = [enough_steps(per_epoch, 1600, 10) for per_epoch in (1, 160, 161, 999, 1000, 1001, 10**6)]
+    assert found == [1600, 1600, 1610, 9990, MOST_STEPS, MOST_STEPS, MOST_STEPS]
+    assert enough_steps(1, MOST_STEPS + 1, 10) == MOST_STEPS + 1
+    assert enough_steps(3, 1, 20) == 60
 
 
 def test_what_is_given_replaces_what_the_settings_say():

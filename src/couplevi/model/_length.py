@@ -13,9 +13,12 @@ from couplevi.train import BestWeights
 PATIENCE = 45
 """Epochs without a better validation loss at which training stops."""
 
-
 FEWEST_EPOCHS, MOST_STEPS = 20, 10_000
 """Passes through the data that a training counted in steps makes at least, if these are so many steps at most."""
+
+FEWEST_STEPS, FEWEST_PASSES = 1600, 10
+"""The same where settings give neither steps nor epochs: steps, and passes, that a training makes at least. On
+100,000 simulated cells 10 passes scored as 17 did."""
 
 
 class Schedule(Protocol):
@@ -95,7 +98,9 @@ class Length:
         check_count(batch_size, "batch_size")
         n_train, n_validation = set_sizes(n_units, train_size, validation_size)
         if max_epochs is None:
-            max_epochs = settings.max_epochs or math.ceil((settings.n_steps or 1) / math.ceil(n_train / batch_size))
+            per_epoch = math.ceil(n_train / batch_size)
+            steps = settings.n_steps or enough_steps(per_epoch, FEWEST_STEPS, FEWEST_PASSES)
+            max_epochs = settings.max_epochs or math.ceil(steps / per_epoch)
         if early_stopping and not n_validation:
             raise ValueError(expected("validation units for early stopping", "none", "Pass `train_size=0.9`."))
         stops_early = n_validation > 0 if early_stopping is None else early_stopping
@@ -131,10 +136,14 @@ class Length:
         return arguments
 
 
+def enough_steps(per_epoch: int, fewest: int, passes: int) -> int:
+    """Number of steps that make so many passes of `per_epoch` steps, but `fewest` at least and `MOST_STEPS` at most."""
+    return max(fewest, min(passes * per_epoch, MOST_STEPS))
+
+
 def epochs_of(settings: Schedule, n_units: int, train_size: float, batch_size: int | None) -> int:
-    """Number of epochs that the settings stand for; of a number of steps at least `FEWEST_EPOCHS`."""
+    """Number of epochs that the settings stand for, of which a number of steps is the fewest."""
     if settings.n_steps is None:
         return settings.max_epochs or 1
     per_epoch = math.ceil(math.ceil(train_size * n_units) / (batch_size or settings.batch_size))
-    steps = max(settings.n_steps, min(FEWEST_EPOCHS * per_epoch, MOST_STEPS))
-    return math.ceil(steps / per_epoch)
+    return math.ceil(enough_steps(per_epoch, settings.n_steps, FEWEST_EPOCHS) / per_epoch)

@@ -34,6 +34,8 @@ def test_steps_and_epochs_replace_each_other():
     assert (settings.n_steps, settings.max_epochs) == (None, 7)
     settings = make_settings("paper", {"n_steps": 7})
     assert (settings.n_steps, settings.max_epochs) == (7, None)
+    settings = make_settings("default", {})
+    assert (settings.n_steps, settings.max_epochs) == (None, None)  # by the number of units
 
 
 @pytest.mark.parametrize(

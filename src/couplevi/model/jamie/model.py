@@ -345,7 +345,8 @@ class JAMIE(Model):
         Parameters
         ----------
         max_epochs
-            Passes through the data. None takes the settings': for ``"default"`` as many as make `n_steps` steps.
+            Passes through the data. None takes the settings': as many as make `n_steps` steps. Without these, as in
+            the preset ``"default"``, 10 passes, but at least 1,600 and at most 10,000 steps.
         %(hardware)s
         train_size
             Share of the units, pairs or single profiles, that is trained on, in (0, 1].

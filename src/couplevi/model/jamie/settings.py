@@ -64,9 +64,10 @@ kl_weight
         How strongly pairs are mixed with pairs, and single profiles with single profiles, in training, at least 0:
         shares are drawn from a Beta distribution of this concentration (Zhang et al., 2018); 0 mixes nothing.
     n_steps
-        Optimiser steps of a training; None if `max_epochs` is given.
+        Optimiser steps of a training, rounded up to whole epochs. None takes `max_epochs`, or, without that, follows
+        from the number of units: 10 passes through them, but at least 1,600 and at most 10,000 steps.
     max_epochs
-        Epochs of a training; None if `n_steps` is given.
+        Epochs of a training, given in place of `n_steps`; None otherwise.
     lr, weight_decay, lr_schedule
         Of the optimiser, see :class:`~couplevi.train.CoupledTrainingPlan`.
     gradient_clip
@@ -104,7 +105,7 @@ kl_weight
     batch_size: int = 256
     n_partners: int = 4
     mixup_alpha: float = 1.0
-    n_steps: int | None = 1600
+    n_steps: int | None = None
     max_epochs: int | None = None
     lr: float = 3e-3
     weight_decay: float = 1e-2
@@ -146,7 +147,7 @@ kl_weight
             raise ValueError(expected("one or more `encoder_widths`", "none"))
         for width in self.encoder_widths:
             check_number(width, "encoder_widths", SMALLEST)
-        if (self.n_steps is None) == (self.max_epochs is None):
+        if self.n_steps is not None and self.max_epochs is not None:
             raise ValueError(expected("one of `n_steps` and `max_epochs`", f"{self.n_steps} and {self.max_epochs}"))
 
     def widths(self, n_prepared: int) -> tuple[int, ...]:
