@@ -284,14 +284,14 @@ def _embed(arguments: argparse.Namespace) -> None:
     if arguments.csv is not None:
         from couplevi._constants import Key
 
-        columns = {
-            "label": Key.obs.jae_label("jae"),
-            "confidence": Key.obs.jae_label_confidence("jae"),
-            "typicality": Key.obs.jae_label_typicality("jae"),
-        }
-        table = mdata.obs[list(columns.values())].set_axis(list(columns), axis=1)
-        table.to_csv(arguments.csv, index_label="cell")
-        sys.stderr.write(f"couplevi: wrote {arguments.csv}\n")
+        columns = (Key.obs.jae_label("jae"), Key.obs.jae_label_confidence("jae"), Key.obs.jae_label_typicality("jae"))
+        _write_labels(mdata.obs[list(columns)], arguments.csv)
+
+
+def _write_labels(table: pd.DataFrame, path: Path) -> None:
+    """Write label, confidence and typicality of each cell as a table."""
+    table.set_axis(["label", "confidence", "typicality"], axis=1).to_csv(path, index_label="cell")
+    sys.stderr.write(f"couplevi: wrote {path}\n")
 
 
 def _perturb(arguments: argparse.Namespace) -> None:
@@ -348,14 +348,12 @@ def _annotate(arguments: argparse.Namespace) -> None:
     if arguments.csv is not None:
         from couplevi._constants import Key
 
-        columns = {
-            "label": Key.obs.text_label("celltext"),
-            "confidence": Key.obs.text_confidence("celltext"),
-            "typicality": Key.obs.text_typicality("celltext"),
-        }
-        table = adata.obs[list(columns.values())].set_axis(list(columns), axis=1)
-        table.to_csv(arguments.csv, index_label="cell")
-        sys.stderr.write(f"couplevi: wrote {arguments.csv}\n")
+        columns = (
+            Key.obs.text_label("celltext"),
+            Key.obs.text_confidence("celltext"),
+            Key.obs.text_typicality("celltext"),
+        )
+        _write_labels(adata.obs[list(columns)], arguments.csv)
 
 
 def _check_use(arguments: argparse.Namespace) -> None:
