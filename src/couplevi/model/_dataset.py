@@ -13,7 +13,7 @@ from couplevi._arrays import dense
 from couplevi._streamed import StreamedMatrix
 from couplevi._validate import are_counts, listing, stored_values, warn
 from couplevi.dataloaders import CoupledDataset, Links
-from couplevi.preparation import fingerprints, fit_preparation
+from couplevi.preparation import fingerprints, fit_coupled, fit_preparation
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -39,7 +39,29 @@ def fit_modality(
     weights: Literal["communality", "equal", "variance"],
 ) -> Preparation:
     """Fit scaling and PCA of one modality; constant features are named in a warning and stay constant."""
-    preparation = fit_preparation(matrix, n_components, weights)
+    return _told(fit_preparation(matrix, n_components, weights), reader)
+
+
+def fit_modalities(
+    registered: Registered,
+    n_components: Mapping[str, int | None],
+    weights: Literal["coupled", "communality", "equal"],
+) -> dict[str, Preparation]:
+    """Fit scaling and PCA of each modality; ``"coupled"``: by what linked profiles of the others explain, too."""
+    if weights != "coupled":
+        return {
+            m: fit_modality(registered.values(m), reader, n_components[m], weights)
+            for m, reader in registered.readers.items()
+        }
+    matrices = {m: registered.values(m) for m in registered.readers}
+    n = registered.n_batches
+    batches = {m: registered.covariates(m)[:, :n].argmax(axis=1) for m in matrices} if n else None
+    records = fit_coupled(matrices, registered.links(), n_components, batches)
+    return {m: _told(record, registered.readers[m]) for m, record in records.items()}
+
+
+def _told(preparation: Preparation, reader: ModalityReader) -> Preparation:
+    """The same, after constant features were named in a warning."""
     constant = np.asarray(reader.var_names)[preparation.scale == 0]
     if len(constant):
         warn(

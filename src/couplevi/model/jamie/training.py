@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from couplevi.model._dataset import batches, coupled_dataset, fit_modality
+from couplevi.model._dataset import batches, coupled_dataset, fit_modalities
 from couplevi.preparation import prepared_rows
 
 if TYPE_CHECKING:
@@ -31,13 +31,12 @@ def training_data(
     module: JAMIEModule, registered: Registered, n_components: Mapping[str, int | None] | None, settings: Settings
 ) -> tuple[CoupledDataset, dict[str, IntArray]]:
     """Profiles and links, prepared, and their rows in the data; with `n_components` the preparation is fitted first."""
+    if n_components is not None:
+        for m, record in fit_modalities(registered, n_components, settings.feature_weights).items():
+            module.observation(m).preparation.fill(record)
 
     def rows_of(m: str, matrix: Matrix, order: IntArray) -> Rows:
-        preparation = module.observation(m).preparation
-        if n_components is not None:
-            reader = registered.readers[m]
-            preparation.fill(fit_modality(matrix, reader, n_components[m], settings.feature_weights))
-        return prepared_rows(matrix, preparation.record(), order)
+        return prepared_rows(matrix, module.observation(m).preparation.record(), order)
 
     return coupled_dataset(registered, rows_of)
 
