@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 
 from couplevi._arrays import dense
@@ -46,8 +47,9 @@ def fit_modalities(
     registered: Registered,
     n_components: Mapping[str, int | None],
     weights: Literal["coupled", "communality", "equal"],
+    links: Mapping[ModalityPair, sp.csr_array],
 ) -> dict[str, Preparation]:
-    """Fit scaling and PCA of each modality; ``"coupled"``: by what linked profiles of the others explain, too."""
+    """Fit scaling and PCA of each modality; ``"coupled"``: by what profiles of the others with these links know, too."""
     if weights != "coupled":
         return {
             m: fit_modality(registered.values(m), reader, n_components[m], weights)
@@ -56,8 +58,22 @@ def fit_modalities(
     matrices = {m: registered.values(m) for m in registered.readers}
     n = registered.n_batches
     batches = {m: registered.covariates(m)[:, :n].argmax(axis=1) for m in matrices} if n else None
-    records = fit_coupled(matrices, registered.links(), n_components, batches)
+    records = fit_coupled(matrices, links, n_components, batches)
     return {m: _told(record, registered.readers[m]) for m, record in records.items()}
+
+
+def links_without(
+    registered: Registered, dataset: CoupledDataset, order: Mapping[str, IntArray], units: IntArray
+) -> dict[ModalityPair, sp.csr_array]:
+    """Links of the data, but those of profiles in these units."""
+    keep = {m: np.ones(len(rows), dtype=np.float32) for m, rows in order.items()}
+    for m, places in dataset.places(units).items():
+        keep[m][order[m][places]] = 0
+    links = {}
+    for (a, b), t in registered.links().items():
+        links[a, b] = sp.csr_array(sp.diags_array(keep[a]) @ t @ sp.diags_array(keep[b]))
+        links[a, b].eliminate_zeros()
+    return links
 
 
 def _told(preparation: Preparation, reader: ModalityReader) -> Preparation:

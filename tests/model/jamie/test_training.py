@@ -7,6 +7,7 @@ import torch
 from small import make_jamie
 
 import couplevi as cvi
+from couplevi.dataloaders import CoupledDataSplitter
 from couplevi.model.jamie.training import release_epoch, training_data
 from couplevi.preparation import fit_coupled, fit_preparation
 from couplevi.registry import Registered
@@ -135,7 +136,7 @@ def test_training_data_are_prepared_once_and_in_an_order_of_their_own(mdata, wei
     values = mdata["rna"].layers["log1p"]
     if weights == "coupled":
         matrices = {"rna": values, "ephys": mdata["ephys"].X}
-        expected = fit_coupled(matrices, given.links(), model.n_components_)["rna"]
+        expected = fit_coupled(matrices, given.links(), model.n_components_)["rna"]  # too few pairs to calibrate
         assert np.abs(expected.scale / fit_preparation(values, 5).scale - 1).max() > 0.01
     else:
         expected = fit_preparation(values, 5, weights)
@@ -177,3 +178,33 @@ def test_hidden_pairs_decide_no_weights():
     x[hidden + 1] = x[hidden[::-1] + 1]  # those that are linked
     paired["ephys"].X = x
     assert np.abs(scale() / before - 1).max() > 0.01
+
+
+def test_pairs_for_calibration_decide_no_weights():
+    paired = cvi.data.branching_manifold(n_obs=200, n_features={"rna": 30, "ephys": 8}, seed=1)
+    model = make_jamie(paired, n_pcs={"rna": 5})
+    given = Registered(paired, {m: model.reader(m) for m in model.modalities_}, {"correspondence": {}, "match": {}})
+
+    def fitted(train_size=1.0, **settings):
+        model.settings_ = dataclasses.replace(model.settings_, **settings)
+        dataset, order = training_data(model.module, given, model.n_components_, model.settings_, train_size)
+        scale = model.module.observation("rna").preparation.record().scale.copy()
+        return scale, {m: order[m][places] for m, places in dataset.places(dataset.kept_apart).items()}, dataset
+
+    def fitted_to(links):
+        matrices = {m: given.values(m) for m in model.modalities_}
+        return fit_coupled(matrices, {("ephys", "rna"): links}, model.n_components_)["rna"].scale
+
+    scale, apart, dataset = fitted()
+    assert len(dataset.kept_apart) == 20
+    np.testing.assert_array_equal(np.sort(apart["rna"]), np.sort(apart["ephys"]))
+    rest = sp.csr_array(sp.diags_array((~np.isin(np.arange(200), apart["rna"])).astype(np.float32)))
+    rest.eliminate_zeros()
+    np.testing.assert_allclose(scale, fitted_to(rest), rtol=1e-5)
+    assert np.abs(scale / fitted_to(sp.eye_array(200, format="csr")) - 1).max() > 1e-3
+    splitter = CoupledDataSplitter(dataset, n_calibration=20, release_epoch=3)
+    np.testing.assert_array_equal(splitter.calibration_idx, np.sort(dataset.kept_apart))
+    none, apart, _ = fitted(train_size=0.9)  # which pairs are validated on is drawn later
+    np.testing.assert_array_equal(none, fit_preparation(given.values("rna"), 5).scale)
+    assert len(fitted(calibration_size=0.0)[2].kept_apart) == 0
+    assert len(fitted(feature_weights="communality")[2].kept_apart) == 0
