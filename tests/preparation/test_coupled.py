@@ -65,6 +65,9 @@ def test_weights_by_hand(planted):
     record = fit_coupled(planted, links(), {"a": 5, "b": None})["a"]
     np.testing.assert_allclose(weights(record, x), expected, rtol=1e-3)
     of_all, of_known = z * expected, u[:, 1:] @ (u[:, 1:].T @ z) * expected
+    _, size, directions = np.linalg.svd(of_known, full_matrices=False)
+    by_chance = (np.square(of_all).sum() - np.square(of_known).sum()) / (N - 1 - 12)
+    of_known = np.sqrt(np.maximum(size**2 - by_chance, 0))[:, None] * directions
     sought = np.linalg.eigh(of_all.T @ of_all + of_known.T @ of_known)[1][:, ::-1][:, :5].T
     np.testing.assert_allclose(np.abs((record.components * sought).sum(axis=1)), 1, atol=1e-3)
 

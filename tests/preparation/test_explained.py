@@ -3,7 +3,7 @@ import pytest
 import scipy.sparse as sp
 
 from couplevi._streamed import StreamedMatrix
-from couplevi.preparation._explained import Explained, explained_by, n_regressors
+from couplevi.preparation._explained import explained_by, n_regressors
 
 
 @pytest.fixture
@@ -100,11 +100,23 @@ def test_confidences_count_as_parts_of_a_pair():
     assert n_regressors(sp.csr_array((20, 20))) == 0
 
 
-def test_of_several_modalities_the_largest_share_and_the_mean_covariance_count():
-    one = Explained(np.array([0.1, 0.5]), np.array([[1.0, 0.0]]))
-    two = Explained(np.array([0.3, 0.2]), np.array([[0.0, 2.0], [1.0, 1.0]]))
-    both = Explained.by_any([one, two])
-    np.testing.assert_array_equal(both.share, [0.3, 0.5])
-    mean = (one.loadings.T @ one.loadings + two.loadings.T @ two.loadings) / 2
-    np.testing.assert_allclose(both.loadings.T @ both.loadings, mean)
-    assert Explained.by_any([]) is None
+def test_what_chance_explains_is_taken_off():
+    """Of regressors that say nothing, next to nothing is left; of one that says a lot, nearly all."""
+    rng = np.random.default_rng(0)
+    x, scores = rng.normal(size=(200, 400)), rng.normal(size=(200, 10))
+    ones = np.ones(400)
+    pairs = sp.eye_array(200, format="csr")
+    in_sample = found(x, pairs, scores)
+    assert np.square(in_sample.loadings).sum() == pytest.approx(20, rel=0.05)  # 10 of 200 degrees of freedom
+    assert np.square(in_sample.beyond_chance(ones)).sum() < 6  # what the largest have more than the mean
+    x[:, :50] += 3 * scores[:, :1]
+    told = found(x, pairs, scores)
+    beyond = told.beyond_chance(ones)
+    assert np.square(beyond)[:, :50].sum() == pytest.approx(50 * 0.9, rel=0.05)
+    assert np.square(beyond)[:, 50:].sum() < 0.4 * np.square(told.loadings)[:, 50:].sum()
+    weight = np.where(np.arange(400) < 50, 2.0, 0.5)
+    weighted = np.square(told.loadings * weight)
+    by_chance = (np.square(weight).sum() - weighted.sum()) / (200 - 1 - 10)
+    sizes = np.linalg.svd(told.loadings * weight, compute_uv=False) ** 2
+    left = np.square(told.beyond_chance(weight)).sum(axis=1)
+    np.testing.assert_allclose(np.sort(left), np.sort(np.maximum(sizes - by_chance, 0)), atol=1e-9)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import scipy.sparse as sp
 
-from couplevi.preparation._explained import Explained, explained_by, n_regressors
+from couplevi.preparation._explained import explained_by, n_regressors
 from couplevi.preparation._fit import N_PILOT, Features
 
 if TYPE_CHECKING:
@@ -26,9 +26,10 @@ def fit_coupled(
 
     As :func:`fit_preparation` with communalities ``h^2``, but a feature of which linked profiles of another modality
     explain a share ``c`` of the variance is weighed by ``sqrt(h^2 + c + 0.03)``, and components are those of the sum of
-    two covariances: of the weighted features, and of the part of them that is explained. So a direction that the other
-    modality knows counts up to twice. Profiles without a link take part in means, deviations and communalities alone. A
-    modality without ten pairs of links is prepared as without any, and one that is not reduced has no weights.
+    two covariances: of the weighted features, and of the part of them that is explained beyond chance. So a direction
+    that the other modality knows counts up to twice. Profiles without a link take part in means, deviations and
+    communalities alone. A modality with fewer than ten pairs is prepared as without any, and one that is not reduced
+    has no weights.
 
     Parameters
     ----------
@@ -67,7 +68,7 @@ def fit_coupled(
             if n := n_regressors(its_links):
                 batch = None if batches is None else batches[m]
                 parts.append(explained_by(f.matrix, f.mean, f.scale, its_links, scores(other)[:, :n], batch))
-        records[m] = f.preparation(n_components[m], "communality", Explained.by_any(parts))
+        records[m] = f.preparation(n_components[m], "communality", parts)
     return records
 
 

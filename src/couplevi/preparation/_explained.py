@@ -36,18 +36,25 @@ class Explained:
         Covariance of the standardised features with uncorrelated combinations of the other modality's components,
         which have a variance of 1, shape ``(n_combinations, n_vars)``. Their squares sum to the covariance of what is
         explained of the features.
+    n_pairs
+        Number of linked profiles, by their weight.
     """
 
     share: FloatArray
     loadings: FloatArray
+    n_pairs: float
 
-    @staticmethod
-    def by_any(parts: list[Explained]) -> Explained | None:
-        """By several modalities: the largest share, and the mean covariance of what is explained; None by none."""
-        if not parts:
-            return None
-        loadings = np.concatenate([part.loadings for part in parts]) / np.sqrt(len(parts))
-        return Explained(np.max([part.share for part in parts], axis=0), loadings)
+    def beyond_chance(self, weight: FloatArray) -> FloatArray:
+        """Rows whose squares sum to the covariance of what is explained of weighted features, less what chance explains.
+
+        Of so few pairs, regression finds a little in every direction: as much as the variance that is left over, divided
+        by the degrees of freedom.
+        """
+        loadings = self.loadings * weight
+        _, size, directions = np.linalg.svd(loadings, full_matrices=False)
+        left = np.square(weight).sum() - np.square(loadings).sum()
+        by_chance = left / max(self.n_pairs - 1 - len(loadings), 1)
+        return np.sqrt(np.maximum(np.square(size) - by_chance, 0))[:, None] * directions
 
 
 def n_regressors(links: sp.csr_array) -> int:
@@ -110,7 +117,7 @@ def explained_by(
     variance = error_of_means + np.square(between).sum(axis=0)  # the latter is 0 of a single batch
     varies = (scale > 0) & (variance > 0)
     share = np.divide(error_of_means - error, variance, out=np.zeros(len(mean)), where=varies)
-    return Explained(np.clip(share, 0, 1), fitted[n_groups:] / np.sqrt(root @ root))
+    return Explained(np.clip(share, 0, 1), fitted[n_groups:] / np.sqrt(root @ root), root @ root)
 
 
 def _groups(batch: IntArray | FloatArray, root: FloatArray) -> FloatArray:

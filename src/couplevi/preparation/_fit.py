@@ -13,6 +13,8 @@ from couplevi.preparation._record import Preparation, inverse_scale
 from couplevi.preparation._rows import row_chunks
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from couplevi._streamed import Matrix
     from couplevi._types import FloatArray
     from couplevi.preparation._explained import Explained
@@ -100,24 +102,26 @@ class Features:
         return n_components is not None and n_components < len(self.mean)
 
     def preparation(
-        self, n_components: int | None, weights: FeatureWeights, explained: Explained | None = None
+        self, n_components: int | None, weights: FeatureWeights, explained: Sequence[Explained] = ()
     ) -> Preparation:
         """Record of the leading components, see :func:`fit_preparation`.
 
         What other modalities explain of the features adds to their communality, and to the covariance of which the
-        components are taken.
+        components are taken: the largest share, and the mean covariance.
         """
         mean, scale = self.mean, self.scale
         if n_components is None or not self.is_reduced_by(n_components):
             return Preparation(mean.astype(np.float32), scale.astype(np.float32), None, 1.0)
-        share, extra = (0.0, None) if explained is None else (explained.share, explained.loadings)
         if weights == "communality":
-            weight = self._weight(self._communality + share)
+            weight = self._weight(
+                np.max([self._communality, *(self._communality + e.share for e in explained)], axis=0)
+            )
         elif weights == "variance":
             weight = np.where(scale > 0, scale, 1.0)
         else:
             weight = np.ones_like(scale)
-        variances, components = self._leading(weight, n_components, extra)
+        known = [e.beyond_chance(np.where(scale > 0, weight, 0)) / np.sqrt(len(explained)) for e in explained]
+        variances, components = self._leading(weight, n_components, np.concatenate(known) if known else None)
         largest = components[np.arange(n_components), np.abs(components).argmax(axis=1)]
         components = components * np.sign(largest)[:, None]
         rms = float(np.float32(np.sqrt(variances.mean()))) or 1.0
@@ -154,7 +158,6 @@ class Features:
         self, weight: FloatArray, n_components: int, extra: FloatArray | None = None
     ) -> tuple[FloatArray, FloatArray]:
         """Variances and components of weighted features; `extra` rows are added to their covariance, not to variances."""
-        extra = None if extra is None else extra * weight
         if self.matrix.shape[1] > MAX_GRAM:
             return _components_by_iteration(self.matrix, self.mean, self.scale / weight, n_components, extra)
         return _components_by_gram(self._correlation * np.outer(weight, weight), n_components, extra)
