@@ -23,6 +23,7 @@ ABLATIONS: dict[str, dict[str, object]] = {
     "no mixing": {"mixup_alpha": 0.0},
     "no dropout": {"dropout_rate": 0.0},
     "no input dropout": {"input_dropout_rate": 0.0},
+    "no feature weights from the other modality": {"feature_weights": "communality"},
     "equal feature weights": {"feature_weights": "equal"},
     "paper's objective (combination, reconstruction, divergence)": {
         "contrastive_weight": 0.0,

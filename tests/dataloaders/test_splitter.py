@@ -94,3 +94,13 @@ def test_workers_read_the_same_batches(dataset, monkeypatch):
         for m in "ab":
             assert here["profiles"][m].h.equal(there["profiles"][m].h)
         assert here["links"]["a", "b"].row.equal(there["links"]["a", "b"].row)
+
+
+def test_units_kept_apart_are_held_back_first(dataset):
+    pairs = np.flatnonzero((dataset.units >= 0).all(axis=1))
+    dataset.kept_apart = np.append(pairs[-2:], np.setdiff1d(np.arange(30), pairs)[:1])  # the last is no pair
+    for n_calibration in (1, 2, 4):
+        held_back = CoupledDataSplitter(dataset, n_calibration=n_calibration, release_epoch=2).calibration_idx
+        assert len(held_back) == n_calibration
+        assert np.isin(held_back, pairs).all()
+        assert np.isin(held_back, pairs[-2:]).sum() == min(n_calibration, 2)

@@ -5,7 +5,7 @@ import scipy.sparse as sp
 from small import make_jamie
 
 import couplevi as cvi
-from couplevi.model._dataset import cells_of_units, chunks, coupled_dataset
+from couplevi.model._dataset import cells_of_units, chunks, coupled_dataset, links_without
 from couplevi.preparation import FeatureRows, fit_preparation
 from couplevi.registry import ModalityReader, Registered
 
@@ -83,3 +83,18 @@ def test_constant_features_are_kept_and_named(mdata, quick):
     imputed = model.impute(source="ephys", target="rna").X
     np.testing.assert_allclose(imputed[:, 3:5], [[0, 7]] * len(imputed), atol=1e-5)
     assert np.isfinite(imputed).all()
+
+
+def test_links_without_some_units(mdata):
+    registered = given(mdata)
+    dataset, order = coupled_dataset(registered, lambda m, x, order: np.zeros((len(order), 1), dtype=np.float32))
+    (pair, whole), *_ = registered.links().items()
+    assert (links_without(registered, dataset, order, np.array([], dtype=int))[pair] != whole).nnz == 0
+    units = np.flatnonzero((dataset.units >= 0).all(axis=1))[:4]
+    gone = dataset.places(units)
+    rest = links_without(registered, dataset, order, units)[pair]
+    assert (rest.nnz, rest.data.min()) == (whole.nnz - 4, 1)
+    for axis, m in enumerate(pair):
+        sums = rest.sum(axis=1 - axis)
+        assert not sums[order[m][gone[m]]].any()
+    assert links_without(registered, dataset, order, np.arange(len(dataset)))[pair].nnz == 0

@@ -55,6 +55,13 @@ class CoupledDataset(Dataset[Batch]):
         Covariates by modality, shape ``(n_profiles, n_covariates)``; None where there are none.
     n_batches
         Number of their columns, the first, that say which batch a profile is of.
+
+    Attributes
+    ----------
+    rows
+        Prepared profiles by modality; they may be replaced by as many others.
+    kept_apart
+        Units whose links nothing was fitted to so far: the first to be held back for calibration.
     """
 
     def __init__(
@@ -70,6 +77,7 @@ class CoupledDataset(Dataset[Batch]):
         self.matches = dict(matches or {})
         self.covariates = covariates or {m: np.empty((len(r), 0), dtype=np.float32) for m, r in self.rows.items()}
         self.n_batches = n_batches
+        self.kept_apart: IntArray = np.empty(0, dtype=np.int64)
         self.units = make_units({m: len(r) for m, r in self.rows.items()}, self.links)
 
     @property

@@ -37,7 +37,8 @@ class CoupledDataSplitter(pl.LightningDataModule):
     mixup_alpha
         How strongly units are mixed in training, see :class:`~couplevi.dataloaders.UnitSampler`.
     n_calibration, release_epoch
-        Number of units of the training set, measured in several modalities, that are not drawn before that epoch.
+        Number of units of the training set, measured in several modalities, that are not drawn before that epoch; those
+        that the dataset kept apart come first.
     shuffle_set_split
         Split at random; else the units are taken in the order of their values.
     distributed_sampler
@@ -77,7 +78,8 @@ class CoupledDataSplitter(pl.LightningDataModule):
         self.train_idx, self.val_idx, self.test_idx = np.split(order, [n_train, n_train + n_validation])
         is_pair = (self.dataset.units[self.train_idx] >= 0).sum(axis=1) > 1
         shuffled = np.random.default_rng((seed, 1)).permutation(self.train_idx[is_pair])
-        self.calibration_idx = np.sort(shuffled[: self.n_calibration])
+        apart_first = np.argsort(~np.isin(shuffled, self.dataset.kept_apart), kind="stable")
+        self.calibration_idx = np.sort(shuffled[apart_first][: self.n_calibration])
 
     def setup(self, stage: str | None = None) -> None:
         """Let all processes draw with the seed of the first, so that each unit is drawn once."""

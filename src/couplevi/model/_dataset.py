@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 
 from couplevi._arrays import dense
 from couplevi._streamed import StreamedMatrix
 from couplevi._validate import are_counts, listing, stored_values, warn
 from couplevi.dataloaders import CoupledDataset, Links
-from couplevi.preparation import fingerprints, fit_preparation
+from couplevi.preparation import fingerprints, fit_coupled, fit_preparation
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -39,7 +40,44 @@ def fit_modality(
     weights: Literal["communality", "equal", "variance"],
 ) -> Preparation:
     """Fit scaling and PCA of one modality; constant features are named in a warning and stay constant."""
-    preparation = fit_preparation(matrix, n_components, weights)
+    return _told(fit_preparation(matrix, n_components, weights), reader)
+
+
+def fit_modalities(
+    registered: Registered,
+    n_components: Mapping[str, int | None],
+    weights: Literal["coupled", "communality", "equal"],
+    links: Mapping[ModalityPair, sp.csr_array],
+) -> dict[str, Preparation]:
+    """Fit scaling and PCA of each modality; ``"coupled"``: by what profiles of the others with these links know, too."""
+    if weights != "coupled":
+        return {
+            m: fit_modality(registered.values(m), reader, n_components[m], weights)
+            for m, reader in registered.readers.items()
+        }
+    matrices = {m: registered.values(m) for m in registered.readers}
+    n = registered.n_batches
+    batches = {m: registered.covariates(m)[:, :n].argmax(axis=1) for m in matrices} if n else None
+    records = fit_coupled(matrices, links, n_components, batches)
+    return {m: _told(record, registered.readers[m]) for m, record in records.items()}
+
+
+def links_without(
+    registered: Registered, dataset: CoupledDataset, order: Mapping[str, IntArray], units: IntArray
+) -> dict[ModalityPair, sp.csr_array]:
+    """Links of the data, but those of profiles in these units."""
+    keep = {m: np.ones(len(rows), dtype=np.float32) for m, rows in order.items()}
+    for m, places in dataset.places(units).items():
+        keep[m][order[m][places]] = 0
+    links = {}
+    for (a, b), t in registered.links().items():
+        links[a, b] = sp.csr_array(sp.diags_array(keep[a]) @ t @ sp.diags_array(keep[b]))
+        links[a, b].eliminate_zeros()
+    return links
+
+
+def _told(preparation: Preparation, reader: ModalityReader) -> Preparation:
+    """The same, after constant features were named in a warning."""
     constant = np.asarray(reader.var_names)[preparation.scale == 0]
     if len(constant):
         warn(

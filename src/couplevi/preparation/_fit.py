@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -13,10 +13,13 @@ from couplevi.preparation._record import Preparation, inverse_scale
 from couplevi.preparation._rows import row_chunks
 
 if TYPE_CHECKING:
-    from couplevi._streamed import Matrix
-    from couplevi._types import BoolArray, FloatArray
+    from collections.abc import Sequence
 
-LeadingComponents: TypeAlias = "Callable[[FloatArray, int], tuple[FloatArray, FloatArray]]"
+    from couplevi._streamed import Matrix
+    from couplevi._types import FloatArray
+    from couplevi.preparation._explained import Explained
+
+FeatureWeights: TypeAlias = Literal["communality", "equal", "variance"]
 
 MAX_GRAM = 4_000
 """Features up to which the covariance is formed (one pass, exact); above, its range is found by iteration."""
@@ -36,7 +39,7 @@ TOLERANCE = 1e-4
 def fit_preparation(
     matrix: Matrix,
     n_components: int | None = None,
-    weights: Literal["communality", "equal", "variance"] = "communality",
+    weights: FeatureWeights = "communality",
 ) -> Preparation:
     """Standardise the features of a modality, weigh them, and find their leading principal components.
 
@@ -78,23 +81,95 @@ def fit_preparation(
     >>> bool(np.allclose(p.inverse(p.transform(x)), x, atol=1e-5))
     True
     """
-    mean, scale, detected = _moments(matrix)
-    if n_components is None or n_components >= matrix.shape[1]:
-        return Preparation(mean.astype(np.float32), scale.astype(np.float32), None, 1.0)
-    leading = _leading_components(matrix, mean, scale)
-    if weights == "communality":
-        n_pilot = max(1, min(N_PILOT, len(scale), matrix.shape[0] // 10))
-        weight = _communality_weights(leading, detected, scale > 0, n_pilot, n_pilot / matrix.shape[0])
-    elif weights == "variance":
-        weight = np.where(scale > 0, scale, 1.0)
-    else:
-        weight = np.ones_like(scale)
-    variances, components = leading(weight, n_components)
-    largest = components[np.arange(n_components), np.abs(components).argmax(axis=1)]
-    components = components * np.sign(largest)[:, None]
-    rms = float(np.float32(np.sqrt(variances.mean()))) or 1.0
-    divisor = (scale / weight).astype(np.float32)
-    return Preparation(mean.astype(np.float32), divisor, components.astype(np.float32), rms)
+    return Features(matrix).preparation(n_components, weights)
+
+
+class Features:
+    """Standardised features of a modality, of which several things are asked; each is computed once.
+
+    Parameters
+    ----------
+    matrix
+        Cells by features, shape ``(n_obs, n_vars)``, finite.
+    """
+
+    def __init__(self, matrix: Matrix) -> None:
+        self.matrix = matrix
+        self.mean, self.scale, self.detected = _moments(matrix)
+
+    def is_reduced_by(self, n_components: int | None) -> bool:
+        """Whether so many components are fewer than the features."""
+        return n_components is not None and n_components < len(self.mean)
+
+    def preparation(
+        self, n_components: int | None, weights: FeatureWeights, explained: Sequence[Explained] = ()
+    ) -> Preparation:
+        """Record of the leading components, see :func:`fit_preparation`.
+
+        What other modalities explain of the features adds to their communality, and to the covariance of which the
+        components are taken: the largest share, and the mean covariance.
+        """
+        mean, scale = self.mean, self.scale
+        if n_components is None or not self.is_reduced_by(n_components):
+            return Preparation(mean.astype(np.float32), scale.astype(np.float32), None, 1.0)
+        if weights == "communality":
+            weight = self._weight(
+                np.max([self._communality, *(self._communality + e.share for e in explained)], axis=0)
+            )
+        elif weights == "variance":
+            weight = np.where(scale > 0, scale, 1.0)
+        else:
+            weight = np.ones_like(scale)
+        known = [e.beyond_chance(np.where(scale > 0, weight, 0)) / np.sqrt(len(explained)) for e in explained]
+        variances, components = self._leading(weight, n_components, np.concatenate(known) if known else None)
+        largest = components[np.arange(n_components), np.abs(components).argmax(axis=1)]
+        components = components * np.sign(largest)[:, None]
+        rms = float(np.float32(np.sqrt(variances.mean()))) or 1.0
+        divisor = (scale / weight).astype(np.float32)
+        return Preparation(mean.astype(np.float32), divisor, components.astype(np.float32), rms)
+
+    def pilot_scores(self, n_components: int) -> FloatArray:
+        """Leading pilot components of the profiles, at most as many as there are, shape ``(n_obs, n_components)``."""
+        weight, _, components = self._pilot
+        loadings = (components[:n_components] * weight * inverse_scale(self.scale)).T
+        return np.concatenate([chunk @ loadings for _, chunk in row_chunks(self.matrix)]) - self.mean @ loadings
+
+    @cached_property
+    def _pilot(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Weights of the features, and variances and components of the weighted ones."""
+        n_obs, n_vars = self.matrix.shape
+        weight = np.where(self.detected > 0, np.sqrt(self.detected), 1.0)
+        return weight, *self._leading(weight, max(1, min(N_PILOT, n_vars, n_obs // 10)))
+
+    @cached_property
+    def _communality(self) -> FloatArray:
+        """Share of the variance of each feature that pilot components explain beyond chance."""
+        weight, variances, components = self._pilot
+        by_chance = len(variances) / self.matrix.shape[0]
+        communality = (variances[:, None] * np.square(components / weight)).sum(axis=0)
+        return np.clip((communality - by_chance) / (1 - by_chance), 0, 1)
+
+    def _weight(self, share: FloatArray) -> FloatArray:
+        """Square root of a share of variance plus a floor, with a mean square of 1 over the features that vary."""
+        weight, varies = np.sqrt(share + COMMUNALITY_FLOOR), self.scale > 0
+        return weight / np.sqrt(np.square(weight[varies]).mean()) if varies.any() else weight
+
+    def _leading(
+        self, weight: FloatArray, n_components: int, extra: FloatArray | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """Variances and components of weighted features; `extra` rows are added to their covariance, not to variances."""
+        if self.matrix.shape[1] > MAX_GRAM:
+            return _components_by_iteration(self.matrix, self.mean, self.scale / weight, n_components, extra)
+        return _components_by_gram(self._correlation * np.outer(weight, weight), n_components, extra)
+
+    @cached_property
+    def _correlation(self) -> FloatArray:
+        """Correlation of the features, shape ``(n_vars, n_vars)``; 0 for constant ones."""
+        gram = np.zeros((len(self.mean), len(self.mean)))
+        for _, chunk in row_chunks(self.matrix):
+            standardised = ((dense(chunk) - self.mean) * inverse_scale(self.scale)).astype(np.float32)
+            gram += standardised.T @ standardised
+        return gram / self.matrix.shape[0]
 
 
 def _moments(matrix: Matrix) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -111,42 +186,19 @@ def _moments(matrix: Matrix) -> tuple[FloatArray, FloatArray, FloatArray]:
     return mean, np.where(varies, scaler.scale_, 0.0), detected / n_obs
 
 
-def _leading_components(matrix: Matrix, mean: FloatArray, scale: FloatArray) -> LeadingComponents:
-    """Function from weights of the standardised features and a number to so many variances and components."""
-    if matrix.shape[1] > MAX_GRAM:
-        return lambda weight, n: _components_by_iteration(matrix, mean, scale / weight, n)
-    correlation = _correlation(matrix, mean, scale)
-    return lambda weight, n: _components_by_gram(correlation * np.outer(weight, weight), n)
-
-
-def _communality_weights(
-    leading: LeadingComponents, detected: FloatArray, varies: BoolArray, n_pilot: int, by_chance: float
-) -> FloatArray:
-    """Square root of communality plus a floor, with a mean square of 1 over the features that vary."""
-    pilot_weight = np.where(detected > 0, np.sqrt(detected), 1.0)
-    variances, components = leading(pilot_weight, n_pilot)
-    communality = (variances[:, None] * np.square(components / pilot_weight)).sum(axis=0)
-    weight = np.sqrt(np.clip((communality - by_chance) / (1 - by_chance), 0, 1) + COMMUNALITY_FLOOR)
-    return weight / np.sqrt(np.square(weight[varies]).mean()) if varies.any() else weight
-
-
-def _correlation(matrix: Matrix, mean: FloatArray, scale: FloatArray) -> FloatArray:
-    """Correlation of the features, shape ``(n_vars, n_vars)``; 0 for constant ones."""
-    gram = np.zeros((len(mean), len(mean)))
-    for _, chunk in row_chunks(matrix):
-        standardised = ((dense(chunk) - mean) * inverse_scale(scale)).astype(np.float32)
-        gram += standardised.T @ standardised
-    return gram / matrix.shape[0]
-
-
-def _components_by_gram(covariance: FloatArray, n_components: int) -> tuple[FloatArray, FloatArray]:
+def _components_by_gram(
+    covariance: FloatArray, n_components: int, extra: FloatArray | None
+) -> tuple[FloatArray, FloatArray]:
     n_vars = len(covariance)
-    variances, vectors = scipy.linalg.eigh(covariance, subset_by_index=[n_vars - n_components, n_vars - 1])
-    return np.maximum(variances[::-1], 0), vectors[:, ::-1].T
+    sought = covariance if extra is None else covariance + extra.T @ extra
+    variances, vectors = scipy.linalg.eigh(sought, subset_by_index=[n_vars - n_components, n_vars - 1])
+    components = vectors[:, ::-1].T
+    variances = variances[::-1] if extra is None else (components @ covariance * components).sum(axis=1)
+    return np.maximum(variances, 0), components
 
 
 def _components_by_iteration(
-    matrix: Matrix, mean: FloatArray, scale: FloatArray, n_components: int
+    matrix: Matrix, mean: FloatArray, scale: FloatArray, n_components: int, extra: FloatArray | None
 ) -> tuple[FloatArray, FloatArray]:
     """Subspace iteration on the covariance of the standardised features, centred and scaled implicitly."""
     n_obs, n_vars = matrix.shape
@@ -155,13 +207,16 @@ def _components_by_iteration(
     previous = np.zeros(n_components)
     for _ in range(MAX_PASSES):
         product = _covariance_product(matrix, mean, scale, basis)
-        variances, rotation = scipy.linalg.eigh(basis.T @ product)
-        vectors = (basis @ rotation)[:, ::-1][:, :n_components]
-        variances = np.maximum(variances[::-1][:n_components], 0)
-        if np.all(np.abs(variances - previous) <= TOLERANCE * variances.max()):
+        sought = product if extra is None else product + extra.T @ (extra @ basis)
+        values, rotation = scipy.linalg.eigh(basis.T @ sought)
+        rotation = rotation[:, ::-1][:, :n_components]
+        values = np.maximum(values[::-1][:n_components], 0)
+        if np.all(np.abs(values - previous) <= TOLERANCE * values.max()):
             break
-        previous, basis = variances, np.linalg.qr(product)[0]
-    return variances, vectors.T
+        previous, basis = values, np.linalg.qr(sought)[0]
+    if extra is not None:
+        values = np.maximum((rotation * (basis.T @ product @ rotation)).sum(axis=0), 0)
+    return values, (basis @ rotation).T
 
 
 def _covariance_product(matrix: Matrix, mean: FloatArray, scale: FloatArray, basis: FloatArray) -> FloatArray:

@@ -16,6 +16,7 @@ def test_presets_are_those_of_the_design():
     assert (paper.max_epochs, paper.max_epochs * paper.kl_warmup) == (10_000, 2_500)
     integration = dataclasses.replace(PRESETS["default"], dropout_rate=0.0, input_dropout_rate=0.0)
     assert PRESETS["integration"] == integration
+    assert integration.feature_weights == "coupled"
 
 
 def test_widths_are_numbers_or_multiples():

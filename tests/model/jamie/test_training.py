@@ -1,10 +1,15 @@
+import dataclasses
+
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 from small import make_jamie
 
+import couplevi as cvi
+from couplevi.dataloaders import CoupledDataSplitter
 from couplevi.model.jamie.training import release_epoch, training_data
-from couplevi.preparation import fit_preparation
+from couplevi.preparation import fit_coupled, fit_preparation
 from couplevi.registry import Registered
 from couplevi.train import TrainingRun
 
@@ -122,12 +127,19 @@ def test_training_goes_on_where_it_ended(mdata, quick):
     assert model.history["train_loss"].index.tolist() == list(range(6))
 
 
-def test_training_data_are_prepared_once_and_in_an_order_of_their_own(mdata):
+@pytest.mark.parametrize("weights", ["coupled", "communality", "equal"])
+def test_training_data_are_prepared_once_and_in_an_order_of_their_own(mdata, weights):
     model = make_jamie(mdata, layers={"rna": "log1p"}, n_pcs={"rna": 5})
+    model.settings_ = dataclasses.replace(model.settings_, feature_weights=weights)
     given = Registered(mdata, {m: model.reader(m) for m in model.modalities_}, {"correspondence": {}, "match": {}})
     dataset, order = training_data(model.module, given, model.n_components_, model.settings_)
     values = mdata["rna"].layers["log1p"]
-    expected = fit_preparation(values, 5, model.settings_.feature_weights)
+    if weights == "coupled":
+        matrices = {"rna": values, "ephys": mdata["ephys"].X}
+        expected = fit_coupled(matrices, given.links(), model.n_components_)["rna"]  # too few pairs to calibrate
+        assert np.abs(expected.scale / fit_preparation(values, 5).scale - 1).max() > 0.01
+    else:
+        expected = fit_preparation(values, 5, weights)
     np.testing.assert_allclose(
         dataset.rows["rna"][np.arange(45)], expected.transform(values[order["rna"]]), rtol=1e-3, atol=1e-4
     )
@@ -140,3 +152,59 @@ def test_training_data_are_prepared_once_and_in_an_order_of_their_own(mdata):
 
 def test_pairs_for_calibration_are_released_in_the_middle():
     assert [release_epoch(n) for n in (1, 11, 100)] == [0, 5, 50]
+
+
+def test_hidden_pairs_decide_no_weights():
+    """Of pairs that are not among the links, the halves may be any."""
+    paired = cvi.data.branching_manifold(n_obs=200, n_features={"rna": 30, "ephys": 8}, seed=1)
+    paired.obsp["correspondence"] = sp.diags((np.arange(paired.n_obs) % 2).astype(np.float32)).tocsr()
+    paired.obsp["correspondence"].eliminate_zeros()
+    model = make_jamie(paired, n_pcs={"rna": 5}, correspondence_key="correspondence")
+    assert model.settings_.feature_weights == "coupled"
+    keys = {"correspondence": {("rna", "ephys"): "correspondence"}, "match": {}}
+    hidden = np.flatnonzero(np.arange(paired.n_obs) % 2 == 0)
+
+    def scale():
+        given = Registered(paired, {m: model.reader(m) for m in model.modalities_}, keys)
+        training_data(model.module, given, model.n_components_, model.settings_)
+        return model.module.observation("rna").preparation.record().scale.copy()
+
+    before = scale()
+    x = paired["ephys"].X.copy()
+    x[hidden] = x[hidden[::-1]]
+    paired["ephys"].X = x
+    np.testing.assert_allclose(scale(), before, rtol=1e-4)
+    x = x.copy()
+    x[hidden + 1] = x[hidden[::-1] + 1]  # those that are linked
+    paired["ephys"].X = x
+    assert np.abs(scale() / before - 1).max() > 0.01
+
+
+def test_pairs_for_calibration_decide_no_weights():
+    paired = cvi.data.branching_manifold(n_obs=200, n_features={"rna": 30, "ephys": 8}, seed=1)
+    model = make_jamie(paired, n_pcs={"rna": 5})
+    given = Registered(paired, {m: model.reader(m) for m in model.modalities_}, {"correspondence": {}, "match": {}})
+
+    def fitted(train_size=1.0, **settings):
+        model.settings_ = dataclasses.replace(model.settings_, **settings)
+        dataset, order = training_data(model.module, given, model.n_components_, model.settings_, train_size)
+        scale = model.module.observation("rna").preparation.record().scale.copy()
+        return scale, {m: order[m][places] for m, places in dataset.places(dataset.kept_apart).items()}, dataset
+
+    def fitted_to(links):
+        matrices = {m: given.values(m) for m in model.modalities_}
+        return fit_coupled(matrices, {("ephys", "rna"): links}, model.n_components_)["rna"].scale
+
+    scale, apart, dataset = fitted()
+    assert len(dataset.kept_apart) == 20
+    np.testing.assert_array_equal(np.sort(apart["rna"]), np.sort(apart["ephys"]))
+    rest = sp.csr_array(sp.diags_array((~np.isin(np.arange(200), apart["rna"])).astype(np.float32)))
+    rest.eliminate_zeros()
+    np.testing.assert_allclose(scale, fitted_to(rest), rtol=1e-5)
+    assert np.abs(scale / fitted_to(sp.eye_array(200, format="csr")) - 1).max() > 1e-3
+    splitter = CoupledDataSplitter(dataset, n_calibration=20, release_epoch=3)
+    np.testing.assert_array_equal(splitter.calibration_idx, np.sort(dataset.kept_apart))
+    none, apart, _ = fitted(train_size=0.9)  # which pairs are validated on is drawn later
+    np.testing.assert_array_equal(none, fit_preparation(given.values("rna"), 5).scale)
+    assert len(fitted(calibration_size=0.0)[2].kept_apart) == 0
+    assert len(fitted(feature_weights="communality")[2].kept_apart) == 0

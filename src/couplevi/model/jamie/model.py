@@ -412,7 +412,7 @@ class JAMIE(Model):
         ):
             registered = self._registered().of_present() if self.mapped_ else self._registered()
             to_fit = None if self.is_trained_ else self.n_components_
-            dataset, order = training_data(self.module, registered, to_fit, settings)
+            dataset, order = training_data(self.module, registered, to_fit, settings, train_size)
             length = Length.of(
                 settings,
                 len(dataset),

@@ -38,7 +38,8 @@ class Settings:
         no more than that many, or, where the number is that of a preset, with at most 100.
     feature_weights
         Weights of the standardised features in the principal components: ``"communality"``, see
-        :func:`~couplevi.preparation.fit_preparation`, or ``"equal"``.
+        :func:`~couplevi.preparation.fit_preparation`; ``"coupled"``, which also counts what linked profiles of other
+        modalities explain of them, see :func:`~couplevi.preparation.fit_coupled`; or ``"equal"``.
     encoder_widths
         Width of each hidden layer of an encoder: a whole number, or a float that multiplies the number of prepared
         features. A decoder has them in reverse.
@@ -87,7 +88,7 @@ kl_weight
     n_private: int = 16
     private_dropout_rate: float = 0.5
     n_pcs: int | Mapping[str, int | None] | None = DEFAULT_N_PCS
-    feature_weights: Literal["communality", "equal"] = "communality"
+    feature_weights: Literal["coupled", "communality", "equal"] = "coupled"
     encoder_widths: tuple[int | float, ...] = (256,)
     normalization: Literal["batch", "layer"] = "layer"
     activation: Literal["gelu", "leaky_relu"] = "gelu"
@@ -138,7 +139,7 @@ kl_weight
         check_number(self.mixup_alpha, "mixup_alpha")
         for name in ("lr", "gradient_clip"):
             check_number(getattr(self, name), name, SMALLEST)
-        check_option(self.feature_weights, ("communality", "equal"), "feature_weights")
+        check_option(self.feature_weights, ("coupled", "communality", "equal"), "feature_weights")
         check_option(self.normalization, ("batch", "layer"), "normalization")
         check_option(self.activation, ("gelu", "leaky_relu"), "activation")
         check_option(self.lr_schedule, ("constant", "one_cycle"), "lr_schedule")

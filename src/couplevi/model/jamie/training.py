@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from couplevi.model._dataset import batches, coupled_dataset, fit_modality
+from couplevi.model._dataset import batches, coupled_dataset, fit_modalities, links_without
+from couplevi.model.jamie.uncertainty import n_calibration
 from couplevi.preparation import prepared_rows
 
 if TYPE_CHECKING:
@@ -28,18 +29,41 @@ MAX_SENSITIVITY = 256
 
 
 def training_data(
-    module: JAMIEModule, registered: Registered, n_components: Mapping[str, int | None] | None, settings: Settings
+    module: JAMIEModule,
+    registered: Registered,
+    n_components: Mapping[str, int | None] | None,
+    settings: Settings,
+    train_size: float = 1.0,
 ) -> tuple[CoupledDataset, dict[str, IntArray]]:
-    """Profiles and links, prepared, and their rows in the data; with `n_components` the preparation is fitted first."""
+    """Profiles and links, prepared, and their rows in the data; with `n_components` the preparation is fitted first.
 
-    def rows_of(m: str, matrix: Matrix, order: IntArray) -> Rows:
-        preparation = module.observation(m).preparation
-        if n_components is not None:
-            reader = registered.readers[m]
-            preparation.fill(fit_modality(matrix, reader, n_components[m], settings.feature_weights))
-        return prepared_rows(matrix, preparation.record(), order)
+    If it is fitted to links, pairs for calibration are kept apart; so are all if some units are not trained on, as it is
+    drawn later which.
+    """
+    matrices = dict[str, "Matrix"]()
 
-    return coupled_dataset(registered, rows_of)
+    def to_prepare(m: str, matrix: Matrix, order: IntArray) -> Rows:
+        matrices[m] = matrix
+        return np.empty((len(order), 0), dtype=np.float32)
+
+    dataset, order = coupled_dataset(registered, to_prepare)
+    if n_components is not None:
+        if settings.feature_weights == "coupled":
+            dataset.kept_apart = _kept_apart(dataset, settings.calibration_size if train_size == 1 else 1.0)
+        links = links_without(registered, dataset, order, dataset.kept_apart)
+        for m, record in fit_modalities(registered, n_components, settings.feature_weights, links).items():
+            module.observation(m).preparation.fill(record)
+    for m, matrix in matrices.items():
+        dataset.rows[m] = prepared_rows(matrix, module.observation(m).preparation.record(), order[m])
+    return dataset, order
+
+
+def _kept_apart(dataset: CoupledDataset, share: float) -> IntArray:
+    """So many pairs as are held back for calibration, drawn by the order of their values; of a share of 1 all units."""
+    if share == 1:
+        return np.arange(len(dataset))
+    pairs = np.flatnonzero((dataset.units >= 0).sum(axis=1) > 1)
+    return np.random.default_rng(0).permutation(pairs)[: n_calibration(dataset, share, release_epoch=1)]
 
 
 @torch.no_grad()
