@@ -1,6 +1,6 @@
 """Scaling and PCA of one modality: matrix in, frozen record out, in passes over row chunks."""
 
-from couplevi.preparation._counts import COUNTS_PER_CELL, library_size, log_normalised, logarithms
+from couplevi.preparation._counts import COUNTS_PER_CELL, library_size, log_normalised, logarithms, presence
 from couplevi.preparation._fit import fit_preparation
 from couplevi.preparation._record import Preparation
 from couplevi.preparation._rows import FeatureRows, PreparedRows, fingerprints, prepared_rows, row_chunks
@@ -16,5 +16,6 @@ __all__ = [
     "log_normalised",
     "logarithms",
     "prepared_rows",
+    "presence",
     "row_chunks",
 ]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from couplevi.model._dataset import batches, coupled_dataset, fit_modality
-from couplevi.preparation import prepared_rows
+from couplevi.preparation import FeatureRows, logarithms, prepared_rows
 
 if TYPE_CHECKING:
     from couplevi._streamed import Matrix
@@ -33,11 +33,13 @@ def training_data(
     """Profiles and links, prepared, and their rows in the data; with `n_components` the preparation is fitted first."""
 
     def rows_of(m: str, matrix: Matrix, order: IntArray) -> Rows:
-        preparation = module.observation(m).preparation
+        observation, reader = module.observation(m), registered.readers[m]
         if n_components is not None:
-            reader = registered.readers[m]
-            preparation.fill(fit_modality(matrix, reader, n_components[m], settings.feature_weights))
-        return prepared_rows(matrix, preparation.record(), order)
+            read = logarithms(matrix, reader.where, binary=observation.is_binary) if observation.is_count else matrix
+            observation.preparation.fill(fit_modality(read, reader, n_components[m], settings.feature_weights))
+        if observation.is_count:
+            return FeatureRows(matrix, order)
+        return prepared_rows(matrix, observation.preparation.record(), order)
 
     return coupled_dataset(registered, rows_of)
 
