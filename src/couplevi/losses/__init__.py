@@ -7,9 +7,10 @@ from couplevi.losses._consensus import (
     euclidean_coordinates,
     minimum_variance_coordinates,
 )
+from couplevi.losses._dispersion import overdispersion
 from couplevi.losses._labels import smoothed_cross_entropy, uniform_cross_entropy
 from couplevi.losses._links import alignment, combination, contrastive_alignment
-from couplevi.losses._profiles import kl_divergence, reconstruction
+from couplevi.losses._profiles import deviance, kl_divergence, reconstruction
 from couplevi.losses._reduce import weighted_mean
 from couplevi.losses._schedules import annealing, one_cycle
 
@@ -21,10 +22,12 @@ __all__ = [
     "combination",
     "consensus_distance",
     "contrastive_alignment",
+    "deviance",
     "euclidean_coordinates",
     "kl_divergence",
     "minimum_variance_coordinates",
     "one_cycle",
+    "overdispersion",
     "reconstruction",
     "smoothed_cross_entropy",
     "uniform_cross_entropy",

@@ -45,6 +45,7 @@ def fit_modality(
 
 def fit_modalities(
     registered: Registered,
+    matrices: Mapping[str, Matrix],
     n_components: Mapping[str, int | None],
     weights: Literal["coupled", "communality", "equal"],
     links: Mapping[ModalityPair, sp.csr_array],
@@ -52,10 +53,8 @@ def fit_modalities(
     """Fit scaling and PCA of each modality; ``"coupled"``: by what profiles of the others with these links know, too."""
     if weights != "coupled":
         return {
-            m: fit_modality(registered.values(m), reader, n_components[m], weights)
-            for m, reader in registered.readers.items()
+            m: fit_modality(matrices[m], reader, n_components[m], weights) for m, reader in registered.readers.items()
         }
-    matrices = {m: registered.values(m) for m in registered.readers}
     n = registered.n_batches
     batches = {m: registered.covariates(m)[:, :n].argmax(axis=1) for m in matrices} if n else None
     records = fit_coupled(matrices, links, n_components, batches)

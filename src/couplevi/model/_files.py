@@ -35,7 +35,7 @@ WEIGHTS, VAR_NAMES, ATTRIBUTES = (
 )
 REGISTRY = "registry_"
 FORMAT_KEY = "format"
-FORMAT = 3
+FORMAT = 4
 """Number of the format that is written; files without one are of format 0."""
 
 DATA_FRAME = "data_frame"
@@ -159,7 +159,25 @@ def _from_2_to_3(state: dict[str, Any]) -> None:
         weights[f"batch_inflation_{i}_{j}"] = torch.full((n_batches,), math.nan)
 
 
-UPGRADES: tuple[Callable[[dict[str, Any]], None], ...] = (_from_0_to_1, _from_1_to_2, _from_2_to_3)
+def _from_3_to_4(state: dict[str, Any]) -> None:
+    """Format 3 to 4: JAMIE has linear paths between modalities, here without a share, and explains counts."""
+    attributes, weights = state[ATTRIBUTES], state[WEIGHTS]
+    if attributes[REGISTRY].get("model_name") != "JAMIE":
+        return
+    sizes = [len(weights[f"observations.{i}.preparation.mean"]) for i in range(len(attributes["modalities_"]))]
+    for i, n in enumerate(sizes):
+        sizes[i] = len(weights.get(f"observations.{i}.preparation.components", torch.empty(n, 0)))
+    n_covariates = registered_design(attributes[REGISTRY]).width
+    for i, (source, target) in enumerate(permutations(range(len(sizes)), 2)):
+        weights[f"linear_paths.{i}.weight"] = torch.zeros(sizes[target], sizes[source])
+        weights[f"linear_paths.{i}.bias"] = torch.zeros(sizes[target])
+        for side in ("source", "target"):
+            weights[f"linear_paths.{i}.{side}_effects"] = torch.zeros(sizes[target], n_covariates)
+        weights[f"linear_paths.{i}.share"] = torch.zeros(())
+    weights["null_deviance"], weights["log_library"] = torch.ones(len(sizes)), torch.zeros(len(sizes), 3)
+
+
+UPGRADES: tuple[Callable[[dict[str, Any]], None], ...] = (_from_0_to_1, _from_1_to_2, _from_2_to_3, _from_3_to_4)
 """What turns the content of a file of format i into one of format i + 1, in place."""
 
 

@@ -1,7 +1,8 @@
 """Network blocks: encoders, decoders, heads, how a modality is observed, and routes through a model."""
 
 from couplevi.nn._blocks import LOG_VARIANCE_RANGE, Decoder, Encoder, ResidualLayers, hidden_layers
-from couplevi.nn._heads import HEADS, Head, UnitGaussianHead
+from couplevi.nn._heads import HEADS, CountHead, Head, UnitGaussianHead
+from couplevi.nn._linear_path import LinearPath
 from couplevi.nn._observation import Observation
 from couplevi.nn._preparation import PreparationBuffers
 from couplevi.nn._route import Mean, Route, frozen_copy, linear
@@ -9,9 +10,11 @@ from couplevi.nn._route import Mean, Route, frozen_copy, linear
 __all__ = [
     "HEADS",
     "LOG_VARIANCE_RANGE",
+    "CountHead",
     "Decoder",
     "Encoder",
     "Head",
+    "LinearPath",
     "Mean",
     "Observation",
     "PreparationBuffers",

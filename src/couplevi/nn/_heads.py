@@ -8,10 +8,14 @@ from typing import ClassVar
 import torch
 from scvi.distributions import NegativeBinomial, ZeroInflatedNegativeBinomial
 from torch import nn
-from torch.distributions import Distribution, Normal
+from torch.distributions import Bernoulli, Distribution, Normal, Poisson
 
 VARIANCE_MOMENTUM = 0.05
 MINIMUM_VARIANCE = 1e-6
+SMALLEST_SHARE = 1e-8
+"""Of the library, of a feature that was never seen."""
+NO_INFLATION = -3.0
+"""Logit of further zeros at which training starts."""
 
 
 class Head(nn.Module, ABC):
@@ -37,12 +41,27 @@ class Head(nn.Module, ABC):
     def adapt(self, residuals: torch.Tensor) -> None:
         """Learn from what a batch leaves unexplained, shape ``(n, n_out)``, besides by gradients."""
 
+    @abstractmethod
+    def stabilised(self, px: Distribution) -> torch.Tensor:
+        """Transform of the means, ``(n, n_out)``, whose squared differences are deviances, as far as these are small."""
+
+
+class CountHead(Head, ABC):
+    """Distribution of counts, given the library size."""
+
+    def outputs(self, share: torch.Tensor) -> torch.Tensor:
+        """What a decoder gives where features have these shares of the library, shapes ``(n_out,)``."""
+        return share.clamp(min=SMALLEST_SHARE).log()
+
 
 class UnitGaussianHead(Head):
     """Gaussian of unit variance: the likelihood of squared errors."""
 
     def forward(self, eta: torch.Tensor, library: torch.Tensor | None = None) -> Normal:
         return Normal(eta, 1.0, validate_args=False)
+
+    def stabilised(self, px: Distribution) -> torch.Tensor:
+        return px.mean
 
 
 class ResidualGaussianHead(Head):
@@ -60,13 +79,38 @@ class ResidualGaussianHead(Head):
     def forward(self, eta: torch.Tensor, library: torch.Tensor | None = None) -> Normal:
         return Normal(eta, (self.variance + MINIMUM_VARIANCE).sqrt(), validate_args=False)
 
+    def stabilised(self, px: Distribution) -> torch.Tensor:
+        return px.mean / px.stddev
+
     @torch.no_grad()
     def adapt(self, residuals: torch.Tensor) -> None:
         """Move the variance towards that of the residuals of a batch."""
         self.variance.lerp_(residuals.float().square().mean(dim=0), VARIANCE_MOMENTUM)
 
 
-class NegativeBinomialHead(Head):
+class PoissonHead(CountHead):
+    """Poisson counts: shares of the library that sum to one."""
+
+    def forward(self, eta: torch.Tensor, library: torch.Tensor | None = None) -> Poisson:
+        assert library is not None
+        return Poisson(library * eta.softmax(dim=1), validate_args=False)
+
+    def stabilised(self, px: Distribution) -> torch.Tensor:
+        return 2 * px.mean.sqrt()
+
+
+class BernoulliHead(CountHead):
+    """Whether a feature was seen at all: odds that grow with the library, the number of features that were."""
+
+    def forward(self, eta: torch.Tensor, library: torch.Tensor | None = None) -> Bernoulli:
+        assert library is not None
+        return Bernoulli(logits=eta + library.log(), validate_args=False)
+
+    def stabilised(self, px: Distribution) -> torch.Tensor:
+        return 2 * px.mean.sqrt().asin()
+
+
+class NegativeBinomialHead(CountHead):
     """Negative binomial counts: shares of the library that sum to one, and a dispersion per feature."""
 
     def __init__(self, n_out: int) -> None:
@@ -78,11 +122,18 @@ class NegativeBinomialHead(Head):
         scale = eta.softmax(dim=1)
         return NegativeBinomial(mu=library * scale, theta=self.log_inverse_dispersion.exp(), scale=scale)
 
+    def stabilised(self, px: Distribution) -> torch.Tensor:
+        shape = self.log_inverse_dispersion.exp()
+        return 2 * shape.sqrt() * (px.mean / shape).sqrt().asinh()
+
 
 class ZeroInflatedNegativeBinomialHead(NegativeBinomialHead):
     """The same with further zeros, whose logits are the second half of the outputs."""
 
     n_parameters: ClassVar[int] = 2
+
+    def outputs(self, share: torch.Tensor) -> torch.Tensor:
+        return torch.cat([super().outputs(share), torch.full_like(share, NO_INFLATION)])
 
     def forward(self, eta: torch.Tensor, library: torch.Tensor | None = None) -> Distribution:
         assert library is not None
@@ -96,5 +147,7 @@ HEADS: dict[str, type[Head]] = {
     "gaussian": ResidualGaussianHead,
     "nb": NegativeBinomialHead,
     "zinb": ZeroInflatedNegativeBinomialHead,
+    "poisson": PoissonHead,
+    "bernoulli": BernoulliHead,
 }
 """Head of each likelihood, by name."""

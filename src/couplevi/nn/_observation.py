@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from couplevi.nn._preparation import PreparationBuffers
-from couplevi.preparation import library_size, log_normalised
+from couplevi.preparation import library_size, log_normalised, presence
 
 if TYPE_CHECKING:
     from couplevi._types import FloatArray
@@ -16,7 +16,8 @@ class Observation(nn.Module):
     """How a modality is read and explained: its preparation, the likelihood of its values and their library size.
 
     With the Gaussian likelihood prepared features are explained; with one of counts, the counts themselves, and the
-    encoder reads the logarithm of counts per 10,000, prepared.
+    encoder reads the logarithm of counts per 10,000, prepared. Of the Bernoulli likelihood, counts are whether there
+    are any.
 
     Parameters
     ----------
@@ -25,7 +26,7 @@ class Observation(nn.Module):
     n_components
         Number of principal components, or None if the standardised features are used.
     likelihood
-        ``"gaussian"``, ``"nb"`` or ``"zinb"``.
+        One of the :data:`~couplevi.nn.HEADS`.
     """
 
     def __init__(self, n_vars: int, n_components: int | None, likelihood: str = "gaussian") -> None:
@@ -39,6 +40,11 @@ class Observation(nn.Module):
         return self.likelihood != "gaussian"
 
     @property
+    def is_binary(self) -> bool:
+        """Whether it is explained if there are any counts."""
+        return self.likelihood == "bernoulli"
+
+    @property
     def n_prepared(self) -> int:
         """Number of prepared features, which an encoder reads."""
         return self.preparation.n_prepared
@@ -50,11 +56,15 @@ class Observation(nn.Module):
 
     def prepare(self, x: torch.Tensor) -> torch.Tensor:
         """Features, shape ``(n, n_vars)``, to what an encoder reads, shape ``(n, n_prepared)``."""
-        return self.preparation(log_normalised(x) if self.is_count else x)
+        return self.preparation(log_normalised(self.counts(x)) if self.is_count else x)
+
+    def counts(self, x: torch.Tensor) -> torch.Tensor:
+        """Counts as they are explained, shape ``(n, n_vars)``."""
+        return presence(x) if self.is_binary else x
 
     def library(self, x: torch.Tensor) -> torch.Tensor | None:
         """Library size of counts ``(n, n_vars)``, shape ``(n, 1)``; None where no counts are explained."""
-        return library_size(x)[:, None] if self.is_count else None
+        return library_size(self.counts(x))[:, None] if self.is_count else None
 
     def features(self, mean: torch.Tensor) -> FloatArray:
         """Mean of what a decoder explains, shape ``(n, n_explained)``, as features in their own units."""

@@ -1,6 +1,6 @@
 """Scaling and PCA of one modality: matrix in, frozen record out, in passes over row chunks."""
 
-from couplevi.preparation._counts import COUNTS_PER_CELL, library_size, log_normalised, logarithms
+from couplevi.preparation._counts import COUNTS_PER_CELL, library_size, log_normalised, logarithms, presence
 from couplevi.preparation._coupled import fit_coupled
 from couplevi.preparation._fit import fit_preparation
 from couplevi.preparation._record import Preparation
@@ -18,5 +18,6 @@ __all__ = [
     "log_normalised",
     "logarithms",
     "prepared_rows",
+    "presence",
     "row_chunks",
 ]

@@ -43,17 +43,38 @@ def log_normalised(counts: Any) -> Any:
     return np.log1p(np.asarray(counts, dtype=np.float32) * gain.astype(np.float32)[:, None])
 
 
+@overload
+def presence(counts: torch.Tensor) -> torch.Tensor: ...
+@overload
+def presence(counts: MemoryMatrix) -> MemoryMatrix: ...
+def presence(counts: Any) -> Any:
+    """1 where there are counts, float32; a sparse matrix stays sparse."""
+    found = counts > 0
+    return found.to(counts.dtype) if isinstance(counts, torch.Tensor) else found.astype(np.float32)
+
+
 class LogNormalised(StreamedMatrix):
     """Logarithms of counts per 10,000, of counts that are read in parts; rows that are read are checked to be counts."""
+
+    def __init__(self, source: Any, where: str, columns: IntArray | None = None, *, binary: bool = False) -> None:
+        super().__init__(source, where, columns)
+        self.binary = binary
 
     def __getitem__(self, rows: slice | IntArray) -> FloatArray | sp.csr_array:
         counts = super().__getitem__(rows)
         check_counts(counts, self.where)
-        return log_normalised(counts)
+        return log_normalised(presence(counts) if self.binary else counts)
 
 
-def logarithms(matrix: Matrix, where: str) -> Matrix:
+def logarithms(matrix: Matrix, where: str, *, binary: bool = False) -> Matrix:
     """Logarithm of 1 plus counts per 10,000; a matrix that is read in parts stays one.
+
+    Parameters
+    ----------
+    matrix, where
+        Counts, and where they are, for messages.
+    binary
+        Take counts for 1 where there are any.
 
     Raises
     ------
@@ -61,6 +82,6 @@ def logarithms(matrix: Matrix, where: str) -> Matrix:
         If values are no counts; in parts, when these are read.
     """
     if isinstance(matrix, StreamedMatrix):
-        return LogNormalised(matrix.source, matrix.where, matrix.columns)
+        return LogNormalised(matrix.source, matrix.where, matrix.columns, binary=binary)
     check_counts(matrix, where)
-    return log_normalised(matrix)
+    return log_normalised(presence(matrix) if binary else matrix)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from couplevi._validate import check_count, check_modality, check_mudata, expected
+from couplevi._validate import check_count, check_counts, check_modality, check_mudata, expected
 from couplevi.dataloaders import Links
 from couplevi.model._dataset import CHUNK, chunks
 
@@ -44,13 +44,15 @@ def posteriors(
     covariates: FloatArray,
     batch_size: int | None,
 ) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor, Normal]]:
-    """Rows, prepared features, covariates and posterior of the profiles of a modality."""
-    matrix = reader.read(profiles)
-    preparation = module.observation(reader.modality).preparation.record()
+    """Rows, prepared features or counts, covariates and posterior of the profiles of a modality."""
+    matrix, observation = reader.read(profiles), module.observation(reader.modality)
+    preparation = None if observation.is_count else observation.preparation.record()
     module.eval()
     step = CHUNK if batch_size is None else batch_size
     check_count(step, "batch_size")
     for rows, x in chunks(matrix, preparation, step):
+        if observation.is_count:
+            check_counts(x, reader.where)
         h, c = (torch.from_numpy(part).to(module.device) for part in (x, covariates[rows]))
         yield rows, h, c, module.encode(reader.modality, h, c)
 
@@ -113,13 +115,17 @@ def imputed(
     covariates: FloatArray,
     target: str,
     batches: Sequence[int],
+    library_size: float | None,
     uncertainty: Uncertainty | None,
     batch_size: int | None,
 ) -> Iterator[tuple[slice, FloatArray, FloatArray | None]]:
     """Rows, features of the target as measured in some batches, and with `uncertainty` their standard deviations."""
-    for rows, _, c, q in posteriors(module, reader, profiles, covariates, batch_size):
-        mean = module.features(target, module.shared(q.loc), c, batches)
-        sd = None if uncertainty is None else uncertainty.sd(reader.modality, target, q, c, batches, mean)
+    source = reader.modality
+    for rows, x, c, q in posteriors(module, reader, profiles, covariates, batch_size):
+        library = None if library_size is None else x.new_full((len(x), 1), library_size)
+        predicted = module.predict(source, target, x, module.shared(q.loc), c, batches, library)
+        mean = module.observation(target).features(predicted)
+        sd = None if uncertainty is None else uncertainty.sd(source, target, x, q, c, batches, library, mean)
         yield rows, mean, sd
 
 

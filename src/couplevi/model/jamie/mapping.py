@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from itertools import permutations
 from typing import TYPE_CHECKING
 
 import torch
@@ -36,7 +35,10 @@ def mapped_weights(
     for m in module.index:
         for name in module.covariate_weights(m):
             weights[name] = with_added(reference[name], design.from_reference(m))
-    for source, target in permutations(module.index, 2):
+    for i, (source, target) in enumerate(module.pairs):
+        for side, m in (("source", source), ("target", target)):
+            name = f"linear_paths.{i}.{side}_effects"
+            weights[name] = with_added(reference[name], design.from_reference(m))
         name = module.inflation_name(source, target)
         unknown = torch.full((module.n_batches - len(reference[name]),), math.nan).to(reference[name])
         weights[name] = torch.cat([reference[name], unknown])
@@ -50,5 +52,5 @@ def trained_in_mapping(module: JAMIEModule) -> set[str]:
 
 def frozen_in_mapping(module: JAMIEModule) -> Callable[[str], bool]:
     """Whether an entry of the module's state stays as it is when it is fitted to new batches."""
-    measured = {module.inflation_name(*pair) for pair in permutations(module.index, 2)}
+    measured = {module.inflation_name(*pair) for pair in module.pairs}
     return lambda name: name not in trained_in_mapping(module) | measured

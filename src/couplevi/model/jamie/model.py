@@ -16,6 +16,7 @@ from scvi.model._utils import use_distributed_sampler
 from couplevi._docs import fill_docs
 from couplevi._streamed import StreamedMatrix
 from couplevi._validate import (
+    check_counts,
     check_different,
     check_mudata,
     check_option,
@@ -28,11 +29,12 @@ from couplevi._validate import (
 )
 from couplevi.dataloaders import CoupledDataSplitter
 from couplevi.model._base import Model
-from couplevi.model._dataset import CHUNK, cells_of_units
+from couplevi.model._dataset import CHUNK, FEW_ROWS, cells_of_units
 from couplevi.model._fitted_links import FittedLinks
 from couplevi.model._length import Length
 from couplevi.model._mapping import check_added, design_of, mapped_model, only_added
 from couplevi.model._store import imputation_store
+from couplevi.model.jamie.counts import Dispersions, counted, fit_dispersions, start_counts
 from couplevi.model.jamie.inference import (
     PARTS,
     decoded,
@@ -42,6 +44,7 @@ from couplevi.model.jamie.inference import (
     latents_of_profiles,
     part_of_latents,
 )
+from couplevi.model.jamie.linear import fit_linear_paths
 from couplevi.model.jamie.mapping import frozen_in_mapping, mapped_weights, trained_in_mapping
 from couplevi.model.jamie.module import TERMS, JAMIEModule
 from couplevi.model.jamie.routes import make_route
@@ -88,18 +91,16 @@ class JAMIE(Model):
         :class:`~couplevi.model.Settings` of your own.
     %(registry)s
     **overrides
-        Fields of :class:`~couplevi.model.Settings` that replace those of the preset, such as `n_latent` (32) and
-        `n_pcs` (50).
+        Fields of :class:`~couplevi.model.Settings` that replace those of the preset, such as `n_latent` (32), `n_pcs`
+        (50) and `likelihoods` (Gaussian; ``{"rna": "nb"}`` explains raw counts of that modality as such).
 
     Raises
     ------
     ValueError
         If the data are not set up, or a setting is out of range; for one, `n_pcs` above what a modality allows (a
-        preset's value is lowered instead).
+        preset's value is lowered instead). If a modality whose likelihood is one of counts holds others.
     TypeError
         If `mdata` is not a MuData, or for an unknown setting.
-    NotImplementedError
-        For likelihoods other than the Gaussian.
 
     References
     ----------
@@ -137,6 +138,10 @@ class JAMIE(Model):
             remedy = "Call `JAMIE.setup_mudata(mdata, modalities=..., layers=...)` first."
             raise ValueError(expected("a MuData that is set up", "one that is not", remedy))
         super().__init__(mdata, registry, settings, strict="n_pcs" in overrides)
+        for m in settings.likelihoods:
+            check_option(m, self.modalities_, "likelihoods")
+        if mdata is not None:
+            self._check_kinds(mdata)
         self.fitted_links_: dict[str, IntArray] = {}
         self.mapped_ = False
         self.module = self._build_module()
@@ -217,11 +222,6 @@ class JAMIE(Model):
             **kwargs,
         )
         cls.register_manager(manager)
-        if "source_registry" not in kwargs:
-            for reader in registered_readers(manager.registry, sorted(modalities)).values():
-                if not isinstance(values := reader.read(mdata), StreamedMatrix):
-                    remedy = f"Name a layer of logarithmic values: `layers={{{reader.modality!r}: ...}}`."
-                    warn_counts(stored_values(values), reader.where, remedy)
 
     @classmethod
     def setup_anndata(cls, adata: AnnData, *args: Any, **kwargs: Any) -> NoReturn:
@@ -237,15 +237,30 @@ class JAMIE(Model):
         state = "trained" if self.is_trained_ else "not trained"
         return f"JAMIE model, {state}, n_latent: {self.settings_.n_latent}, {', '.join(sizes)}"
 
+    def _check_kinds(self, mdata: MuData) -> None:
+        """Raise ValueError if counts are to be explained that are none; warn of counts that are not explained as such."""
+        for m in self.modalities_:
+            reader = self.reader(m)
+            matrix = reader.read(mdata)
+            if self.settings_.likelihood_of(m) != "gaussian":
+                check_counts(matrix[:FEW_ROWS] if isinstance(matrix, StreamedMatrix) else matrix, reader.where)
+            elif not isinstance(matrix, StreamedMatrix):
+                remedy = (
+                    f"Name a layer of logarithmic values: `layers={{{m!r}: ...}}`; or explain them as counts: "
+                    f"`likelihoods={{{m!r}: 'nb'}}`."
+                )
+                warn_counts(stored_values(matrix), reader.where, remedy)
+
     def _stand_in(self, modality: str) -> FloatArray | None:
-        return self.module.observation(modality).preparation.mean.cpu().numpy()
+        observation = self.module.observation(modality)
+        return None if observation.is_count else observation.preparation.mean.cpu().numpy()
 
     def _build_module(self) -> JAMIEModule:
         s = self.settings_
         sizes = {m: (len(self.var_names_[m]), self.n_components_[m]) for m in self.modalities_}
         design = registered_readers(self.registry_, self.modalities_)[self.modalities_[0]].design
         return JAMIEModule(
-            sizes,
+            {m: (*sizes[m], s.likelihood_of(m)) for m in sizes},
             s.n_latent,
             n_private=s.n_private,
             n_batches=len(design.batches),
@@ -452,6 +467,10 @@ class JAMIE(Model):
             weigh = None if self.mapped_ else partial(weigh_pairs, self.module, dataset)
             calibration = Calibration(partial(measure, registered, dataset, order), weigh)
             callbacks = [*(trainer_kwargs.pop("callbacks", None) or []), best, calibration]
+            if not self.mapped_ and any(counted(self.module)):
+                if to_fit is not None:
+                    start_counts(self.module, dataset, splitter.train_idx)
+                callbacks.append(Dispersions(self.module, dataset))
             run.fit(
                 splitter,
                 plan,
@@ -464,6 +483,8 @@ class JAMIE(Model):
             )
             best.check()
             if not self.mapped_:
+                fit_dispersions(self.module, dataset, self.train_indices)
+                fit_linear_paths(self.module, dataset, self.train_indices)
                 fit_embedding(self.module, dataset)
             seen = FittedLinks.within(registered, dataset, order, self.train_indices)
             self.fitted_links_ = dict(FittedLinks(self.fitted_links_).together(seen).ends)
@@ -727,7 +748,7 @@ class JAMIE(Model):
                     f"Standard deviations of cells of batches {listing(names)} are those of other batches, as the model "
                     f"has not seen {MIN_CALIBRATION} of their own pairs of {source!r} and {target!r} to measure them."
                 )
-        parts = imputed(self.module, reader, profiles, covariates, target, batches, uncertainty, batch_size)
+        parts = imputed(self.module, reader, profiles, covariates, target, batches, None, uncertainty, batch_size)
         return parts, profiles
 
     def decode(

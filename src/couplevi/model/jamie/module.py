@@ -19,7 +19,7 @@ from couplevi.losses import (
     weighted_mean,
 )
 from couplevi.model.jamie.embedding import Embedding
-from couplevi.nn import Decoder, Encoder, Observation, UnitGaussianHead
+from couplevi.nn import HEADS, Decoder, Encoder, Head, LinearPath, Observation, UnitGaussianHead
 
 if TYPE_CHECKING:
     from torch.distributions import Distribution
@@ -40,7 +40,7 @@ class JAMIEModule(BaseModuleClass):
     Parameters
     ----------
     modalities
-        Number of features and of principal components (None: standardised features) of each modality.
+        Arguments of the :class:`~couplevi.nn.Observation` of each modality.
     n_latent, n_private
         Number of latent dimensions that modalities share, and of those that each has of its own.
     n_batches, n_covariates
@@ -69,7 +69,7 @@ class JAMIEModule(BaseModuleClass):
 
     def __init__(
         self,
-        modalities: Mapping[str, tuple[int, int | None]],
+        modalities: Mapping[str, tuple[int, int | None, str]],
         n_latent: int,
         *,
         n_private: int = 0,
@@ -86,6 +86,8 @@ class JAMIEModule(BaseModuleClass):
     ) -> None:
         super().__init__()
         self.pair_weights: torch.Tensor
+        self.null_deviance: torch.Tensor
+        self.log_library: torch.Tensor
         self.n_latent, self.n_private = n_latent, n_private
         self.n_batches, self.n_covariates = n_batches, n_covariates
         self.private_dropout_rate = private_dropout_rate
@@ -95,7 +97,7 @@ class JAMIEModule(BaseModuleClass):
         self.match_weight = match_weight
         # lists and not ModuleDicts, whose keys may not hold a dot or be called "values"
         self.index = {modality: i for i, modality in enumerate(modalities)}
-        observations = {m: Observation(*sizes) for m, sizes in modalities.items()}
+        observations = {m: Observation(*arguments) for m, arguments in modalities.items()}
         self.observations = nn.ModuleList(observations.values())
         self.encoders = nn.ModuleList(
             Encoder(
@@ -108,24 +110,40 @@ class JAMIEModule(BaseModuleClass):
             )
             for m, o in observations.items()
         )
+        heads = {m: _head(o) for m, o in observations.items()}
         self.decoders = nn.ModuleList(
             Decoder(
                 n_latent + n_private + n_covariates,
                 widths[m][::-1],
-                nn.Linear(widths[m][0], o.n_prepared),
-                UnitGaussianHead(o.n_prepared),
+                nn.Linear(widths[m][0], head.n_parameters * head.n_out),
+                head,
                 **hidden,
             )
-            for m, o in observations.items()
+            for m, head in heads.items()
+        )
+        self.linear_paths = nn.ModuleList(
+            LinearPath(
+                observations[source].n_prepared + observations[source].is_count,
+                1 if observations[target].is_count else observations[target].n_prepared,
+                n_covariates,
+            )
+            for source, target in self.pairs
         )
         self.embedding = Embedding(list(self.index), n_latent, n_private)
-        for source, target in permutations(self.index, 2):
+        for source, target in self.pairs:
             unknown = torch.full((modalities[target][0],), math.nan)
             self.register_buffer(self._residual_name(source, target), unknown)
             self.register_buffer(self.inflation_name(source, target), torch.full((n_batches,), math.nan))
         self.register_buffer("pair_weights", torch.ones(len(self.index), len(self.index)))
+        self.register_buffer("null_deviance", torch.ones(len(self.index)))
+        self.register_buffer("log_library", torch.zeros(len(self.index), 3))
         self.log_aggregation_weights = nn.Parameter(torch.zeros(len(self.index)))
         self.temperature_logit = nn.Parameter(torch.tensor(math.log(2.0)))  # a temperature of 1
+
+    @property
+    def pairs(self) -> list[ModalityPair]:
+        """Modalities that are read and predicted: all pairs, both ways."""
+        return list(permutations(self.index, 2))
 
     @property
     def temperature(self) -> torch.Tensor:
@@ -145,11 +163,22 @@ class JAMIEModule(BaseModuleClass):
         """Decoder of a modality."""
         return cast("Decoder", self.decoders[self.index[modality]])
 
+    def linear_path(self, source: str, target: str) -> LinearPath:
+        """What is linear in the way from one modality to another: to prepared features, or the library size of counts."""
+        return cast("LinearPath", self.linear_paths[self.pairs.index((source, target))])
+
+    def library_range(self, modality: str) -> torch.Tensor:
+        """Smallest, mean and largest logarithm of the library size of counts, shape ``(3,)``."""
+        return self.log_library[self.index[modality]]
+
     def _residual_name(self, source: str, target: str) -> str:
         return f"residual_variance_{self.index[source]}_{self.index[target]}"
 
     def residual_variance(self, source: str, target: str) -> torch.Tensor:
-        """Buffer of the variance that latents leave unexplained, per feature of the target; NaN before calibration."""
+        """Buffer of the variance that latents leave unexplained, per feature of the target; NaN before calibration.
+
+        Of counts their overdispersion given what is imputed.
+        """
         return cast("torch.Tensor", getattr(self, self._residual_name(source, target)))
 
     def inflation_name(self, source: str, target: str) -> str:
@@ -193,29 +222,98 @@ class JAMIEModule(BaseModuleClass):
         return dict(zip(self.index, self.log_aggregation_weights.exp(), strict=True))
 
     @auto_move_data
-    def encode(self, modality: str, h: torch.Tensor, covariates: torch.Tensor) -> Normal:
+    def encode(self, modality: str, x: torch.Tensor, covariates: torch.Tensor) -> Normal:
         """Posterior of the shared and private latent, ``(n, n_latent + n_private)``, in single precision.
 
         Parameters
         ----------
         modality
             Modality of the profiles.
-        h, covariates
-            Prepared features and covariates, shapes ``(n, n_prepared)`` and ``(n, n_covariates)``.
+        x, covariates
+            Prepared features, shape ``(n, n_prepared)``, or counts, ``(n, n_vars)``; and covariates,
+            ``(n, n_covariates)``.
         """
-        q = self.encoder(modality)(torch.cat([h, covariates], dim=1))
+        q = self.encoder(modality)(torch.cat([self.prepared(modality, x), covariates], dim=1))
         return Normal(q.loc.float(), q.scale.float(), validate_args=False)
+
+    def prepared(self, modality: str, x: torch.Tensor) -> torch.Tensor:
+        """What an encoder reads of what a batch holds, shape ``(n, n_prepared)``."""
+        observation = self.observation(modality)
+        return observation.prepare(x) if observation.is_count else x
+
+    def explained(self, modality: str, x: torch.Tensor) -> torch.Tensor:
+        """What a decoder explains of what a batch holds, shape ``(n, n_explained)``."""
+        observation = self.observation(modality)
+        return observation.counts(x) if observation.is_count else x
 
     @auto_move_data
     def decode(
-        self, modality: str, z: torch.Tensor, covariates: torch.Tensor, private: torch.Tensor | None = None
+        self,
+        modality: str,
+        z: torch.Tensor,
+        covariates: torch.Tensor,
+        private: torch.Tensor | None = None,
+        library: torch.Tensor | None = None,
     ) -> Distribution:
-        """Distribution of the prepared features of a modality given shared latents, ``(n, n_latent)``, and covariates.
+        """Distribution of what a modality explains given shared latents, ``(n, n_latent)``, and covariates.
 
-        Without the private latent, that of another modality's profile, it is taken for zero.
+        Without the private latent, that of another modality's profile, it is taken for zero; without the library size,
+        shape ``(n, 1)``, counts are those of a typical one.
         """
         own = z.new_zeros(len(z), self.n_private) if private is None else private
-        return self.decoder(modality)(torch.cat([z, own, covariates], dim=1))
+        library = self.typical_library(modality, len(z)) if library is None else library
+        return self.decoder(modality)(torch.cat([z, own, covariates], dim=1), library)
+
+    def typical_library(self, modality: str, n: int) -> torch.Tensor:
+        """Geometric mean of the library size of counts, shape ``(n, 1)``."""
+        return self.library_range(modality)[1].exp().expand(n, 1)
+
+    def path_features(self, modality: str, x: torch.Tensor) -> torch.Tensor:
+        """What a linear path reads of what a batch holds: prepared features, and of counts the logarithm of the library."""
+        h, library = self.prepared(modality, x), self.observation(modality).library(x)
+        return h if library is None else torch.cat([h, library.log()], dim=1)
+
+    def expected_library(
+        self, source: str, target: str, read: torch.Tensor, own: torch.Tensor, told: torch.Tensor
+    ) -> torch.Tensor:
+        """Library size of counts of a target, shape ``(n, 1)``, given what the linear path reads of the source."""
+        low, _, high = self.library_range(target)
+        return self.linear_path(source, target)(read, own, told).clamp(low, high).exp()
+
+    @auto_move_data
+    def predict(
+        self,
+        source: str,
+        target: str,
+        x: torch.Tensor,
+        z: torch.Tensor,
+        covariates: torch.Tensor,
+        batches: Sequence[int],
+        library: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Mean of what a target explains, by its decoder and the linear path, shape ``(n, n_explained)``.
+
+        Parameters
+        ----------
+        source, target
+            Modality that is read, and that is predicted.
+        x, z, covariates
+            What a batch holds of the source, its shared latents and its covariates.
+        batches
+            Batches as measured in which the target is predicted, averaged; without any, that of the profiles.
+        library
+            Library size of counts, shape ``(n, 1)``; None expects one from the source.
+        """
+        path, read = self.linear_path(source, target), self.path_features(source, x)
+        is_count = self.observation(target).is_count
+
+        def predicted(told: torch.Tensor) -> torch.Tensor:
+            if not is_count:
+                return torch.lerp(self.decode(target, z, told).mean, path(read, covariates, told), path.share)
+            size = self.expected_library(source, target, read, covariates, told) if library is None else library
+            return self.decode(target, z, told, library=size).mean
+
+        return mean_over_batches(predicted, covariates, self.n_batches, batches)
 
     def features(
         self,
@@ -224,15 +322,16 @@ class JAMIEModule(BaseModuleClass):
         covariates: torch.Tensor,
         batches: Sequence[int],
         private: torch.Tensor | None = None,
+        library: torch.Tensor | None = None,
     ) -> FloatArray:
         """Features of a modality decoded from shared latents, in their own units, shape ``(n, n_vars)``.
 
         As measured in each of some batches, averaged; without any, in the batch that the covariates tell. Private
-        latents are taken for zero unless they are given.
+        latents are taken for zero unless they are given, and a library size for a typical one.
         """
 
         def decoded(told: torch.Tensor) -> torch.Tensor:
-            return self.decode(modality, z, told, private).mean
+            return self.decode(modality, z, told, private, library).mean
 
         return self.observation(modality).features(mean_over_batches(decoded, covariates, self.n_batches, batches))
 
@@ -282,12 +381,13 @@ class JAMIEModule(BaseModuleClass):
         Parameters
         ----------
         modality
-            Modality that is decoded, in units of the reconstruction error.
+            Modality that is decoded, in units of the reconstruction error; counts of a typical library size.
         z, covariates
             Latents, shape ``(n, n_latent + n_private)``, and covariates where it is taken.
         """
         z = z.detach().requires_grad_()
-        decoded = self.decoder(modality)(torch.cat([z, covariates], dim=1)).mean
+        decoder, library = self.decoder(modality), self.typical_library(modality, len(z))
+        decoded = decoder.head.stabilised(decoder(torch.cat([z, covariates], dim=1), library))
         n_out = decoded.shape[1]
         probes = torch.eye(n_out)
         if n_out > MAX_PROBES:
@@ -299,14 +399,22 @@ class JAMIEModule(BaseModuleClass):
         return self._error_weight(modality) * total / len(z)
 
     def profile_errors(
-        self, modality: str, h: torch.Tensor, covariates: torch.Tensor, q: Normal
+        self, modality: str, x: torch.Tensor, covariates: torch.Tensor, q: Normal
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Reconstruction error from the mean latent, and divergence, of each profile, shapes ``(n,)``."""
-        px = self.decode(modality, self.shared(q.loc), covariates, self.private(q.loc))
-        return reconstruction(px, h, self._error_weight(modality)), kl_divergence(q)
+        library = self.observation(modality).library(x)
+        px = self.decode(modality, self.shared(q.loc), covariates, self.private(q.loc), library)
+        return self._error(modality, px, x), kl_divergence(q)
+
+    def _error(self, modality: str, px: Distribution, x: torch.Tensor) -> torch.Tensor:
+        """Reconstruction error of what a batch holds, shape ``(n,)``."""
+        return reconstruction(px, self.explained(modality, x), self._error_weight(modality))
 
     def _error_weight(self, modality: str) -> torch.Tensor:
-        return self.observation(modality).preparation.error_weight
+        observation = self.observation(modality)
+        if observation.is_count:
+            return 1 / self.null_deviance[self.index[modality]]
+        return observation.preparation.error_weight
 
     def _get_inference_input(self, tensors: Batch, **kwargs: Any) -> dict[str, Any]:
         return {name: tensors[name] for name in ("profiles", "links", "matches")}
@@ -332,6 +440,7 @@ class JAMIEModule(BaseModuleClass):
             "z_drawn": {m: z[drawn[m]] for m, z in inference_outputs["z_aggregated"].items()},
             "private_drawn": {m: z[drawn[m]] for m, z in inference_outputs["private"].items()},
             "covariates": {m: batch.covariates for m, batch in tensors["profiles"].items()},
+            "library": {m: self.observation(m).library(batch.h) for m, batch in tensors["profiles"].items()},
             "drawn": drawn,
             "links": tensors["links"],
         }
@@ -342,17 +451,20 @@ class JAMIEModule(BaseModuleClass):
         z_drawn: dict[str, torch.Tensor],
         private_drawn: dict[str, torch.Tensor],
         covariates: dict[str, torch.Tensor],
+        library: dict[str, torch.Tensor | None],
         drawn: dict[str, torch.Tensor],
         links: dict[ModalityPair, LinkBatch],
     ) -> dict[str, dict[Any, Any]]:
         """Distributions `px` of the drawn profiles, by modality, and `px_cross` over links, by (source, target)."""
         px_cross = {}
         for (a, b), link in links.items():
-            px_cross[a, b] = self.decode(b, z[a][link.row], covariates[b][link.col])
-            px_cross[b, a] = self.decode(a, z[b][link.col], covariates[a][link.row])
+            for source, target, own, other in ((a, b, link.row, link.col), (b, a, link.col, link.row)):
+                size = _rows(library[target], other)
+                px_cross[source, target] = self.decode(target, z[source][own], covariates[target][other], None, size)
         px = {}
         for m, z_m in z_drawn.items():
-            px[m] = self.decode(m, z_m, covariates[m][drawn[m]], self._dropped(private_drawn[m]))
+            private, size = self._dropped(private_drawn[m]), _rows(library[m], drawn[m])
+            px[m] = self.decode(m, z_m, covariates[m][drawn[m]], private, size)
         return {"px": px, "px_cross": px_cross}
 
     def _dropped(self, private: torch.Tensor) -> torch.Tensor:
@@ -397,7 +509,7 @@ class JAMIEModule(BaseModuleClass):
         kl, error = {}, {}
         for m, batch in tensors["profiles"].items():
             kl[m] = kl_divergence(inference_outputs["qz"][m])[batch.drawn]
-            error[m] = reconstruction(generative_outputs["px"][m], batch.h[batch.drawn], self._error_weight(m))
+            error[m] = self._error(m, generative_outputs["px"][m], batch.h[batch.drawn])
         return kl, error
 
     def _link_terms(
@@ -411,7 +523,7 @@ class JAMIEModule(BaseModuleClass):
             weight = self.pair_weight(a, b)
             for source, target, other in ((a, b, link.col), (b, a, link.row)):
                 px = generative_outputs["px_cross"][source, target]
-                error = reconstruction(px, tensors["profiles"][target].h[other], self._error_weight(target))
+                error = self._error(target, px, tensors["profiles"][target].h[other])
                 error = weight * weighted_mean(error, link.confidence)
                 terms["cross_reconstruction"] = terms["cross_reconstruction"] + error
             mu_a, mu_b = self.shared(qz[a].loc), self.shared(qz[b].loc)
@@ -449,6 +561,18 @@ class JAMIEModule(BaseModuleClass):
             )
             directions.append(weighted_mean(value, confidences.sum(dim=1).clamp(max=1.0)))
         return torch.stack(directions).mean()
+
+
+def _head(observation: Observation) -> Head:
+    """What turns the outputs of a decoder into a distribution of a modality."""
+    if not observation.is_count:
+        return UnitGaussianHead(observation.n_explained)
+    head = HEADS[observation.likelihood](observation.n_explained)
+    return head.requires_grad_(observation.likelihood == "zinb")  # the dispersion of others is fitted in closed form
+
+
+def _rows(values: torch.Tensor | None, rows: torch.Tensor) -> torch.Tensor | None:
+    return None if values is None else values[rows]
 
 
 def of_batch(covariates: torch.Tensor, n_batches: int, batch: int) -> torch.Tensor:

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, get_args
 
 from couplevi._validate import (
     SMALLEST,
@@ -13,9 +13,10 @@ from couplevi._validate import (
     check_number,
     check_option,
     expected,
-    not_yet,
 )
 from couplevi.model._components import DEFAULT_N_PCS
+
+Likelihood: TypeAlias = Literal["gaussian", "nb", "zinb", "poisson", "bernoulli"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class Settings:
         Principal components of the standardised features that each modality is reduced to, at least 1: a number for
         all, or a mapping from modality to number or None. None uses the features themselves, as does a modality with
         no more than that many, or, where the number is that of a preset, with at most 100.
+    likelihoods
+        How the values of modalities are explained, by modality; ``"gaussian"`` where it is not named. ``"nb"``,
+        ``"zinb"`` and ``"poisson"`` take raw counts, whose library size is their sum in the cell; ``"bernoulli"``
+        whether there are any, as of open chromatin. Encoders then read the logarithm of counts per 10,000.
     feature_weights
         Weights of the standardised features in the principal components: ``"communality"``, see
         :func:`~couplevi.preparation.fit_preparation`; ``"coupled"``, which also counts what linked profiles of other
@@ -88,6 +93,7 @@ kl_weight
     n_private: int = 16
     private_dropout_rate: float = 0.5
     n_pcs: int | Mapping[str, int | None] | None = DEFAULT_N_PCS
+    likelihoods: Mapping[str, Likelihood] = field(default_factory=dict)
     feature_weights: Literal["coupled", "communality", "equal"] = "coupled"
     encoder_widths: tuple[int | float, ...] = (256,)
     normalization: Literal["batch", "layer"] = "layer"
@@ -126,13 +132,18 @@ kl_weight
         for n_pcs in self.n_pcs.values() if isinstance(self.n_pcs, Mapping) else [self.n_pcs]:
             if n_pcs is not None:
                 check_count(n_pcs, "n_pcs")
+        if not isinstance(self.likelihoods, Mapping):
+            remedy = "Pass `likelihoods={'rna': 'nb'}`."
+            raise TypeError(expected("a likelihood by modality", repr(self.likelihoods), remedy))
+        for likelihood in self.likelihoods.values():
+            check_option(likelihood, get_args(Likelihood), "likelihoods")
         check_count(self.n_partners, "n_partners", minimum=0)
         check_count(self.n_private, "n_private", minimum=0)
         for name in ("dropout_rate", "input_dropout_rate", "private_dropout_rate", "calibration_size"):
             check_fraction(getattr(self, name), name)
-        for field in fields(self):
-            if field.name.endswith("_weight") or field.name == "weight_decay":
-                check_number(getattr(self, field.name), field.name)
+        for name in (f.name for f in fields(self)):
+            if name.endswith("_weight") or name == "weight_decay":
+                check_number(getattr(self, name), name)
         check_number(self.unknown_negative_weight, "unknown_negative_weight", SMALLEST, 1)
         check_number(self.kl_warmup, "kl_warmup", 0, 1)
         check_number(self.match_weight, "match_weight", 0, 1)
@@ -150,6 +161,10 @@ kl_weight
             check_number(width, "encoder_widths", SMALLEST)
         if self.n_steps is not None and self.max_epochs is not None:
             raise ValueError(expected("one of `n_steps` and `max_epochs`", f"{self.n_steps} and {self.max_epochs}"))
+
+    def likelihood_of(self, modality: str) -> Likelihood:
+        """Likelihood of a modality."""
+        return self.likelihoods.get(modality, "gaussian")
 
     def widths(self, n_prepared: int) -> tuple[int, ...]:
         """Hidden widths of an encoder of `n_prepared` features."""
@@ -204,16 +219,11 @@ def make_settings(preset: str | Settings, overrides: Mapping[str, Any]) -> Setti
         For an unknown preset or a value out of range.
     TypeError
         For an unknown field.
-    NotImplementedError
-        For what is planned but not there yet.
     """
     if not isinstance(preset, Settings):
         check_option(preset, list(PRESETS), "preset")
         preset = PRESETS[preset]
-    for name in ("likelihood", "likelihoods", "gene_likelihood"):
-        if name in overrides:
-            raise NotImplementedError(not_yet(name, "likelihoods other than the Gaussian"))
-    check_known(overrides, [field.name for field in fields(Settings)])
+    check_known(overrides, [f.name for f in fields(Settings)])
     return replace(preset, **_consistent(overrides))
 
 

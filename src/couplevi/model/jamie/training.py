@@ -11,7 +11,7 @@ import torch
 
 from couplevi.model._dataset import batches, coupled_dataset, fit_modalities, links_without
 from couplevi.model.jamie.uncertainty import n_calibration
-from couplevi.preparation import prepared_rows
+from couplevi.preparation import FeatureRows, logarithms, prepared_rows
 
 if TYPE_CHECKING:
     from couplevi._streamed import Matrix
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from couplevi.dataloaders import CoupledDataset, Rows
     from couplevi.model.jamie.module import JAMIEModule
     from couplevi.model.jamie.settings import Settings
+    from couplevi.nn import Observation
     from couplevi.registry import Registered
 
 CALIBRATION_END = 0.5
@@ -51,11 +52,23 @@ def training_data(
         if settings.feature_weights == "coupled":
             dataset.kept_apart = _kept_apart(dataset, settings.calibration_size if train_size == 1 else 1.0)
         links = links_without(registered, dataset, order, dataset.kept_apart)
-        for m, record in fit_modalities(registered, n_components, settings.feature_weights, links).items():
+        read = {m: _as_read(module.observation(m), matrix, registered, m) for m, matrix in matrices.items()}
+        for m, record in fit_modalities(registered, read, n_components, settings.feature_weights, links).items():
             module.observation(m).preparation.fill(record)
     for m, matrix in matrices.items():
-        dataset.rows[m] = prepared_rows(matrix, module.observation(m).preparation.record(), order[m])
+        observation = module.observation(m)
+        if observation.is_count:
+            dataset.rows[m] = FeatureRows(matrix, order[m])
+        else:
+            dataset.rows[m] = prepared_rows(matrix, observation.preparation.record(), order[m])
     return dataset, order
+
+
+def _as_read(observation: Observation, matrix: Matrix, registered: Registered, modality: str) -> Matrix:
+    """What is prepared of a modality: of counts, their logarithms."""
+    if not observation.is_count:
+        return matrix
+    return logarithms(matrix, registered.readers[modality].where, binary=observation.is_binary)
 
 
 def _kept_apart(dataset: CoupledDataset, share: float) -> IntArray:

@@ -2,16 +2,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from itertools import combinations, permutations
-from typing import TYPE_CHECKING, Any
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
-from scipy.stats import norm
+from scipy.optimize import minimize_scalar
+from scipy.stats import nbinom, norm
 
 from couplevi._arrays import dense
+from couplevi.losses import overdispersion
 from couplevi.metrics import foscttm
+from couplevi.model.jamie.linear import fit_linear_paths, weigh_linear_paths
+from couplevi.preparation import presence
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -33,6 +37,8 @@ POWER = 4
 LEVEL = 0.9
 Z = float(norm.ppf((1 + LEVEL) / 2))
 """A Gaussian stays within so many standard deviations with that probability."""
+LOG_FACTORS = (-2.0, 3.0)
+"""Range of the logarithm of the factor by which counts never seen are more dispersed than those trained on."""
 N_SAMPLES = 16
 """Samples of the posterior that the variance of an imputation is taken over."""
 
@@ -56,15 +62,31 @@ class Uncertainty:
         return not self.module.residual_variance(source, target).isnan().any()
 
     def sd(
-        self, source: str, target: str, q: Normal, covariates: torch.Tensor, batches: Sequence[int], mean: FloatArray
+        self,
+        source: str,
+        target: str,
+        x: torch.Tensor,
+        q: Normal,
+        covariates: torch.Tensor,
+        batches: Sequence[int],
+        library: torch.Tensor | None,
+        mean: FloatArray,
     ) -> FloatArray:
-        """Standard deviations of features decoded from the mean of posteriors, shape ``(n, n_vars)``."""
-        spread = np.zeros_like(mean)
+        """Standard deviations of what is predicted from the mean of posteriors, shape ``(n, n_vars)``."""
+        spread, observation = np.zeros_like(mean), self.module.observation(target)
         for z in self.module.latent_samples(q, N_SAMPLES):
-            spread += np.square(self.module.features(target, z, covariates, batches) - mean)
+            drawn = self.module.predict(source, target, x, z, covariates, batches, library)
+            spread += np.square(observation.features(drawn) - mean)
         inflation = np.nan_to_num(self._inflation(source, target, covariates), nan=1.0)
+        return np.sqrt(spread / N_SAMPLES + np.square(inflation) * self._variance(source, target, mean))
+
+    def _variance(self, source: str, target: str, mean: FloatArray) -> FloatArray:
+        """Variance of measured values around what is imputed, of a shape that broadcasts to that of `mean`."""
         residual = self.module.residual_variance(source, target).cpu().numpy()
-        return np.sqrt(spread / N_SAMPLES + np.square(inflation) * residual)
+        observation = self.module.observation(target)
+        if not observation.is_count:
+            return residual
+        return mean * (1 - mean) if observation.is_binary else mean + residual * np.square(mean)
 
     def uncalibrated(self, source: str, target: str, covariates: FloatArray) -> IntArray:
         """Batches of these profiles of the source in which too few pairs were held back to measure intervals."""
@@ -88,11 +110,12 @@ class Uncertainty:
         held_back: IntArray,
         trained_on: IntArray,
     ) -> None:
-        """Residual variance of each modality predicted from each other.
+        """Weight of the linear path, and residual variance, of each modality predicted from each other.
 
         The residuals of the pairs trained on, of which there are many, give each feature's share; those of the pairs
         held back, by how much all are too small. Both are measured by what 90 % of the absolute residuals stay below,
-        so that outliers do not widen the intervals of all.
+        so that outliers do not widen the intervals of all. Of counts, the overdispersion of each feature is measured on
+        the former, and the factor of all is the likeliest for the latter.
 
         Parameters
         ----------
@@ -102,19 +125,19 @@ class Uncertainty:
             Units of the dataset.
         """
         self.module.eval()
+        fit_linear_paths(self.module, dataset, trained_on)
+        weigh_linear_paths(self.module, dataset, held_back)
         some = np.random.default_rng(0).permutation(trained_on)[:MAX_CALIBRATION]
-        for source, target in permutations(dataset.modalities, 2):
-            (fitted, _), (unseen, batch) = (
-                self._residuals(registered, dataset, order, units, source, target) for units in (some, held_back)
+        for source, target in self.module.pairs:
+            fitted, unseen = (
+                self._predicted(registered, dataset, order, units, source, target) for units in (some, held_back)
             )
-            if len(unseen) < MIN_CALIBRATION or len(fitted) < MIN_CALIBRATION:
+            if len(unseen.batch) < MIN_CALIBRATION or len(fitted.batch) < MIN_CALIBRATION:
                 continue
-            scale = np.quantile(fitted, LEVEL, axis=0) / Z
-            varies = scale > 0
-            inflation = np.quantile(unseen[:, varies] / scale[varies], LEVEL) / Z if varies.any() else 1.0
-            variance = torch.from_numpy(np.square(scale * inflation))
-            self.module.residual_variance(source, target).copy_(variance)
-            self._measure_batches(source, target, unseen, batch)
+            count = self.module.observation(target).is_count
+            variance = _overdispersion(fitted, unseen) if count else _residual_variance(fitted, unseen)
+            self.module.residual_variance(source, target).copy_(torch.from_numpy(variance))
+            self._measure_batches(source, target, unseen)
 
     @torch.inference_mode()
     def measure_batches(
@@ -133,20 +156,20 @@ class Uncertainty:
             See :meth:`measure`.
         """
         self.module.eval()
-        for source, target in permutations(dataset.modalities, 2):
+        for source, target in self.module.pairs:
             if self.is_known(source, target):
-                unseen = self._residuals(registered, dataset, order, held_back, source, target)
-                self._measure_batches(source, target, *unseen)
+                unseen = self._predicted(registered, dataset, order, held_back, source, target)
+                self._measure_batches(source, target, unseen)
 
-    def _measure_batches(self, source: str, target: str, unseen: FloatArray, batch: IntArray) -> None:
-        scale = self.module.residual_variance(source, target).sqrt().cpu().numpy()
-        varies = scale > 0
-        names, sizes = np.unique(batch, return_counts=True)
-        for b in names[sizes >= MIN_CALIBRATION] if self.module.n_batches and varies.any() else ():
-            factor = np.quantile(unseen[batch == b][:, varies] / scale[varies], LEVEL) / Z
+    def _measure_batches(self, source: str, target: str, unseen: Predicted) -> None:
+        scale = np.broadcast_to(np.sqrt(self._variance(source, target, unseen.mean)), unseen.mean.shape)
+        names, sizes = np.unique(unseen.batch, return_counts=True)
+        for b in names[sizes >= MIN_CALIBRATION] if self.module.n_batches and (scale > 0).any() else ():
+            known = (unseen.batch == b)[:, None] & (scale > 0)
+            factor = np.quantile(unseen.error[known] / scale[known], LEVEL) / Z
             self.module.inflation(source, target)[b] = float(factor)
 
-    def _residuals(
+    def _predicted(
         self,
         registered: Registered,
         dataset: CoupledDataset,
@@ -154,18 +177,57 @@ class Uncertainty:
         units: IntArray,
         source: str,
         target: str,
-    ) -> tuple[FloatArray, IntArray]:
-        """Absolute errors in the units of the target, and batches, of the units measured in both modalities."""
+    ) -> Predicted:
+        """What is predicted of the units measured in both modalities, in the units of the target."""
+        module = self.module
         table = dict(zip(dataset.modalities, dataset.units[units].T, strict=True))
         both = (table[source] >= 0) & (table[target] >= 0)
         places = table[source][both]
-        h = torch.from_numpy(np.asarray(dataset.rows[source][places]))
-        covariates = torch.from_numpy(dataset.covariates[source][places])
-        z = self.module.shared(self.module.encode(source, h, covariates).loc)
-        imputed = self.module.features(target, z, covariates.to(z.device), ())
-        measured = registered.readers[target].read(registered.profiles(target)[order[target][table[target][both]]])
-        batch = covariates[:, : self.module.n_batches].numpy()
-        return np.abs(dense(measured) - imputed), batch.argmax(axis=1) if batch.shape[1] else np.zeros(len(batch), int)
+        x, covariates = (
+            torch.from_numpy(np.asarray(rows[source][places])).to(module.device)
+            for rows in (dataset.rows, dataset.covariates)
+        )
+        z = module.shared(module.encode(source, x, covariates).loc)
+        observation = module.observation(target)
+        mean = observation.features(module.predict(source, target, x, z, covariates, ()))
+        measured = dense(
+            registered.readers[target].read(registered.profiles(target)[order[target][table[target][both]]])
+        )
+        if observation.is_binary:
+            measured = presence(measured)
+        batch = covariates[:, : module.n_batches].cpu().numpy()
+        return Predicted(measured, mean, batch.argmax(axis=1) if batch.shape[1] else np.zeros(len(batch), int))
+
+
+class Predicted(NamedTuple):
+    """Measured and predicted values of the same profiles, shape ``(n, n_vars)``, and their batches, ``(n,)``."""
+
+    measured: FloatArray
+    mean: FloatArray
+    batch: IntArray
+
+    @property
+    def error(self) -> FloatArray:
+        """Absolute error."""
+        return np.abs(self.measured - self.mean)
+
+
+def _residual_variance(fitted: Predicted, unseen: Predicted) -> FloatArray:
+    scale = np.quantile(fitted.error, LEVEL, axis=0) / Z
+    varies = scale > 0
+    inflation = np.quantile(unseen.error[:, varies] / scale[varies], LEVEL) / Z if varies.any() else 1.0
+    return np.square(scale * inflation)
+
+
+def _overdispersion(fitted: Predicted, unseen: Predicted) -> FloatArray:
+    found = overdispersion(*(torch.from_numpy(np.asarray(x, np.float64)) for x in (fitted.measured, fitted.mean)))
+    of_each = found.numpy()
+
+    def surprise(log_factor: float) -> float:
+        shape = 1 / (of_each * math.exp(log_factor))
+        return -float(nbinom.logpmf(unseen.measured, shape, shape / (shape + unseen.mean)).mean())
+
+    return of_each * math.exp(minimize_scalar(surprise, bounds=LOG_FACTORS, method="bounded").x)
 
 
 def n_calibration(dataset: CoupledDataset, share: float, release_epoch: int, fewest_pairs: int = FEWEST_PAIRS) -> int:

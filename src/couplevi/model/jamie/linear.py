@@ -1,0 +1,100 @@
+"""Linear paths between modalities: fitted to links in closed form, and weighed against the decoders."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from couplevi._types import FloatArray, IntArray, ModalityPair
+    from couplevi.dataloaders import CoupledDataset
+    from couplevi.model.jamie.module import JAMIEModule
+
+MAX_LINKS = 20_000
+"""Links that a path is fitted to."""
+READ_AT_ONCE = 4096
+FEWEST_LINKS = 20
+"""Links held back that the share of a path is chosen on."""
+CAUTION = 0.5
+"""Factor of the best share while pairs are held back: the decoder is trained for as long again, and on more pairs."""
+
+
+class Ends(NamedTuple):
+    """Both ends of links between two modalities, by modality, and the confidence of each link."""
+
+    places: dict[str, IntArray]
+    confidence: FloatArray
+
+
+def links_inside(dataset: CoupledDataset, pair: ModalityPair, units: IntArray) -> Ends:
+    """Links between profiles of some units, a part of them where they are many."""
+    inside = dataset.inside(units)
+    a, b = pair if pair in dataset.links else pair[::-1]
+    table = dataset.links[a, b].matrix.tocoo()
+    row, col = table.coords
+    kept = np.flatnonzero(inside[a][row] & inside[b][col])
+    if len(kept) > MAX_LINKS:
+        kept = np.sort(np.random.default_rng(0).choice(kept, MAX_LINKS, replace=False))
+    return Ends({a: row[kept], b: col[kept]}, table.data[kept].astype(np.float64))
+
+
+@torch.inference_mode()
+def fit_linear_paths(module: JAMIEModule, dataset: CoupledDataset, units: IntArray) -> None:
+    """Fit the path between every two modalities to the links of some units; without links it stays as it is."""
+    for source, target in module.pairs:
+        ends = links_inside(dataset, (source, target), units)
+        if len(ends.confidence) < 2:
+            continue
+        x, y = _read(module, dataset, source, ends.places[source]), _aim(module, dataset, target, ends.places[target])
+        covariates = [dataset.covariates[m][ends.places[m]].astype(np.float64) for m in (source, target)]
+        path = module.linear_path(source, target)
+        path.fit(x, y, *covariates, ends.confidence)
+        if module.observation(target).is_count:  # the mean of the library, not that of its logarithm
+            own, told = (torch.from_numpy(c).to(path.bias) for c in covariates)
+            found = path(torch.from_numpy(x).to(path.bias), own, told).cpu().numpy()
+            path.bias += float(np.log(np.average(np.exp(y - found), weights=ends.confidence[:, None] + 0 * y)))
+
+
+@torch.inference_mode()
+def weigh_linear_paths(module: JAMIEModule, dataset: CoupledDataset, held_back: IntArray) -> None:
+    """Choose the share of each path in what is predicted by its error, and that of the decoder, on pairs held back."""
+    for source, target in module.pairs:
+        ends = links_inside(dataset, (source, target), held_back)
+        if module.observation(target).is_count or len(ends.confidence) < FEWEST_LINKS:
+            continue
+        path = module.linear_path(source, target)
+        gain = scale = 0.0
+        for start in range(0, len(ends.confidence), READ_AT_ONCE):
+            part = slice(start, start + READ_AT_ONCE)
+            x, own = _tensors(module, dataset, source, ends.places[source][part])
+            y, told = _tensors(module, dataset, target, ends.places[target][part])
+            z = module.shared(module.encode(source, x, own).loc)
+            decoded = module.decode(target, z, told).mean
+            step = path(module.path_features(source, x), own, told) - decoded
+            weight = torch.from_numpy(ends.confidence[part]).to(step)[:, None]
+            gain += float((weight * step * (y - decoded)).sum())
+            scale += float((weight * step.square()).sum())
+        path.share.fill_(CAUTION * float(np.clip(gain / scale, 0, 1)) if scale > 0 else 0.0)
+
+
+def _tensors(
+    module: JAMIEModule, dataset: CoupledDataset, modality: str, places: IntArray
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a batch holds of some profiles, and their covariates."""
+    x, covariates = (np.asarray(rows[modality][places]) for rows in (dataset.rows, dataset.covariates))
+    return torch.from_numpy(x).to(module.device), torch.from_numpy(covariates).to(module.device)
+
+
+def _read(module: JAMIEModule, dataset: CoupledDataset, modality: str, places: IntArray) -> FloatArray:
+    """What linear paths read of some profiles."""
+    parts = [places[start : start + READ_AT_ONCE] for start in range(0, len(places), READ_AT_ONCE)]
+    read = [module.path_features(modality, _tensors(module, dataset, modality, part)[0]).cpu() for part in parts]
+    return torch.cat(read).numpy().astype(np.float64)
+
+
+def _aim(module: JAMIEModule, dataset: CoupledDataset, modality: str, places: IntArray) -> FloatArray:
+    """What linear paths predict of some profiles: prepared features, or the logarithm of the library size of counts."""
+    read = _read(module, dataset, modality, places)
+    return read[:, -1:] if module.observation(modality).is_count else read
