@@ -53,4 +53,5 @@ def trained_in_mapping(module: JAMIEModule) -> set[str]:
 def frozen_in_mapping(module: JAMIEModule) -> Callable[[str], bool]:
     """Whether an entry of the module's state stays as it is when it is fitted to new batches."""
     measured = {module.inflation_name(*pair) for pair in module.pairs}
+    measured |= {f"linear_paths.{i}.source_effects" for i in range(len(module.pairs))}
     return lambda name: name not in trained_in_mapping(module) | measured
