@@ -57,7 +57,7 @@ def test_a_path_predicts_what_is_linear(untrained):
 
 
 @pytest.mark.parametrize(("best", "found"), [(0.0, 0.0), (0.6, 0.6), (-1.0, 0.0), (2.0, 1.0)])
-def test_the_share_is_half_of_that_with_the_smallest_error(untrained, monkeypatch, best, found):
+def test_the_share_is_a_third_of_that_with_the_smallest_error(untrained, monkeypatch, best, found):
     module, dataset = untrained
     units = np.arange(len(dataset))
     fit_linear_paths(module, dataset, units)

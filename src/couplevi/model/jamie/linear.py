@@ -17,7 +17,7 @@ MAX_LINKS = 20_000
 READ_AT_ONCE = 4096
 FEWEST_LINKS = 20
 """Links held back that the share of a path is chosen on."""
-CAUTION = 0.5
+CAUTION = 1 / 3
 """Factor of the best share while pairs are held back: the decoder is trained for as long again, and on more pairs."""
 
 

@@ -630,7 +630,7 @@ class JAMIE(Model):
     ) -> AnnData:
         """Predict one modality from another: the target's decoder, applied to the mean latent of the source.
 
-        A linear path, ridge regression of the prepared features fitted to the links, has a share in it: half of that
+        A linear path, ridge regression of the prepared features fitted to the links, has a share in it: a third of that
         with the smallest error on the pairs that were held back in the first half of training, without any 0.
 
         Parameters
