@@ -12,6 +12,8 @@ from couplevi.nn._heads import Head
 
 LOG_VARIANCE_RANGE = (-10.0, 10.0)
 """Bounds of the log-variance of the latent, so that its exponential neither vanishes nor overflows."""
+N_LEVELS = 2**16
+"""Values of 16 random bits."""
 
 
 class BatchNorm1d(nn.BatchNorm1d):  # of that name, as shap tells layers by the names of their classes
@@ -23,6 +25,21 @@ class BatchNorm1d(nn.BatchNorm1d):  # of that name, as shap tells layers by the 
                 x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
             )
         return super().forward(x)
+
+
+class Dropout(nn.Dropout):  # of that name, too
+    """Dropout whose masks are cheap to draw on a CPU, where that of PyTorch takes longer than the layers around it.
+
+    Four entries of a mask come from one draw of 64 random bits; the probability is rounded to a multiple of 1 / 65,536.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training or self.p == 0 or x.device.type != "cpu" or torch.compiler.is_compiling():
+            return super().forward(x)
+        n_kept = max(1, round((1 - self.p) * N_LEVELS))
+        bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+        kept = bits.view(torch.int16)[: x.numel()].view(x.shape).lt_(n_kept - N_LEVELS // 2)  # in place: 4 times as fast
+        return x * kept.to(x.dtype).mul_(N_LEVELS / n_kept)
 
 
 NORMALIZATIONS: dict[str, type[nn.Module]] = {"batch": BatchNorm1d, "layer": nn.LayerNorm}
@@ -39,7 +56,7 @@ def hidden_layers(
             nn.Linear(before, after),
             NORMALIZATIONS[normalization](after),
             ACTIVATIONS[activation](),
-            nn.Dropout(dropout_rate),
+            Dropout(dropout_rate),
         ]
     return nn.Sequential(*layers)
 
@@ -72,7 +89,7 @@ class Encoder(nn.Module):
         **hidden: Any,
     ) -> None:
         super().__init__()
-        self.input_dropout = nn.Dropout(input_dropout_rate)
+        self.input_dropout = Dropout(input_dropout_rate)
         self.n_in = n_in
         self.hidden = hidden_layers(n_in + n_covariates, widths, **hidden)
         n_hidden = [n_in + n_covariates, *widths][-1]
@@ -133,7 +150,7 @@ class ResidualLayers(nn.Module):
         sizes = list(pairwise([n_in, *widths]))
         self.first = nn.ModuleList(nn.Linear(before, after) for before, after in sizes)
         self.second = nn.ModuleList(
-            nn.Sequential(nn.Dropout(dropout_rate), BatchNorm1d(after), nn.Linear(after, after)) for _, after in sizes
+            nn.Sequential(Dropout(dropout_rate), BatchNorm1d(after), nn.Linear(after, after)) for _, after in sizes
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

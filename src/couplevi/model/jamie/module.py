@@ -486,16 +486,15 @@ class JAMIEModule(BaseModuleClass):
         # mixed precision would round the products of matrices that small distances are made of
         with torch.autocast(self.log_aggregation_weights.device.type, enabled=False):
             link_terms = self._link_terms(tensors, inference_outputs, generative_outputs)
-        terms = {
-            "kl": torch.stack([_mean(values) for values in kl.values()]).sum(),
-            "reconstruction": torch.stack([_mean(values) for values in reconstruction_loss.values()]).sum(),
-            **link_terms,
+        means = {
+            name: {m: _mean(values) for m, values in by_modality.items()}
+            for name, by_modality in (("kl", kl), ("reconstruction", reconstruction_loss))
         }
+        terms = {**{name: torch.stack([*of.values()]).sum() for name, of in means.items()}, **link_terms}
         weights = {**self.weights, "kl": self.weights["kl"] * kl_weight}
         loss = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
-        metrics = {**terms, "temperature": self.temperature}
-        for m in kl:
-            metrics[f"kl_{m}"], metrics[f"reconstruction_{m}"] = _mean(kl[m]), _mean(reconstruction_loss[m])
+        by_modality = {f"{name}_{m}": mean for name, of in means.items() for m, mean in of.items()}
+        metrics = {**terms, "temperature": self.temperature, **by_modality}
         return LossOutput(
             loss=loss,
             reconstruction_loss=torch.cat(list(reconstruction_loss.values())),
@@ -550,12 +549,13 @@ class JAMIEModule(BaseModuleClass):
     def _contrastive(
         self, mu_a: torch.Tensor, mu_b: torch.Tensor, link: LinkBatch, same: torch.Tensor | None
     ) -> torch.Tensor:
-        p = _dense(link, len(mu_a), len(mu_b))
+        back = link._replace(row=link.col, col=link.row)
         directions = []
-        for x, y, confidences, known, comparable in (
-            (mu_a, mu_b, p, link.col_known, same),
-            (mu_b, mu_a, p.T, link.row_known, None if same is None else same.T),
+        for x, y, links, known, comparable in (
+            (mu_a, mu_b, link, link.col_known, same),
+            (mu_b, mu_a, back, link.row_known, None if same is None else same.T),
         ):
+            confidences = _dense(links, len(x), len(y))
             value = contrastive_alignment(
                 x, y, confidences, self.temperature, known, self.unknown_negative_weight, comparable
             )
@@ -592,7 +592,7 @@ def mean_over_batches(
 
 def _mean(values: torch.Tensor) -> torch.Tensor:
     """Mean over profiles, 0 where the batch has none of the modality."""
-    return weighted_mean(values, torch.ones_like(values))
+    return values.sum() / max(1, len(values))
 
 
 def _row_sums(confidence: torch.Tensor, row: torch.Tensor, n_rows: int) -> torch.Tensor:
