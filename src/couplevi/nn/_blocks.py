@@ -124,9 +124,17 @@ class Decoder(nn.Module):
         self.hidden = hidden_layers(n_latent, widths, **hidden)
         self.output = output
         self.head = head
+        self.by_row = hidden["normalization"] != "batch"
 
     def forward(self, z: torch.Tensor, library: torch.Tensor | None = None) -> Distribution:
         return self.head(self.output(self.hidden(z)), library)
+
+    def each(self, parts: Sequence[tuple[torch.Tensor, torch.Tensor | None]]) -> list[Distribution]:
+        """Distribution of each of several latents and library sizes, in one pass unless it would mix their statistics."""
+        if not self.by_row:
+            return [self(*part) for part in parts]
+        eta = self.output(self.hidden(torch.cat([z for z, _ in parts]))).split([len(z) for z, _ in parts])
+        return [self.head(e, library) for e, (_, library) in zip(eta, parts, strict=True)]
 
 
 class ResidualLayers(nn.Module):

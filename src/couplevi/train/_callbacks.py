@@ -84,7 +84,8 @@ class BestWeights(Callback):
         metrics = trainer.callback_metrics
         if "train_loss" not in metrics or self.failed:
             return
-        finite = math.isfinite(metrics["train_loss"]) and all(p.isfinite().all() for p in pl_module.module.parameters())
+        weights = torch.nn.utils.parameters_to_vector(pl_module.module.parameters())
+        finite = math.isfinite(metrics["train_loss"]) and bool(weights.isfinite().all())
         self.failed = not finite
         trainer.should_stop |= self.failed
         value = float(metrics.get(self.monitor, math.inf))

@@ -77,7 +77,7 @@ class CoupledTrainingPlan(TrainingPlan):
             {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.weight_decay},
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
         ]
-        # clips no gradients in mixed precision; None lets PyTorch choose what other devices do best
+        # it clips no gradients in mixed precision; None lets PyTorch choose what is best on other devices
         fused = True if self.device.type == "cpu" and self.trainer.precision == "32-true" else None
         optimizer = torch.optim.AdamW(groups, lr=self.lr, fused=fused)
         if self.lr_schedule == "constant":

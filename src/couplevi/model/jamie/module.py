@@ -260,9 +260,19 @@ class JAMIEModule(BaseModuleClass):
         Without the private latent, that of another modality's profile, it is taken for zero; without the library size,
         shape ``(n, 1)``, counts are those of a typical one.
         """
+        return self.decoder(modality)(*self._decoder_input(modality, z, covariates, private, library))
+
+    def _decoder_input(
+        self,
+        modality: str,
+        z: torch.Tensor,
+        covariates: torch.Tensor,
+        private: torch.Tensor | None,
+        library: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         own = z.new_zeros(len(z), self.n_private) if private is None else private
         library = self.typical_library(modality, len(z)) if library is None else library
-        return self.decoder(modality)(torch.cat([z, own, covariates], dim=1), library)
+        return torch.cat([z, own, covariates], dim=1), library
 
     def typical_library(self, modality: str, n: int) -> torch.Tensor:
         """Geometric mean of the library size of counts, shape ``(n, 1)``."""
@@ -456,15 +466,19 @@ class JAMIEModule(BaseModuleClass):
         links: dict[ModalityPair, LinkBatch],
     ) -> dict[str, dict[Any, Any]]:
         """Distributions `px` of the drawn profiles, by modality, and `px_cross` over links, by (source, target)."""
-        px_cross = {}
+        read = {m: dict[str, Any]() for m in z_drawn}
         for (a, b), link in links.items():
             for source, target, own, other in ((a, b, link.row, link.col), (b, a, link.col, link.row)):
                 size = _rows(library[target], other)
-                px_cross[source, target] = self.decode(target, z[source][own], covariates[target][other], None, size)
-        px = {}
+                read[target][source] = z[source][own], covariates[target][other], None, size
         for m, z_m in z_drawn.items():
             private, size = self._dropped(private_drawn[m]), _rows(library[m], drawn[m])
-            px[m] = self.decode(m, z_m, covariates[m][drawn[m]], private, size)
+            read[m][m] = z_m, covariates[m][drawn[m]], private, size
+        px, px_cross = {}, {}
+        for m, by_source in read.items():
+            decoded = self.decoder(m).each([self._decoder_input(m, *given) for given in by_source.values()])
+            px_cross.update({(source, m): p for source, p in zip(by_source, decoded, strict=True)})
+            px[m] = px_cross.pop((m, m))
         return {"px": px, "px_cross": px_cross}
 
     def _dropped(self, private: torch.Tensor) -> torch.Tensor:
