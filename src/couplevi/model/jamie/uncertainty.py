@@ -78,14 +78,18 @@ class Uncertainty:
             drawn = self.module.predict(source, target, x, z, covariates, batches, library)
             spread += np.square(observation.features(drawn) - mean)
         inflation = np.nan_to_num(self._inflation(source, target, covariates), nan=1.0)
-        return np.sqrt(spread / N_SAMPLES + np.square(inflation) * self._variance(source, target, mean))
+        read = self.module.path_features(source, x)
+        variance = self._variance(source, target, read, covariates, mean)
+        return np.sqrt(spread / N_SAMPLES + np.square(inflation) * variance)
 
-    def _variance(self, source: str, target: str, mean: FloatArray) -> FloatArray:
-        """Variance of measured values around what is imputed, of a shape that broadcasts to that of `mean`."""
+    def _variance(
+        self, source: str, target: str, read: torch.Tensor, covariates: torch.Tensor, mean: FloatArray
+    ) -> FloatArray:
+        """Variance of measured values around what is imputed, of the shape of `mean`."""
         residual = self.module.residual_variance(source, target).cpu().numpy()
         observation = self.module.observation(target)
         if not observation.is_count:
-            return residual
+            return residual * np.square(self.module.width(source, target)(read, covariates, mean))
         return mean * (1 - mean) if observation.is_binary else mean + residual * np.square(mean)
 
     def uncalibrated(self, source: str, target: str, covariates: FloatArray) -> IntArray:
@@ -114,7 +118,7 @@ class Uncertainty:
 
         The residuals of the pairs trained on, of which there are many, give each feature's share; those of the pairs
         held back, by how much all are too small. Both are measured by what 90 % of the absolute residuals stay below,
-        so that outliers do not widen the intervals of all. Of counts, the overdispersion of each feature is measured on
+        so that outliers do not widen the intervals of all, each relative to its width. Of counts, the overdispersion of each feature is measured on
         the former, and the factor of all is the likeliest for the latter.
 
         Parameters
@@ -134,8 +138,13 @@ class Uncertainty:
             )
             if len(unseen.batch) < MIN_CALIBRATION or len(fitted.batch) < MIN_CALIBRATION:
                 continue
-            count = self.module.observation(target).is_count
-            variance = _overdispersion(fitted, unseen) if count else _residual_variance(fitted, unseen)
+            if self.module.observation(target).is_count:
+                variance = _overdispersion(fitted, unseen)
+            else:
+                width = self.module.width(source, target)
+                width.fit(fitted.read, fitted.covariates, fitted.mean, fitted.error)
+                relative = (p.error / width(p.read, p.covariates, p.mean) for p in (fitted, unseen))
+                variance = _residual_variance(*relative)
             self.module.residual_variance(source, target).copy_(torch.from_numpy(variance))
             self._measure_batches(source, target, unseen)
 
@@ -162,7 +171,7 @@ class Uncertainty:
                 self._measure_batches(source, target, unseen)
 
     def _measure_batches(self, source: str, target: str, unseen: Predicted) -> None:
-        scale = np.broadcast_to(np.sqrt(self._variance(source, target, unseen.mean)), unseen.mean.shape)
+        scale = np.sqrt(self._variance(source, target, unseen.read, unseen.covariates, unseen.mean))
         names, sizes = np.unique(unseen.batch, return_counts=True)
         for b in names[sizes >= MIN_CALIBRATION] if self.module.n_batches and (scale > 0).any() else ():
             known = (unseen.batch == b)[:, None] & (scale > 0)
@@ -196,15 +205,18 @@ class Uncertainty:
         if observation.is_binary:
             measured = presence(measured)
         batch = covariates[:, : module.n_batches].cpu().numpy()
-        return Predicted(measured, mean, batch.argmax(axis=1) if batch.shape[1] else np.zeros(len(batch), int))
+        batch = batch.argmax(axis=1) if batch.shape[1] else np.zeros(len(batch), int)
+        return Predicted(measured, mean, batch, module.path_features(source, x), covariates)
 
 
 class Predicted(NamedTuple):
-    """Measured and predicted values of the same profiles, shape ``(n, n_vars)``, and their batches, ``(n,)``."""
+    """Measured and predicted values of the same profiles, ``(n, n_vars)``, their batches, and what they are read by."""
 
     measured: FloatArray
     mean: FloatArray
     batch: IntArray
+    read: torch.Tensor
+    covariates: torch.Tensor
 
     @property
     def error(self) -> FloatArray:
@@ -212,10 +224,10 @@ class Predicted(NamedTuple):
         return np.abs(self.measured - self.mean)
 
 
-def _residual_variance(fitted: Predicted, unseen: Predicted) -> FloatArray:
-    scale = np.quantile(fitted.error, LEVEL, axis=0) / Z
+def _residual_variance(fitted: FloatArray, unseen: FloatArray) -> FloatArray:
+    scale = np.quantile(fitted, LEVEL, axis=0) / Z
     varies = scale > 0
-    inflation = np.quantile(unseen.error[:, varies] / scale[varies], LEVEL) / Z if varies.any() else 1.0
+    inflation = np.quantile(unseen[:, varies] / scale[varies], LEVEL) / Z if varies.any() else 1.0
     return np.square(scale * inflation)
 
 
