@@ -15,6 +15,8 @@ RANGE = (0.25, 4.0)
 """Of each of the two factors of a width."""
 FLOOR = 0.01
 """Standard deviation of imputed values, in mean absolute errors, below which these hardly tell the width."""
+MAX_ERRORS = 5_000_000
+"""Errors of all features together that what is linear in the profile is fitted to."""
 
 
 class Width(nn.Module):
@@ -59,7 +61,7 @@ class Width(nn.Module):
         return np.clip(1 + slope * (imputed - centre), *RANGE)
 
     def fit(self, x: torch.Tensor, covariates: torch.Tensor, imputed: FloatArray, error: FloatArray) -> None:
-        """Fit to absolute errors, shape ``(n, n_out)``.
+        """Fit to absolute errors, shape ``(n, n_out)``, of profiles in random order.
 
         These and not their squares or logarithms: large ones of the former, and small ones of the latter, outweigh all.
         """
@@ -70,5 +72,7 @@ class Width(nn.Module):
         covariance = (deviation * (relative - 1)).mean(axis=0)
         self.centre.copy_(torch.from_numpy(centre))
         self.slope.copy_(torch.from_numpy(np.divide(covariance, scale, out=np.zeros_like(scale), where=scale > 0)))
-        h, c = (np.float64(part.cpu().numpy()) for part in (x, covariates))
-        self.path.fit(h, np.float64(relative / self._of_value(imputed)), c, np.zeros_like(c), np.ones(len(h)))
+        some = slice(max(MAX_ERRORS // max(len(level), 1), 1))
+        rest = (relative / self._of_value(imputed))[some].astype(np.float64)
+        h, c = (part[some].cpu().numpy().astype(np.float64) for part in (x, covariates))
+        self.path.fit(h, rest, c, np.zeros_like(c), np.ones(len(h)))
