@@ -128,7 +128,7 @@ def test_units_of_counts(likelihood, quick):
         assert np.isfinite(samples).all()
         assert (samples >= 0).all()
         assert np.corrcoef(samples.mean(axis=0), means)[0, 1] > 0.95
-        np.testing.assert_allclose(samples.mean(axis=0).sum(), means.sum(), rtol=0.1)
+        np.testing.assert_allclose(samples.mean(axis=0).sum(), means.sum(), rtol=0.3)
 
 
 def test_imputed_means_and_their_spread_are_those_of_impute(gaussian):
