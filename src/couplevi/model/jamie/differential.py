@@ -122,7 +122,7 @@ class GroupMeans:
 
     def statistics(self, manager: Any, idx1: BoolArray, idx2: BoolArray) -> dict[str, FloatArray]:
         """Means of measured values in two groups and how many are not 0, by the names of scvi-tools."""
-        found = {}
+        found: dict[str, FloatArray] = {}
         for group, mask in enumerate((idx1, idx2), start=1):
             cells = np.flatnonzero(mask)
             raw = seen = scaled = np.zeros(())
