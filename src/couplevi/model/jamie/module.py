@@ -19,6 +19,7 @@ from couplevi.losses import (
     weighted_mean,
 )
 from couplevi.model.jamie.embedding import Embedding
+from couplevi.model.jamie.width import Width
 from couplevi.nn import HEADS, Decoder, Encoder, Head, LinearPath, Observation, UnitGaussianHead
 
 if TYPE_CHECKING:
@@ -129,6 +130,14 @@ class JAMIEModule(BaseModuleClass):
             )
             for source, target in self.pairs
         )
+        self.widths = nn.ModuleList(
+            Width(
+                self.linear_path(source, target).weight.shape[1],
+                0 if observations[target].is_count else modalities[target][0],
+                n_covariates,
+            )
+            for source, target in self.pairs
+        )
         self.embedding = Embedding(list(self.index), n_latent, n_private)
         for source, target in self.pairs:
             unknown = torch.full((modalities[target][0],), math.nan)
@@ -167,6 +176,10 @@ class JAMIEModule(BaseModuleClass):
         """What is linear in the way from one modality to another: to prepared features, or the library size of counts."""
         return cast("LinearPath", self.linear_paths[self.pairs.index((source, target))])
 
+    def width(self, source: str, target: str) -> Width:
+        """How wide the interval of each value is beside those of the same feature in other profiles; not of counts."""
+        return cast("Width", self.widths[self.pairs.index((source, target))])
+
     def library_range(self, modality: str) -> torch.Tensor:
         """Smallest, mean and largest logarithm of the library size of counts, shape ``(3,)``."""
         return self.log_library[self.index[modality]]
@@ -177,7 +190,7 @@ class JAMIEModule(BaseModuleClass):
     def residual_variance(self, source: str, target: str) -> torch.Tensor:
         """Buffer of the variance that latents leave unexplained, per feature of the target; NaN before calibration.
 
-        Of counts their overdispersion given what is imputed.
+        It is that of values of width 1; of counts, their overdispersion given what is imputed.
         """
         return cast("torch.Tensor", getattr(self, self._residual_name(source, target)))
 
