@@ -33,6 +33,11 @@ class ProfileBatch(NamedTuple):
     covariates: torch.Tensor
     """Indicators of the batch and other covariates, shape ``(n, n_covariates)``."""
 
+    @property
+    def rows_drawn(self) -> torch.Tensor | slice:
+        """Index of the profiles that were drawn: all of them, which copies nothing, or where `drawn` is true."""
+        return slice(None) if self.drawn.all() else self.drawn
+
 
 class LinkBatch(NamedTuple):
     """Block of a matrix of links, rows and columns counted within the minibatch."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from couplevi.nn import Decoder, Encoder, ResidualLayers, UnitGaussianHead
-from couplevi.nn._blocks import BatchNorm1d
+from couplevi.nn._blocks import BatchNorm1d, Dropout
 
 HIDDEN = {"normalization": "layer", "activation": "gelu", "dropout_rate": 0.5}
 WHOLE = {**HIDDEN, "dropout_rate": 0.0}
@@ -25,6 +25,45 @@ def test_dropout_acts_in_training_only():
     assert not torch.equal(encoder(x).loc, encoder(x).loc)
     encoder.eval()
     assert torch.equal(encoder(x).loc, encoder(x).loc)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.6])
+def test_dropout_keeps_its_share_of_entries_one_by_one_and_their_mean(p):
+    torch.manual_seed(0)
+    out = Dropout(p)(torch.ones(999, 1001))  # not a multiple of what one draw of bits gives
+    kept = out != 0
+    torch.testing.assert_close(out[kept], torch.full_like(out[kept], 1 / (1 - p)), rtol=1e-4, atol=0)
+    assert kept.float().mean().item() == pytest.approx(1 - p, abs=4 * math.sqrt(p * (1 - p) / out.numel()))
+    flat = kept.flatten().float()
+    for lag in (1, 2, 3, 4, 1001):
+        r = torch.corrcoef(torch.stack([flat[:-lag], flat[lag:]]))[0, 1].item()
+        assert r == pytest.approx(0, abs=4 / math.sqrt(len(flat)))
+
+
+def test_gradient_goes_where_dropout_kept_an_entry():
+    x = torch.ones(50, 3, requires_grad=True)
+    out = Dropout(0.5)(x)
+    out.sum().backward()
+    torch.testing.assert_close(x.grad, out.detach())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_dropout_follows_the_seed_and_keeps_the_type_of_numbers(dtype):
+    first, second, other = (
+        (torch.manual_seed(seed), Dropout(0.3)(torch.ones(40, 30, dtype=dtype)))[1] for seed in (1, 1, 2)
+    )
+    assert first.dtype == dtype
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("normalization", ["layer", "batch"])
+def test_several_latents_are_decoded_in_one_pass_as_one_by_one(normalization):
+    """In training, when batches are normalised by their own statistics, too."""
+    decoder = Decoder(3, (6,), torch.nn.Linear(6, 4), UnitGaussianHead(4), **{**WHOLE, "normalization": normalization})
+    parts = [(torch.randn(n, 3), None) for n in (5, 8)]
+    for found, (z, _) in zip(decoder.each(parts), parts, strict=True):
+        torch.testing.assert_close(found.mean, decoder(z).mean)
 
 
 def test_posterior_scale_is_positive_and_finite_for_extreme_input():

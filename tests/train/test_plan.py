@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,8 @@ def model(mdata):
 
 
 def test_weight_matrices_decay_and_scalars_do_not(model):
-    plan = CoupledTrainingPlan(model.module, lr=0.1, weight_decay=0.3)
+    plan, trainer = CoupledTrainingPlan(model.module, lr=0.1, weight_decay=0.3), SimpleNamespace(precision="32-true")
+    plan.trainer = trainer
     decayed, others = plan.configure_optimizers()["optimizer"].param_groups
     assert (decayed["weight_decay"], others["weight_decay"]) == (0.3, 0.0)
     assert all(p.ndim == 2 for p in decayed["params"])

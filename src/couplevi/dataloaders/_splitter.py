@@ -89,6 +89,10 @@ class CoupledDataSplitter(pl.LightningDataModule):
             if seed != self.seed:
                 self._split(int(seed))
 
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        # Lightning looks at every tensor of a batch that is where it should be
+        return batch if device.type == "cpu" else super().transfer_batch_to_device(batch, device, dataloader_idx)
+
     def state_dict(self) -> dict[str, int]:
         """The seed, from which the same units are drawn again when training is resumed."""
         return {"seed": self.seed}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch.nn.functional import log_softmax
+from torch.nn.functional import log_softmax, mse_loss
 
 
 def combination(z: torch.Tensor, aggregated: torch.Tensor) -> torch.Tensor:
@@ -13,7 +13,7 @@ def combination(z: torch.Tensor, aggregated: torch.Tensor) -> torch.Tensor:
 
     JAMIE paper, section 4: pulls the latents of linked profiles together.
     """
-    return (z - aggregated).square().mean(dim=1)
+    return mse_loss(z, aggregated, reduction="none").mean(dim=1)
 
 
 def alignment(z_a: torch.Tensor, z_b: torch.Tensor, match: torch.Tensor) -> torch.Tensor:
@@ -66,4 +66,4 @@ def contrastive_alignment(
     if apart is not None:
         found = found.masked_fill(apart, 0.0)  # it is not finite, and a target of 0 would not take it out
     total = links.sum(dim=1)
-    return -(links * found).sum(dim=1) / torch.where(total > 0, total, torch.ones_like(total))
+    return -(links * found).sum(dim=1) / (total + (total == 0))

@@ -282,9 +282,10 @@ class JAMIEModule(BaseModuleClass):
         covariates: torch.Tensor,
         private: torch.Tensor | None,
         library: torch.Tensor | None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         own = z.new_zeros(len(z), self.n_private) if private is None else private
-        library = self.typical_library(modality, len(z)) if library is None else library
+        if library is None and self.observation(modality).is_count:
+            library = self.typical_library(modality, len(z))
         return torch.cat([z, own, covariates], dim=1), library
 
     def typical_library(self, modality: str, n: int) -> torch.Tensor:
@@ -457,7 +458,7 @@ class JAMIEModule(BaseModuleClass):
     def _get_generative_input(
         self, tensors: Batch, inference_outputs: dict[str, dict[str, Any]], **kwargs: Any
     ) -> dict[str, Any]:
-        drawn = {m: batch.drawn for m, batch in tensors["profiles"].items()}
+        drawn = {m: batch.rows_drawn for m, batch in tensors["profiles"].items()}
         return {
             "z": inference_outputs["z"],
             "z_drawn": {m: z[drawn[m]] for m, z in inference_outputs["z_aggregated"].items()},
@@ -475,7 +476,7 @@ class JAMIEModule(BaseModuleClass):
         private_drawn: dict[str, torch.Tensor],
         covariates: dict[str, torch.Tensor],
         library: dict[str, torch.Tensor | None],
-        drawn: dict[str, torch.Tensor],
+        drawn: dict[str, torch.Tensor | slice],
         links: dict[ModalityPair, LinkBatch],
     ) -> dict[str, dict[Any, Any]]:
         """Distributions `px` of the drawn profiles, by modality, and `px_cross` over links, by (source, target)."""
@@ -534,8 +535,9 @@ class JAMIEModule(BaseModuleClass):
     ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         kl, error = {}, {}
         for m, batch in tensors["profiles"].items():
-            kl[m] = kl_divergence(inference_outputs["qz"][m])[batch.drawn]
-            error[m] = self._error(m, generative_outputs["px"][m], batch.h[batch.drawn])
+            rows = batch.rows_drawn
+            kl[m] = kl_divergence(inference_outputs["qz"][m])[rows]
+            error[m] = self._error(m, generative_outputs["px"][m], batch.h[rows])
         return kl, error
 
     def _link_terms(
@@ -576,7 +578,7 @@ class JAMIEModule(BaseModuleClass):
     def _contrastive(
         self, mu_a: torch.Tensor, mu_b: torch.Tensor, link: LinkBatch, same: torch.Tensor | None
     ) -> torch.Tensor:
-        back = link._replace(row=link.col, col=link.row)
+        back, temperature = link._replace(row=link.col, col=link.row), self.temperature
         directions = []
         for x, y, links, known, comparable in (
             (mu_a, mu_b, link, link.col_known, same),
@@ -584,7 +586,7 @@ class JAMIEModule(BaseModuleClass):
         ):
             confidences = _dense(links, len(x), len(y))
             value = contrastive_alignment(
-                x, y, confidences, self.temperature, known, self.unknown_negative_weight, comparable
+                x, y, confidences, temperature, known, self.unknown_negative_weight, comparable
             )
             directions.append(weighted_mean(value, confidences.sum(dim=1).clamp(max=1.0)))
         return torch.stack(directions).mean()
@@ -598,7 +600,7 @@ def _head(observation: Observation) -> Head:
     return head.requires_grad_(observation.likelihood == "zinb")  # the dispersion of others is fitted in closed form
 
 
-def _rows(values: torch.Tensor | None, rows: torch.Tensor) -> torch.Tensor | None:
+def _rows(values: torch.Tensor | None, rows: torch.Tensor | slice) -> torch.Tensor | None:
     return None if values is None else values[rows]
 
 
