@@ -94,8 +94,8 @@ class Blended(nn.Module):
     ) -> None:
         super().__init__()
         path = module.linear_path(source, target)
-        weight = torch.cat([path.weight, path.source_effects, path.target_effects], dim=1)
-        self.network, self.path = network, linear(path.share * weight.T, path.share * path.bias)
+        weight = path.share * torch.cat([path.weight, path.source_effects, path.target_effects], dim=1)
+        self.network, self.path = network, linear(weight.T.cpu().numpy(), (path.share * path.bias).cpu().numpy())
         self.decoder_share = 1 - float(path.share)
         self.n_covariates, self.n_batches, self.batches = module.n_covariates, module.n_batches, list(batches)
 
