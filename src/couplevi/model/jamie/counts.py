@@ -11,7 +11,8 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from couplevi.losses import deviance, overdispersion
-from couplevi.nn import CountHead
+from couplevi.nn import CountHead, NegativeBinomialHead
+from couplevi.preparation import library_size
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -35,9 +36,8 @@ def counted(module: JAMIEModule) -> Iterator[str]:
 def start_counts(module: JAMIEModule, dataset: CoupledDataset, units: IntArray) -> None:
     """Let decoders of counts start from the mean share of each feature in the library."""
     for m in counted(module):
-        x, _ = _some(module, dataset, units, m)
-        library = module.observation(m).library(x)
-        x = module.explained(m, x)
+        x = module.explained(m, _some(module, dataset, units, m)[0])
+        library = library_size(x)[:, None]
         module.library_range(m).copy_(torch.stack([f(library.log()) for f in (torch.min, torch.mean, torch.max)]))
         decoder = module.decoder(m)
         layer = cast("torch.nn.Linear", decoder.output)
@@ -48,8 +48,10 @@ def start_counts(module: JAMIEModule, dataset: CoupledDataset, units: IntArray) 
 
 @torch.no_grad()
 def fit_dispersions(module: JAMIEModule, dataset: CoupledDataset, units: IntArray) -> None:
-    """Fit the overdispersion of negative binomials to whole profiles, as training sees mixtures of two; and measure the
-    deviance of a model that knows the mean shares alone, which errors are relative to.
+    """Fit the overdispersion of negative binomials, and measure the deviance that errors are relative to.
+
+    The former to whole profiles, as training sees mixtures of two; the latter is that of a model which knows the mean
+    shares alone.
 
     Parameters
     ----------
@@ -62,11 +64,12 @@ def fit_dispersions(module: JAMIEModule, dataset: CoupledDataset, units: IntArra
     module.eval()
     for m in counted(module):
         x, covariates = _some(module, dataset, units, m)
-        z, library = module.encode(m, x, covariates).loc, module.observation(m).library(x)
-        head, x = cast("CountHead", module.decoder(m).head), module.explained(m, x)
+        z, head = module.encode(m, x, covariates).loc, cast("CountHead", module.decoder(m).head)
+        x = module.explained(m, x)
+        library = library_size(x)[:, None]
         if module.observation(m).likelihood == "nb":
             px = module.decode(m, module.shared(z), covariates, module.private(z), library)
-            head.log_inverse_dispersion.copy_(-overdispersion(x, px.mean).log())
+            cast("NegativeBinomialHead", head).log_inverse_dispersion.copy_(-overdispersion(x, px.mean).log())
         outputs = head.outputs(x.sum(dim=0) / library.sum()).expand(len(x), -1)
         module.null_deviance[module.index[m]] = deviance(head(outputs, library), x).mean().clamp(min=1e-6)
     module.train(was_training)
