@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 from couplevi.nn._preparation import PreparationBuffers
-from couplevi.preparation import library_size, log_normalised, presence
+from couplevi.preparation import library_size, log_normalised, logarithms, presence
 
 if TYPE_CHECKING:
+    from couplevi._streamed import Matrix
     from couplevi._types import FloatArray
 
 
@@ -57,6 +58,10 @@ class Observation(nn.Module):
     def prepare(self, x: torch.Tensor) -> torch.Tensor:
         """Features, shape ``(n, n_vars)``, to what an encoder reads, shape ``(n, n_prepared)``."""
         return self.preparation(log_normalised(self.counts(x)) if self.is_count else x)
+
+    def to_prepare(self, matrix: Matrix, where: str) -> Matrix:
+        """What is prepared of the values of a modality: of counts their logarithms, see :func:`logarithms`."""
+        return logarithms(matrix, where, binary=self.is_binary) if self.is_count else matrix
 
     def counts(self, x: torch.Tensor) -> torch.Tensor:
         """Counts as they are explained, shape ``(n, n_vars)``."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
+from torch import nn
 
 from couplevi.losses import deviance, overdispersion
 from couplevi.nn import CountHead, NegativeBinomialHead
@@ -34,15 +35,20 @@ def counted(module: JAMIEModule) -> Iterator[str]:
 
 @torch.no_grad()
 def start_counts(module: JAMIEModule, dataset: CoupledDataset, units: IntArray) -> None:
-    """Let decoders of counts start from the mean share of each feature in the library."""
+    """Let decoders of counts start from the mean share of each feature in the library, and change it along components."""
     for m in counted(module):
-        x = module.explained(m, _some(module, dataset, units, m)[0])
+        x, _, _ = _some(module, dataset, units, m)
         library = library_size(x)[:, None]
         module.library_range(m).copy_(torch.stack([f(library.log()) for f in (torch.min, torch.mean, torch.max)]))
         decoder = module.decoder(m)
-        layer = cast("torch.nn.Linear", decoder.output)
-        layer.weight.zero_()
-        layer.bias.copy_(cast("CountHead", decoder.head).outputs(x.sum(dim=0) / library.sum()))
+        first, *more = decoder.output if isinstance(decoder.output, nn.Sequential) else [decoder.output]
+        first.weight.zero_()
+        first.bias.zero_()
+        last = more[0] if more else first
+        last.bias.copy_(cast("CountHead", decoder.head).outputs(x.sum(dim=0) / library.sum()))
+        if more:
+            record = module.observation(m).preparation.record()
+            last.weight[: len(record.mean)] = torch.from_numpy(record.rms * record.components.T)
     fit_dispersions(module, dataset, units)
 
 
@@ -63,9 +69,8 @@ def fit_dispersions(module: JAMIEModule, dataset: CoupledDataset, units: IntArra
     was_training = module.training
     module.eval()
     for m in counted(module):
-        x, covariates = _some(module, dataset, units, m)
-        z, head = module.encode(m, x, covariates).loc, cast("CountHead", module.decoder(m).head)
-        x = module.explained(m, x)
+        x, h, covariates = _some(module, dataset, units, m)
+        z, head = module.encode(m, h, covariates).loc, cast("CountHead", module.decoder(m).head)
         library = library_size(x)[:, None]
         if module.observation(m).likelihood == "nb":
             px = module.decode(m, module.shared(z), covariates, module.private(z), library)
@@ -75,15 +80,13 @@ def fit_dispersions(module: JAMIEModule, dataset: CoupledDataset, units: IntArra
     module.train(was_training)
 
 
-def _some(
-    module: JAMIEModule, dataset: CoupledDataset, units: IntArray, modality: str
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Counts and covariates of profiles of some units, as many as fit into memory."""
+def _some(module: JAMIEModule, dataset: CoupledDataset, units: IntArray, modality: str) -> tuple[torch.Tensor, ...]:
+    """Counts, prepared features and covariates of profiles of some units, as many as fit into memory."""
     places = dataset.places(units)[modality]
     n = max(1, min(len(places), MAX_VALUES // module.observation(modality).n_explained))
     places = np.sort(np.random.default_rng(0).choice(places, n, replace=False))
-    x, covariates = (np.asarray(rows[modality][places]) for rows in (dataset.rows, dataset.covariates))
-    return torch.from_numpy(x).to(module.device), torch.from_numpy(covariates).to(module.device)
+    parts = (dataset.counts, dataset.rows, dataset.covariates)
+    return tuple(torch.from_numpy(np.asarray(rows[modality][places])).to(module.device) for rows in parts)
 
 
 class Dispersions(Callback):

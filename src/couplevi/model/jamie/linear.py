@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
+from couplevi.preparation import library_size
+
 if TYPE_CHECKING:
     from couplevi._types import FloatArray, IntArray, ModalityPair
     from couplevi.dataloaders import CoupledDataset
@@ -47,7 +49,7 @@ def fit_linear_paths(module: JAMIEModule, dataset: CoupledDataset, units: IntArr
         ends = links_inside(dataset, (source, target), units)
         if len(ends.confidence) < 2:
             continue
-        x, y = _read(module, dataset, source, ends.places[source]), _aim(module, dataset, target, ends.places[target])
+        x, y = _read(dataset, source, ends.places[source]), _aim(dataset, target, ends.places[target])
         covariates = [dataset.covariates[m][ends.places[m]].astype(np.float64) for m in (source, target)]
         path = module.linear_path(source, target)
         path.fit(x, y, *covariates, ends.confidence)
@@ -72,7 +74,7 @@ def weigh_linear_paths(module: JAMIEModule, dataset: CoupledDataset, held_back: 
             y, told = _tensors(module, dataset, target, ends.places[target][part])
             z = module.shared(module.encode(source, x, own).loc)
             decoded = module.decode(target, z, told).mean
-            step = path(module.path_features(source, x), own, told) - decoded
+            step = path(x, own, told) - decoded
             weight = torch.from_numpy(ends.confidence[part]).to(step)[:, None]
             gain += float((weight * step * (y - decoded)).sum())
             scale += float((weight * step.square()).sum())
@@ -87,14 +89,14 @@ def _tensors(
     return torch.from_numpy(x).to(module.device), torch.from_numpy(covariates).to(module.device)
 
 
-def _read(module: JAMIEModule, dataset: CoupledDataset, modality: str, places: IntArray) -> FloatArray:
+def _read(dataset: CoupledDataset, modality: str, places: IntArray) -> FloatArray:
     """What linear paths read of some profiles."""
-    parts = [places[start : start + READ_AT_ONCE] for start in range(0, len(places), READ_AT_ONCE)]
-    read = [module.path_features(modality, _tensors(module, dataset, modality, part)[0]).cpu() for part in parts]
-    return torch.cat(read).numpy().astype(np.float64)
+    return np.asarray(dataset.rows[modality][places], dtype=np.float64)
 
 
-def _aim(module: JAMIEModule, dataset: CoupledDataset, modality: str, places: IntArray) -> FloatArray:
+def _aim(dataset: CoupledDataset, modality: str, places: IntArray) -> FloatArray:
     """What linear paths predict of some profiles: prepared features, or the logarithm of the library size of counts."""
-    read = _read(module, dataset, modality, places)
-    return read[:, -1:] if module.observation(modality).is_count else read
+    if modality not in dataset.counts:
+        return _read(dataset, modality, places)
+    parts = [places[start : start + READ_AT_ONCE] for start in range(0, len(places), READ_AT_ONCE)]
+    return np.log(np.concatenate([library_size(dataset.counts[modality][part]) for part in parts]))[:, None]

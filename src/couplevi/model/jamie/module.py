@@ -20,6 +20,7 @@ from couplevi.losses import (
 )
 from couplevi.model.jamie.embedding import Embedding
 from couplevi.nn import HEADS, Decoder, Encoder, Head, LinearPath, Observation, UnitGaussianHead
+from couplevi.preparation import library_size
 
 if TYPE_CHECKING:
     from torch.distributions import Distribution
@@ -115,7 +116,7 @@ class JAMIEModule(BaseModuleClass):
             Decoder(
                 n_latent + n_private + n_covariates,
                 widths[m][::-1],
-                nn.Linear(widths[m][0], head.n_parameters * head.n_out),
+                _output(widths[m][0], observations[m], head.n_parameters),
                 head,
                 **hidden,
             )
@@ -123,7 +124,7 @@ class JAMIEModule(BaseModuleClass):
         )
         self.linear_paths = nn.ModuleList(
             LinearPath(
-                observations[source].n_prepared + observations[source].is_count,
+                observations[source].n_prepared,
                 1 if observations[target].is_count else observations[target].n_prepared,
                 n_covariates,
             )
@@ -222,29 +223,18 @@ class JAMIEModule(BaseModuleClass):
         return dict(zip(self.index, self.log_aggregation_weights.exp(), strict=True))
 
     @auto_move_data
-    def encode(self, modality: str, x: torch.Tensor, covariates: torch.Tensor) -> Normal:
+    def encode(self, modality: str, h: torch.Tensor, covariates: torch.Tensor) -> Normal:
         """Posterior of the shared and private latent, ``(n, n_latent + n_private)``, in single precision.
 
         Parameters
         ----------
         modality
             Modality of the profiles.
-        x, covariates
-            Prepared features, shape ``(n, n_prepared)``, or counts, ``(n, n_vars)``; and covariates,
-            ``(n, n_covariates)``.
+        h, covariates
+            Prepared features, shape ``(n, n_prepared)``, and covariates, ``(n, n_covariates)``.
         """
-        q = self.encoder(modality)(torch.cat([self.prepared(modality, x), covariates], dim=1))
+        q = self.encoder(modality)(torch.cat([h, covariates], dim=1))
         return Normal(q.loc.float(), q.scale.float(), validate_args=False)
-
-    def prepared(self, modality: str, x: torch.Tensor) -> torch.Tensor:
-        """What an encoder reads of what a batch holds, shape ``(n, n_prepared)``."""
-        observation = self.observation(modality)
-        return observation.prepare(x) if observation.is_count else x
-
-    def explained(self, modality: str, x: torch.Tensor) -> torch.Tensor:
-        """What a decoder explains of what a batch holds, shape ``(n, n_explained)``."""
-        observation = self.observation(modality)
-        return observation.counts(x) if observation.is_count else x
 
     @auto_move_data
     def decode(
@@ -268,24 +258,19 @@ class JAMIEModule(BaseModuleClass):
         """Geometric mean of the library size of counts, shape ``(n, 1)``."""
         return self.library_range(modality)[1].exp().expand(n, 1)
 
-    def path_features(self, modality: str, x: torch.Tensor) -> torch.Tensor:
-        """What a linear path reads of what a batch holds: prepared features, and of counts the logarithm of the library."""
-        h, library = self.prepared(modality, x), self.observation(modality).library(x)
-        return h if library is None else torch.cat([h, library.log()], dim=1)
-
     def expected_library(
-        self, source: str, target: str, read: torch.Tensor, own: torch.Tensor, told: torch.Tensor
+        self, source: str, target: str, h: torch.Tensor, own: torch.Tensor, told: torch.Tensor
     ) -> torch.Tensor:
-        """Library size of counts of a target, shape ``(n, 1)``, given what the linear path reads of the source."""
+        """Library size of counts of a target, shape ``(n, 1)``, given prepared features of the source."""
         low, _, high = self.library_range(target)
-        return self.linear_path(source, target)(read, own, told).clamp(low, high).exp()
+        return self.linear_path(source, target)(h, own, told).clamp(low, high).exp()
 
     @auto_move_data
     def predict(
         self,
         source: str,
         target: str,
-        x: torch.Tensor,
+        h: torch.Tensor,
         z: torch.Tensor,
         covariates: torch.Tensor,
         batches: Sequence[int],
@@ -297,20 +282,19 @@ class JAMIEModule(BaseModuleClass):
         ----------
         source, target
             Modality that is read, and that is predicted.
-        x, z, covariates
-            What a batch holds of the source, its shared latents and its covariates.
+        h, z, covariates
+            Prepared features of the source, shared latents and covariates.
         batches
             Batches as measured in which the target is predicted, averaged; without any, that of the profiles.
         library
             Library size of counts, shape ``(n, 1)``; None expects one from the source.
         """
-        path, read = self.linear_path(source, target), self.path_features(source, x)
-        is_count = self.observation(target).is_count
+        path, is_count = self.linear_path(source, target), self.observation(target).is_count
 
         def predicted(told: torch.Tensor) -> torch.Tensor:
             if not is_count:
-                return torch.lerp(self.decode(target, z, told).mean, path(read, covariates, told), path.share)
-            size = self.expected_library(source, target, read, covariates, told) if library is None else library
+                return torch.lerp(self.decode(target, z, told).mean, path(h, covariates, told), path.share)
+            size = self.expected_library(source, target, h, covariates, told) if library is None else library
             return self.decode(target, z, told, library=size).mean
 
         return mean_over_batches(predicted, covariates, self.n_batches, batches)
@@ -401,14 +385,22 @@ class JAMIEModule(BaseModuleClass):
     def profile_errors(
         self, modality: str, x: torch.Tensor, covariates: torch.Tensor, q: Normal
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Reconstruction error from the mean latent, and divergence, of each profile, shapes ``(n,)``."""
-        library = self.observation(modality).library(x)
+        """Reconstruction error from the mean latent, and divergence, of each profile, shapes ``(n,)``.
+
+        Parameters
+        ----------
+        modality, q
+            Modality of the profiles, and their posterior.
+        x, covariates
+            What is explained of them, shape ``(n, n_explained)``, and their covariates.
+        """
+        library = _library(x) if self.observation(modality).is_count else None
         px = self.decode(modality, self.shared(q.loc), covariates, self.private(q.loc), library)
         return self._error(modality, px, x), kl_divergence(q)
 
     def _error(self, modality: str, px: Distribution, x: torch.Tensor) -> torch.Tensor:
-        """Reconstruction error of what a batch holds, shape ``(n,)``."""
-        return reconstruction(px, self.explained(modality, x), self._error_weight(modality))
+        """Reconstruction error of what is explained, shape ``(n,)``."""
+        return reconstruction(px, x, self._error_weight(modality))
 
     def _error_weight(self, modality: str) -> torch.Tensor:
         observation = self.observation(modality)
@@ -440,7 +432,7 @@ class JAMIEModule(BaseModuleClass):
             "z_drawn": {m: z[drawn[m]] for m, z in inference_outputs["z_aggregated"].items()},
             "private_drawn": {m: z[drawn[m]] for m, z in inference_outputs["private"].items()},
             "covariates": {m: batch.covariates for m, batch in tensors["profiles"].items()},
-            "library": {m: self.observation(m).library(batch.h) for m, batch in tensors["profiles"].items()},
+            "library": {m: _library(batch.counts) for m, batch in tensors["profiles"].items()},
             "drawn": drawn,
             "links": tensors["links"],
         }
@@ -509,7 +501,7 @@ class JAMIEModule(BaseModuleClass):
         kl, error = {}, {}
         for m, batch in tensors["profiles"].items():
             kl[m] = kl_divergence(inference_outputs["qz"][m])[batch.drawn]
-            error[m] = self._error(m, generative_outputs["px"][m], batch.h[batch.drawn])
+            error[m] = self._error(m, generative_outputs["px"][m], _explained(batch)[batch.drawn])
         return kl, error
 
     def _link_terms(
@@ -523,7 +515,7 @@ class JAMIEModule(BaseModuleClass):
             weight = self.pair_weight(a, b)
             for source, target, other in ((a, b, link.col), (b, a, link.row)):
                 px = generative_outputs["px_cross"][source, target]
-                error = self._error(target, px, tensors["profiles"][target].h[other])
+                error = self._error(target, px, _explained(tensors["profiles"][target])[other])
                 error = weight * weighted_mean(error, link.confidence)
                 terms["cross_reconstruction"] = terms["cross_reconstruction"] + error
             mu_a, mu_b = self.shared(qz[a].loc), self.shared(qz[b].loc)
@@ -569,6 +561,24 @@ def _head(observation: Observation) -> Head:
         return UnitGaussianHead(observation.n_explained)
     head = HEADS[observation.likelihood](observation.n_explained)
     return head.requires_grad_(observation.likelihood == "zinb")  # the dispersion of others is fitted in closed form
+
+
+def _output(n_hidden: int, observation: Observation, n_parameters: int) -> nn.Module:
+    """Last layer of a decoder: to all counts by way of as many numbers as there are components of them."""
+    n_prepared, n_out = observation.n_prepared, n_parameters * observation.n_explained
+    if observation.n_explained == n_prepared:
+        return nn.Linear(n_hidden, n_out)
+    return nn.Sequential(nn.Linear(n_hidden, n_prepared), nn.Linear(n_prepared, n_out))
+
+
+def _explained(batch: ProfileBatch) -> torch.Tensor:
+    """What decoders explain of profiles, shape ``(n, n_explained)``."""
+    return batch.h if batch.counts is None else batch.counts
+
+
+def _library(counts: torch.Tensor | None) -> torch.Tensor | None:
+    """Library size of counts, shape ``(n, 1)``; None without counts."""
+    return None if counts is None else library_size(counts)[:, None]
 
 
 def _rows(values: torch.Tensor | None, rows: torch.Tensor) -> torch.Tensor | None:

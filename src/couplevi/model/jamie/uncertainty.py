@@ -65,7 +65,7 @@ class Uncertainty:
         self,
         source: str,
         target: str,
-        x: torch.Tensor,
+        h: torch.Tensor,
         q: Normal,
         covariates: torch.Tensor,
         batches: Sequence[int],
@@ -75,7 +75,7 @@ class Uncertainty:
         """Standard deviations of what is predicted from the mean of posteriors, shape ``(n, n_vars)``."""
         spread, observation = np.zeros_like(mean), self.module.observation(target)
         for z in self.module.latent_samples(q, N_SAMPLES):
-            drawn = self.module.predict(source, target, x, z, covariates, batches, library)
+            drawn = self.module.predict(source, target, h, z, covariates, batches, library)
             spread += np.square(observation.features(drawn) - mean)
         inflation = np.nan_to_num(self._inflation(source, target, covariates), nan=1.0)
         return np.sqrt(spread / N_SAMPLES + np.square(inflation) * self._variance(source, target, mean))
