@@ -12,7 +12,7 @@ from couplevi.dataloaders._dataset import ProfileDraw
 from couplevi.dataloaders._links import gather_rows
 
 if TYPE_CHECKING:
-    from couplevi._types import BoolArray, FloatArray, IntArray, ModalityPair
+    from couplevi._types import FloatArray, IntArray, ModalityPair
     from couplevi.dataloaders._dataset import CoupledDataset, Draw
 
 
@@ -76,7 +76,7 @@ class UnitSampler(DistributedSampler):
         self.release_epoch = release_epoch
         self.mixup_alpha = mixup_alpha if shuffle else 0.0
         self._partners = _partner_tables(dataset, self.units)
-        self._mixes = _without_partners(dataset, self._partners)
+        self._group = _groups_to_mix(dataset, self._partners) if self.mixup_alpha else None
 
     def __len__(self) -> int:
         return math.ceil(math.ceil(len(self.units) / self.num_replicas) / self.batch_size)
@@ -98,7 +98,7 @@ class UnitSampler(DistributedSampler):
         mate, share = self._mixtures(units, rng)
         draw = {}
         for i, (m, index) in enumerate(drawn.items()):
-            further = np.setdiff1d(np.concatenate([index[:0], *partners[m]]), index)
+            further = np.setdiff1d(np.concatenate(partners[m]), index) if partners[m] else index[:0]
             place = np.arange(len(index) + len(further))
             has = table[:, i] >= 0
             place_of_unit = np.cumsum(has) - 1
@@ -113,11 +113,11 @@ class UnitSampler(DistributedSampler):
         Zhang et al., mixup: beyond empirical risk minimization, ICLR 2018.
         """
         mate, share = np.arange(len(units)), np.ones(len(units), dtype=np.float32)
-        if not self.mixup_alpha:
+        if self._group is None:
             return mate, share
-        _, pattern = np.unique(self.dataset.batches(units), axis=0, return_inverse=True)
-        for group in range(pattern.max(initial=-1) + 1):
-            members = np.flatnonzero((pattern.ravel() == group) & self._mixes[units])
+        groups = self._group[units]
+        for group in np.unique(groups[groups >= 0]):
+            members = np.flatnonzero(groups == group)
             mate[members] = rng.permutation(members)
             drawn = rng.beta(self.mixup_alpha, self.mixup_alpha, len(members))
             share[members] = np.maximum(drawn, 1 - drawn)
@@ -144,14 +144,15 @@ def _partner_tables(dataset: CoupledDataset, units: IntArray) -> dict[ModalityPa
     return tables
 
 
-def _without_partners(dataset: CoupledDataset, partners: Mapping[ModalityPair, sp.csr_array]) -> BoolArray:
-    """Whether a unit has no link to another one, shape ``(n_units,)``."""
-    alone = np.ones(len(dataset.units), dtype=bool)
+def _groups_to_mix(dataset: CoupledDataset, partners: Mapping[ModalityPair, sp.csr_array]) -> IntArray:
+    """Which modalities and batch a unit was measured in, as a number; -1 if it has a link to another one."""
+    _, group = np.unique(dataset.batches(np.arange(len(dataset))), axis=0, return_inverse=True)
+    group = group.ravel()
     column = {m: i for i, m in enumerate(dataset.modalities)}
     for (source, _), matrix in partners.items():
         profile = dataset.units[:, column[source]]
-        alone &= (profile < 0) | (np.diff(matrix.indptr)[profile] == 0)
-    return alone
+        group[(profile >= 0) & (np.diff(matrix.indptr)[profile] > 0)] = -1
+    return group
 
 
 def _draw_partners(matrix: sp.csr_array, rows: IntArray, k: int, rng: np.random.Generator) -> IntArray:

@@ -56,11 +56,14 @@ def contrastive_alignment(
         Which profiles of `b` count as negatives of which of `a`, shape ``(n_a, n_b)``: those of the same batch, as
         others could be told apart by their batch alone. None takes all.
     """
-    distance = mu_a.square().sum(dim=1, keepdim=True) + mu_b.square().sum(dim=1) - 2 * mu_a @ mu_b.T
-    logits = -distance / (mu_a.shape[1] * temperature)
-    logits = logits + torch.where(known_b, 0.0, math.log(unknown_weight))
-    if comparable is not None:
-        logits = logits.masked_fill(~comparable & (links == 0), -math.inf)
-    total = links.sum(dim=1, keepdim=True)
-    targets = links / torch.where(total > 0, total, torch.ones_like(total))
-    return -torch.where(targets > 0, targets * log_softmax(logits, dim=1), 0).sum(dim=1)
+    scale = 2 / (mu_a.shape[1] * temperature)
+    offset = torch.where(known_b, 0.0, math.log(unknown_weight)) - 0.5 * scale * mu_b.square().sum(dim=1)
+    logits = torch.addmm(offset, mu_a * scale, mu_b.T)  # less ||mu_a||^2, which the softmax takes out
+    apart = None if comparable is None else ~comparable & (links == 0)
+    if apart is not None:
+        logits = logits.masked_fill(apart, -math.inf)
+    found = log_softmax(logits, dim=1)
+    if apart is not None:
+        found = found.masked_fill(apart, 0.0)  # it is not finite, and a target of 0 would not take it out
+    total = links.sum(dim=1)
+    return -(links * found).sum(dim=1) / torch.where(total > 0, total, torch.ones_like(total))

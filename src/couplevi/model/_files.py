@@ -160,7 +160,7 @@ def _from_2_to_3(state: dict[str, Any]) -> None:
 
 
 def _from_3_to_4(state: dict[str, Any]) -> None:
-    """Format 3 to 4: JAMIE has linear paths between modalities, here without a share, and explains counts."""
+    """Format 3 to 4: JAMIE has linear paths between modalities, here without a share, explains counts, and widths vary."""
     attributes, weights = state[ATTRIBUTES], state[WEIGHTS]
     if attributes[REGISTRY].get("model_name") != "JAMIE":
         return
@@ -169,11 +169,15 @@ def _from_3_to_4(state: dict[str, Any]) -> None:
         sizes[i] = len(weights.get(f"observations.{i}.preparation.components", torch.empty(n, 0)))
     n_covariates = registered_design(attributes[REGISTRY]).width
     for i, (source, target) in enumerate(permutations(range(len(sizes)), 2)):
-        weights[f"linear_paths.{i}.weight"] = torch.zeros(sizes[target], sizes[source])
-        weights[f"linear_paths.{i}.bias"] = torch.zeros(sizes[target])
-        for side in ("source", "target"):
-            weights[f"linear_paths.{i}.{side}_effects"] = torch.zeros(sizes[target], n_covariates)
-        weights[f"linear_paths.{i}.share"] = torch.zeros(())
+        n_vars = len(weights[f"observations.{target}.preparation.mean"])
+        for path, n_out in ((f"linear_paths.{i}", sizes[target]), (f"widths.{i}.path", n_vars)):
+            weights[f"{path}.weight"] = torch.zeros(n_out, sizes[source])
+            weights[f"{path}.bias"] = torch.zeros(n_out)
+            for side in ("source", "target"):
+                weights[f"{path}.{side}_effects"] = torch.zeros(n_out, n_covariates)
+            weights[f"{path}.share"] = torch.zeros(())
+        weights[f"widths.{i}.path.bias"] += 1
+        weights[f"widths.{i}.centre"], weights[f"widths.{i}.slope"] = torch.zeros(2, n_vars)
     weights["null_deviance"], weights["log_library"] = torch.ones(len(sizes)), torch.zeros(len(sizes), 3)
 
 

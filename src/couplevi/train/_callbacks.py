@@ -68,7 +68,7 @@ class BestWeights(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         if not self._state:  # there are some if training is resumed
-            self._state = copy.deepcopy(pl_module.module.state_dict())
+            self._state = _copy_of_weights(pl_module.module)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         # the metrics of an epoch are complete only here, after the hooks of all callbacks at its end
@@ -84,13 +84,19 @@ class BestWeights(Callback):
         metrics = trainer.callback_metrics
         if "train_loss" not in metrics or self.failed:
             return
-        finite = math.isfinite(metrics["train_loss"]) and all(p.isfinite().all() for p in pl_module.module.parameters())
+        weights = torch.nn.utils.parameters_to_vector(pl_module.module.parameters())
+        finite = math.isfinite(metrics["train_loss"]) and bool(weights.isfinite().all())
         self.failed = not finite
         trainer.should_stop |= self.failed
         value = float(metrics.get(self.monitor, math.inf))
         if finite and math.isfinite(value) and (epoch <= self.warmup_epochs or value < self.best):
             self.best = value
-            self._state = copy.deepcopy(pl_module.module.state_dict())
+            self._state = _copy_of_weights(pl_module.module)
+
+
+def _copy_of_weights(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Entries of the state of a module, copied as tensors, which takes a fraction of the time of a deep copy."""
+    return {name: value.clone() for name, value in module.state_dict().items()}
 
 
 class Checkpoint(LightningCheckpoint):  # of that class, so that it is called when the metrics of an epoch are known

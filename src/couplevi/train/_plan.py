@@ -77,7 +77,9 @@ class CoupledTrainingPlan(TrainingPlan):
             {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.weight_decay},
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW(groups, lr=self.lr)
+        # it clips no gradients in mixed precision; None lets PyTorch choose what is best on other devices
+        fused = True if self.device.type == "cpu" and self.trainer.precision == "32-true" else None
+        optimizer = torch.optim.AdamW(groups, lr=self.lr, fused=fused)
         if self.lr_schedule == "constant":
             return {"optimizer": optimizer}
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle(step / self._n_steps))

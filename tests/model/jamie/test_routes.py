@@ -26,6 +26,25 @@ def test_a_route_predicts_what_the_model_imputes(route_of):
     assert route.names == list(mdata["ephys"].var_names)
 
 
+@pytest.mark.parametrize("batch_key", [None, "batch"])
+@pytest.mark.parametrize("n_features", [None, 2])
+def test_a_route_holds_the_linear_path(mdata, quick, batch_key, n_features):
+    mdata.obs["batch"] = np.where(np.arange(mdata.n_obs) % 2, "b", "a")
+    model = cvi.tl.jamie(mdata, modalities=("rna", "ephys"), batch_key=batch_key, train_kwargs=quick)
+    decoded = model.impute(source="rna", target="ephys").X[:, :n_features]
+    path, generator = model.module.linear_path("rna", "ephys"), torch.Generator().manual_seed(0)
+    for values in path.buffers():
+        values.copy_(torch.randn(values.shape, generator=generator))
+    path.share.fill_(0.3)
+    imputed = model.impute(source="rna", target="ephys").X[:, :n_features]
+    assert np.abs(imputed - decoded).max() > 0.1
+    reader = model.reader("rna")
+    route = model.route("rna", "ephys", features=list(mdata["ephys"].var_names[:n_features]))
+    h = route.preparation.transform(dense(reader.read(mdata)))
+    given = np.concatenate([h, reader.covariates(mdata)], axis=1)
+    np.testing.assert_allclose(route.predict(given), imputed, rtol=1e-3, atol=1e-3)
+
+
 def test_a_route_without_a_target_ends_at_the_latent(route_of):
     model, mdata, x = route_of
     route = model.route("rna")

@@ -1,5 +1,6 @@
 from types import SimpleNamespace
 
+import anndata as ad
 import mudata as md
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 import couplevi as cvi
-from couplevi.model.jamie.uncertainty import Calibration
+from couplevi.model.jamie.uncertainty import Calibration, Predicted
 
 BOTH = ("rna", "ephys")
 
@@ -178,3 +179,57 @@ def test_a_modality_that_says_nothing_of_the_others_has_no_weight(quick):
     assert module.pair_weight("ephys", "noise") < 0.1
     weight = module.cell_weights()
     assert weight["noise"] < 0.2 * weight["rna"]
+
+
+def of_two_types(ratio, n=1500, seed=0):
+    """Cells of two types, which RNA tells; values of the second modality vary `ratio` times as much in one of them."""
+    rng = np.random.default_rng(seed)
+    of_type, t = np.arange(n) % 2, rng.normal(size=(n, 3))
+    x = np.hstack([t @ rng.normal(size=(3, 24)), 4 * of_type[:, None] * np.ones((n, 6))]) + 0.3 * rng.normal(
+        size=(n, 30)
+    )
+    noise = np.array([1.0, ratio])[of_type, None] * rng.normal(size=(n, 8))
+    y = t @ rng.normal(size=(3, 8)) + noise
+    parts = {}
+    for m, values in {"rna": x, "ephys": y}.items():
+        parts[m] = ad.AnnData(values.astype(np.float32))
+        parts[m].obs_names = [f"c{i}" for i in range(n)]
+        parts[m].var_names = [f"{m}{j}" for j in range(values.shape[1])]
+    mdata = md.MuData(parts)
+    return mdata, of_type
+
+
+@pytest.mark.parametrize(("ratio", "rtol"), [(1.0, 0.1), (3.0, 0.2)])
+def test_width_follows_the_noise_of_a_type(ratio, rtol):
+    mdata, of_type = of_two_types(ratio)
+    train, unseen = (mdata[mdata.obs_names[part]].copy() for part in (slice(0, 1000), slice(1000, None)))
+    quick = {"max_epochs": 60, "enable_progress_bar": False}
+    model = cvi.tl.jamie(train, modalities=BOTH, seed=0, train_kwargs=quick)
+    imputed = model.impute(source="rna", target="ephys", adata=unseen, return_sd=True)
+    sd, y, last = imputed.layers["sd"], unseen["ephys"].X, of_type[1000:]
+    found = sd[last == 1].mean(axis=0) / sd[last == 0].mean(axis=0)
+    assert found.mean() == pytest.approx(ratio, rel=rtol)
+    for part in (0, 1):
+        coverage = cvi.metrics.interval_coverage(y[last == part], imputed.X[last == part], sd[last == part])
+        assert 0.85 < coverage.mean() < 0.95
+    if ratio == 1:
+        assert (sd.std(axis=0) / sd.mean(axis=0)).mean() < 0.1
+
+
+def predicted(measured, spread, batch):
+    """Predictions of 0, whose profiles are told by nothing."""
+    none = torch.zeros(len(measured), 0)
+    return Predicted(measured, np.zeros_like(measured), batch, none, none, np.full_like(measured, spread))
+
+
+def test_spread_is_counted_once_where_a_variance_is_calibrated():
+    rng = np.random.default_rng(0)
+    batch = np.repeat([0, 1], 2000)
+    measured = rng.normal(size=(4000, 3)) * np.array([2.0, 4.0])[batch, None]
+    measured[:, 2] = 0.0
+    variance = np.tile([1.0, 1.0, 0.0], (4000, 1))  # of the last nothing varies, and nothing is asked
+    for b, total in ((0, 4.0), (1, 16.0)):
+        found = predicted(measured, 3.0, batch).inflation(variance, (batch == b)[:, None])
+        assert found + 3 == pytest.approx(total, rel=0.1)
+    assert predicted(measured, 100.0, batch).inflation(variance) == 0
+    assert predicted(measured, 3.0, batch).inflation(0 * variance) == 1

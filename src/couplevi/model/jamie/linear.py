@@ -10,7 +10,7 @@ import torch
 from couplevi.preparation import library_size
 
 if TYPE_CHECKING:
-    from couplevi._types import FloatArray, IntArray, ModalityPair
+    from couplevi._types import BoolArray, FloatArray, IntArray, ModalityPair
     from couplevi.dataloaders import CoupledDataset
     from couplevi.model.jamie.module import JAMIEModule
 
@@ -19,7 +19,7 @@ MAX_LINKS = 20_000
 READ_AT_ONCE = 4096
 FEWEST_LINKS = 20
 """Links held back that the share of a path is chosen on."""
-CAUTION = 0.5
+CAUTION = 1 / 3
 """Factor of the best share while pairs are held back: the decoder is trained for as long again, and on more pairs."""
 
 
@@ -79,6 +79,33 @@ def weigh_linear_paths(module: JAMIEModule, dataset: CoupledDataset, held_back: 
             gain += float((weight * step * (y - decoded)).sum())
             scale += float((weight * step.square()).sum())
         path.share.fill_(CAUTION * float(np.clip(gain / scale, 0, 1)) if scale > 0 else 0.0)
+
+
+@torch.inference_mode()
+def fit_added(module: JAMIEModule, dataset: CoupledDataset, added: BoolArray) -> None:
+    """Let each path predict of profiles with categories that were added the mean that the decoder does.
+
+    Their effect on what is read of the source is not known to the path, and was fitted by the encoder.
+
+    Parameters
+    ----------
+    module, dataset
+        Mapped module, and the profiles that it was fitted to.
+    added
+        Columns of the covariates, shape ``(n_covariates,)``.
+    """
+    for source, target in module.pairs:
+        if source not in dataset.rows or module.observation(target).is_count:
+            continue
+        own = dataset.covariates[source]
+        places = np.flatnonzero(own[:, added].any(axis=1))
+        path, left = module.linear_path(source, target), []
+        for start in range(0, len(places), READ_AT_ONCE):
+            x, covariates = _tensors(module, dataset, source, places[start : start + READ_AT_ONCE])
+            decoded = module.decode(target, module.shared(module.encode(source, x, covariates).loc), covariates).mean
+            left.append((decoded - path(module.path_features(source, x), covariates, covariates)).cpu().numpy())
+        effects = np.linalg.lstsq(own[places][:, added], np.concatenate(left), rcond=None)[0]
+        path.source_effects[:, torch.from_numpy(added)] += torch.from_numpy(effects.T).to(path.source_effects)
 
 
 def _tensors(

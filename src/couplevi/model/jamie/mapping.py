@@ -36,9 +36,10 @@ def mapped_weights(
         for name in module.covariate_weights(m):
             weights[name] = with_added(reference[name], design.from_reference(m))
     for i, (source, target) in enumerate(module.pairs):
-        for side, m in (("source", source), ("target", target)):
-            name = f"linear_paths.{i}.{side}_effects"
-            weights[name] = with_added(reference[name], design.from_reference(m))
+        for path in (f"linear_paths.{i}", f"widths.{i}.path"):
+            for side, m in (("source", source), ("target", target)):
+                name = f"{path}.{side}_effects"
+                weights[name] = with_added(reference[name], design.from_reference(m))
         name = module.inflation_name(source, target)
         unknown = torch.full((module.n_batches - len(reference[name]),), math.nan).to(reference[name])
         weights[name] = torch.cat([reference[name], unknown])
@@ -53,4 +54,5 @@ def trained_in_mapping(module: JAMIEModule) -> set[str]:
 def frozen_in_mapping(module: JAMIEModule) -> Callable[[str], bool]:
     """Whether an entry of the module's state stays as it is when it is fitted to new batches."""
     measured = {module.inflation_name(*pair) for pair in module.pairs}
+    measured |= {f"linear_paths.{i}.source_effects" for i in range(len(module.pairs))}
     return lambda name: name not in trained_in_mapping(module) | measured

@@ -19,6 +19,7 @@ from couplevi.losses import (
     weighted_mean,
 )
 from couplevi.model.jamie.embedding import Embedding
+from couplevi.model.jamie.width import Width
 from couplevi.nn import HEADS, Decoder, Encoder, Head, LinearPath, Observation, UnitGaussianHead
 from couplevi.preparation import library_size
 
@@ -130,6 +131,14 @@ class JAMIEModule(BaseModuleClass):
             )
             for source, target in self.pairs
         )
+        self.widths = nn.ModuleList(
+            Width(
+                self.linear_path(source, target).weight.shape[1],
+                0 if observations[target].is_count else modalities[target][0],
+                n_covariates,
+            )
+            for source, target in self.pairs
+        )
         self.embedding = Embedding(list(self.index), n_latent, n_private)
         for source, target in self.pairs:
             unknown = torch.full((modalities[target][0],), math.nan)
@@ -168,6 +177,10 @@ class JAMIEModule(BaseModuleClass):
         """What is linear in the way from one modality to another: to prepared features, or the library size of counts."""
         return cast("LinearPath", self.linear_paths[self.pairs.index((source, target))])
 
+    def width(self, source: str, target: str) -> Width:
+        """How wide the interval of each value is beside those of the same feature in other profiles; not of counts."""
+        return cast("Width", self.widths[self.pairs.index((source, target))])
+
     def library_range(self, modality: str) -> torch.Tensor:
         """Smallest, mean and largest logarithm of the library size of counts, shape ``(3,)``."""
         return self.log_library[self.index[modality]]
@@ -178,7 +191,7 @@ class JAMIEModule(BaseModuleClass):
     def residual_variance(self, source: str, target: str) -> torch.Tensor:
         """Buffer of the variance that latents leave unexplained, per feature of the target; NaN before calibration.
 
-        Of counts their overdispersion given what is imputed.
+        It is that of values of width 1; of counts, their overdispersion given what is imputed.
         """
         return cast("torch.Tensor", getattr(self, self._residual_name(source, target)))
 
@@ -250,9 +263,19 @@ class JAMIEModule(BaseModuleClass):
         Without the private latent, that of another modality's profile, it is taken for zero; without the library size,
         shape ``(n, 1)``, counts are those of a typical one.
         """
+        return self.decoder(modality)(*self._decoder_input(modality, z, covariates, private, library))
+
+    def _decoder_input(
+        self,
+        modality: str,
+        z: torch.Tensor,
+        covariates: torch.Tensor,
+        private: torch.Tensor | None,
+        library: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         own = z.new_zeros(len(z), self.n_private) if private is None else private
         library = self.typical_library(modality, len(z)) if library is None else library
-        return self.decoder(modality)(torch.cat([z, own, covariates], dim=1), library)
+        return torch.cat([z, own, covariates], dim=1), library
 
     def typical_library(self, modality: str, n: int) -> torch.Tensor:
         """Geometric mean of the library size of counts, shape ``(n, 1)``."""
@@ -448,15 +471,19 @@ class JAMIEModule(BaseModuleClass):
         links: dict[ModalityPair, LinkBatch],
     ) -> dict[str, dict[Any, Any]]:
         """Distributions `px` of the drawn profiles, by modality, and `px_cross` over links, by (source, target)."""
-        px_cross = {}
+        read = {m: dict[str, Any]() for m in z_drawn}
         for (a, b), link in links.items():
             for source, target, own, other in ((a, b, link.row, link.col), (b, a, link.col, link.row)):
                 size = _rows(library[target], other)
-                px_cross[source, target] = self.decode(target, z[source][own], covariates[target][other], None, size)
-        px = {}
+                read[target][source] = z[source][own], covariates[target][other], None, size
         for m, z_m in z_drawn.items():
             private, size = self._dropped(private_drawn[m]), _rows(library[m], drawn[m])
-            px[m] = self.decode(m, z_m, covariates[m][drawn[m]], private, size)
+            read[m][m] = z_m, covariates[m][drawn[m]], private, size
+        px, px_cross = {}, {}
+        for m, by_source in read.items():
+            decoded = self.decoder(m).each([self._decoder_input(m, *given) for given in by_source.values()])
+            px_cross.update({(source, m): p for source, p in zip(by_source, decoded, strict=True)})
+            px[m] = px_cross.pop((m, m))
         return {"px": px, "px_cross": px_cross}
 
     def _dropped(self, private: torch.Tensor) -> torch.Tensor:
@@ -478,16 +505,15 @@ class JAMIEModule(BaseModuleClass):
         # mixed precision would round the products of matrices that small distances are made of
         with torch.autocast(self.log_aggregation_weights.device.type, enabled=False):
             link_terms = self._link_terms(tensors, inference_outputs, generative_outputs)
-        terms = {
-            "kl": torch.stack([_mean(values) for values in kl.values()]).sum(),
-            "reconstruction": torch.stack([_mean(values) for values in reconstruction_loss.values()]).sum(),
-            **link_terms,
+        means = {
+            name: {m: _mean(values) for m, values in by_modality.items()}
+            for name, by_modality in (("kl", kl), ("reconstruction", reconstruction_loss))
         }
+        terms = {**{name: torch.stack([*of.values()]).sum() for name, of in means.items()}, **link_terms}
         weights = {**self.weights, "kl": self.weights["kl"] * kl_weight}
         loss = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
-        metrics = {**terms, "temperature": self.temperature}
-        for m in kl:
-            metrics[f"kl_{m}"], metrics[f"reconstruction_{m}"] = _mean(kl[m]), _mean(reconstruction_loss[m])
+        by_modality = {f"{name}_{m}": mean for name, of in means.items() for m, mean in of.items()}
+        metrics = {**terms, "temperature": self.temperature, **by_modality}
         return LossOutput(
             loss=loss,
             reconstruction_loss=torch.cat(list(reconstruction_loss.values())),
@@ -542,12 +568,13 @@ class JAMIEModule(BaseModuleClass):
     def _contrastive(
         self, mu_a: torch.Tensor, mu_b: torch.Tensor, link: LinkBatch, same: torch.Tensor | None
     ) -> torch.Tensor:
-        p = _dense(link, len(mu_a), len(mu_b))
+        back = link._replace(row=link.col, col=link.row)
         directions = []
-        for x, y, confidences, known, comparable in (
-            (mu_a, mu_b, p, link.col_known, same),
-            (mu_b, mu_a, p.T, link.row_known, None if same is None else same.T),
+        for x, y, links, known, comparable in (
+            (mu_a, mu_b, link, link.col_known, same),
+            (mu_b, mu_a, back, link.row_known, None if same is None else same.T),
         ):
+            confidences = _dense(links, len(x), len(y))
             value = contrastive_alignment(
                 x, y, confidences, self.temperature, known, self.unknown_negative_weight, comparable
             )
@@ -602,7 +629,7 @@ def mean_over_batches(
 
 def _mean(values: torch.Tensor) -> torch.Tensor:
     """Mean over profiles, 0 where the batch has none of the modality."""
-    return weighted_mean(values, torch.ones_like(values))
+    return values.sum() / max(1, len(values))
 
 
 def _row_sums(confidence: torch.Tensor, row: torch.Tensor, n_rows: int) -> torch.Tensor:

@@ -36,7 +36,12 @@ def make_route(
         if features is not None:
             parts.append(linear(np.eye(len(names))[:, columns]))
     else:
-        readout, mix, offset = _readout(module, target, columns, batches)
+        decoder = Decoded(frozen_copy(module.decoder(target)), module, batches)
+        if module.linear_path(source, target).share > 0:
+            parts = [Blended(nn.Sequential(*parts, decoder), module, source, target, batches)]
+        else:
+            parts.append(decoder)
+        readout, mix, offset = _readout(module, target, columns)
         parts += readout
     network = nn.Sequential(*parts).to(module.device).eval()
     preparation = module.observation(source).preparation.record()
@@ -78,19 +83,41 @@ class Decoded(nn.Module):
         return mean_over_batches(decoded, covariates, self.n_batches, self.batches)
 
 
+class Blended(nn.Module):
+    """Decoder and linear path together, by the share of the latter, given prepared features and covariates.
+
+    The path being linear, its mean over batches is that of the mean of their covariates.
+    """
+
+    def __init__(
+        self, network: nn.Module, module: JAMIEModule, source: str, target: str, batches: Sequence[int]
+    ) -> None:
+        super().__init__()
+        path = module.linear_path(source, target)
+        weight = torch.cat([path.weight, path.source_effects, path.target_effects], dim=1)
+        self.network, self.path = network, linear(path.share * weight.T, path.share * path.bias)
+        self.decoder_share = 1 - float(path.share)
+        self.n_covariates, self.n_batches, self.batches = module.n_covariates, module.n_batches, list(batches)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Mean of the prepared features of the target."""
+        covariates = x[:, x.shape[1] - self.n_covariates :]
+        told = mean_over_batches(lambda c: c, covariates, self.n_batches, self.batches)
+        return self.decoder_share * self.network(x) + self.path(torch.cat([x, told], dim=1))
+
+
 def _readout(
-    module: JAMIEModule, target: str, columns: IntArray, batches: Sequence[int]
+    module: JAMIEModule, target: str, columns: IntArray
 ) -> tuple[list[nn.Module], FloatArray | None, FloatArray]:
-    """Decoder to features in their own units: its last, linear, step is left to the mix where that is cheaper."""
+    """Prepared features to those in their own units: a linear step, left to the mix where that is cheaper."""
     record = module.observation(target).preparation.record()
-    decoder = Decoded(frozen_copy(module.decoder(target)), module, batches)
     gain = record.scale[columns] * np.float32(record.rms)
     offset = record.mean[columns].astype(np.float64)
     if record.components is None:
         chosen = np.zeros((record.n_prepared, len(columns)), dtype=np.float32)
         chosen[columns, np.arange(len(columns))] = gain
-        return [decoder, linear(chosen)], None, offset
+        return [linear(chosen)], None, offset
     mix = record.components[:, columns] * gain
     if len(columns) <= len(mix):
-        return [decoder, linear(mix)], None, offset
-    return [decoder], mix, offset
+        return [linear(mix)], None, offset
+    return [], mix, offset

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import lightning.pytorch as pl
     from torch.distributions import Normal
 
-    from couplevi._types import FloatArray, IntArray
+    from couplevi._types import BoolArray, FloatArray, IntArray
     from couplevi.dataloaders import CoupledDataset
     from couplevi.model.jamie.module import JAMIEModule
     from couplevi.registry import Registered
@@ -73,19 +73,38 @@ class Uncertainty:
         mean: FloatArray,
     ) -> FloatArray:
         """Standard deviations of what is predicted from the mean of posteriors, shape ``(n, n_vars)``."""
+        spread = self._spread(source, target, x, q, covariates, batches, library, mean)
+        inflation = np.nan_to_num(self._inflation(source, target, covariates), nan=1.0)
+        read = self.module.path_features(source, x)
+        variance = self._variance(source, target, read, covariates, mean)
+        return np.sqrt(spread + np.square(inflation) * variance)
+
+    def _spread(
+        self,
+        source: str,
+        target: str,
+        x: torch.Tensor,
+        q: Normal,
+        covariates: torch.Tensor,
+        batches: Sequence[int],
+        library: torch.Tensor | None,
+        mean: FloatArray,
+    ) -> FloatArray:
+        """Variance of what is predicted over samples of the posteriors, of the shape of `mean`."""
         spread, observation = np.zeros_like(mean), self.module.observation(target)
         for z in self.module.latent_samples(q, N_SAMPLES):
             drawn = self.module.predict(source, target, h, z, covariates, batches, library)
             spread += np.square(observation.features(drawn) - mean)
-        inflation = np.nan_to_num(self._inflation(source, target, covariates), nan=1.0)
-        return np.sqrt(spread / N_SAMPLES + np.square(inflation) * self._variance(source, target, mean))
+        return spread / N_SAMPLES
 
-    def _variance(self, source: str, target: str, mean: FloatArray) -> FloatArray:
-        """Variance of measured values around what is imputed, of a shape that broadcasts to that of `mean`."""
+    def _variance(
+        self, source: str, target: str, read: torch.Tensor, covariates: torch.Tensor, mean: FloatArray
+    ) -> FloatArray:
+        """Variance of measured values around what is imputed, of the shape of `mean`."""
         residual = self.module.residual_variance(source, target).cpu().numpy()
         observation = self.module.observation(target)
         if not observation.is_count:
-            return residual
+            return residual * np.square(self.module.width(source, target)(read, covariates, mean))
         return mean * (1 - mean) if observation.is_binary else mean + residual * np.square(mean)
 
     def uncalibrated(self, source: str, target: str, covariates: FloatArray) -> IntArray:
@@ -114,7 +133,7 @@ class Uncertainty:
 
         The residuals of the pairs trained on, of which there are many, give each feature's share; those of the pairs
         held back, by how much all are too small. Both are measured by what 90 % of the absolute residuals stay below,
-        so that outliers do not widen the intervals of all. Of counts, the overdispersion of each feature is measured on
+        so that outliers do not widen the intervals of all, each relative to its width. Of counts, the overdispersion of each feature is measured on
         the former, and the factor of all is the likeliest for the latter.
 
         Parameters
@@ -134,8 +153,14 @@ class Uncertainty:
             )
             if len(unseen.batch) < MIN_CALIBRATION or len(fitted.batch) < MIN_CALIBRATION:
                 continue
-            count = self.module.observation(target).is_count
-            variance = _overdispersion(fitted, unseen) if count else _residual_variance(fitted, unseen)
+            if self.module.observation(target).is_count:
+                variance = _overdispersion(fitted, unseen)
+            else:
+                width = self.module.width(source, target)
+                width.fit(fitted.read, fitted.covariates, fitted.mean, fitted.error)
+                of_fitted, of_unseen = (width(p.read, p.covariates, p.mean) for p in (fitted, unseen))
+                variance = np.square(np.quantile(fitted.error / of_fitted, LEVEL, axis=0) / Z)
+                variance *= unseen.inflation(variance * np.square(of_unseen))
             self.module.residual_variance(source, target).copy_(torch.from_numpy(variance))
             self._measure_batches(source, target, unseen)
 
@@ -162,12 +187,11 @@ class Uncertainty:
                 self._measure_batches(source, target, unseen)
 
     def _measure_batches(self, source: str, target: str, unseen: Predicted) -> None:
-        scale = np.broadcast_to(np.sqrt(self._variance(source, target, unseen.mean)), unseen.mean.shape)
+        variance = self._variance(source, target, unseen.read, unseen.covariates, unseen.mean)
         names, sizes = np.unique(unseen.batch, return_counts=True)
-        for b in names[sizes >= MIN_CALIBRATION] if self.module.n_batches and (scale > 0).any() else ():
-            known = (unseen.batch == b)[:, None] & (scale > 0)
-            factor = np.quantile(unseen.error[known] / scale[known], LEVEL) / Z
-            self.module.inflation(source, target)[b] = float(factor)
+        for b in names[sizes >= MIN_CALIBRATION] if self.module.n_batches and (variance > 0).any() else ():
+            factor = unseen.inflation(variance, (unseen.batch == b)[:, None])
+            self.module.inflation(source, target)[b] = math.sqrt(factor)
 
     def _predicted(
         self,
@@ -187,36 +211,50 @@ class Uncertainty:
             torch.from_numpy(np.asarray(rows[source][places])).to(module.device)
             for rows in (dataset.rows, dataset.covariates)
         )
-        z = module.shared(module.encode(source, x, covariates).loc)
-        observation = module.observation(target)
-        mean = observation.features(module.predict(source, target, x, z, covariates, ()))
+        q, observation = module.encode(source, x, covariates), module.observation(target)
+        mean = observation.features(module.predict(source, target, x, module.shared(q.loc), covariates, ()))
         measured = dense(
             registered.readers[target].read(registered.profiles(target)[order[target][table[target][both]]])
         )
         if observation.is_binary:
             measured = presence(measured)
         batch = covariates[:, : module.n_batches].cpu().numpy()
-        return Predicted(measured, mean, batch.argmax(axis=1) if batch.shape[1] else np.zeros(len(batch), int))
+        batch = batch.argmax(axis=1) if batch.shape[1] else np.zeros(len(batch), int)
+        if observation.is_count:
+            spread = np.zeros_like(mean)
+        else:
+            spread = self._spread(source, target, x, q, covariates, (), None, mean)
+        return Predicted(measured, mean, batch, module.path_features(source, x), covariates, spread)
 
 
 class Predicted(NamedTuple):
-    """Measured and predicted values of the same profiles, shape ``(n, n_vars)``, and their batches, ``(n,)``."""
+    """Measured and predicted values of the same profiles, shape ``(n, n_vars)``.
+
+    Beside them their batches, ``(n,)``, what linear paths read of them, their covariates, and the variance of what is
+    predicted over samples of the posterior, ``(n, n_vars)``; of counts not measured, and 0.
+    """
 
     measured: FloatArray
     mean: FloatArray
     batch: IntArray
+    read: torch.Tensor
+    covariates: torch.Tensor
+    spread: FloatArray
 
     @property
     def error(self) -> FloatArray:
         """Absolute error."""
         return np.abs(self.measured - self.mean)
 
+    def inflation(self, variance: FloatArray, among: BoolArray | Literal[True] = True) -> float:
+        """Factor of a variance, where it is not 0, with which intervals hold their share of the measured values.
 
-def _residual_variance(fitted: Predicted, unseen: Predicted) -> FloatArray:
-    scale = np.quantile(fitted.error, LEVEL, axis=0) / Z
-    varies = scale > 0
-    inflation = np.quantile(unseen.error[:, varies] / scale[varies], LEVEL) / Z if varies.any() else 1.0
-    return np.square(scale * inflation)
+        The spread is added to it, and must not be taken for it: where most values are 0 and imputed alike, a little width
+        more includes them all.
+        """
+        known = (variance > 0) & among
+        excess = (np.square(self.error[known] / Z) - self.spread[known]) / variance[known]
+        return max(float(np.quantile(excess, LEVEL)), 0.0) if known.any() else 1.0
 
 
 def _overdispersion(fitted: Predicted, unseen: Predicted) -> FloatArray:
