@@ -1,5 +1,6 @@
 """Network blocks: encoders, decoders, heads, how a modality is observed, and routes through a model."""
 
+from couplevi.nn._anchors import Anchors
 from couplevi.nn._blocks import LOG_VARIANCE_RANGE, Decoder, Encoder, ResidualLayers, hidden_layers
 from couplevi.nn._heads import HEADS, CountHead, Head, NegativeBinomialHead, UnitGaussianHead
 from couplevi.nn._linear_path import LinearPath
@@ -10,6 +11,7 @@ from couplevi.nn._route import Mean, Route, frozen_copy, linear
 __all__ = [
     "HEADS",
     "LOG_VARIANCE_RANGE",
+    "Anchors",
     "CountHead",
     "Decoder",
     "Encoder",

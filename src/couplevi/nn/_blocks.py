@@ -38,7 +38,9 @@ class Dropout(nn.Dropout):  # of that name, too
             return super().forward(x)
         n_kept = max(1, round((1 - self.p) * N_LEVELS))
         bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-        kept = bits.view(torch.int16)[: x.numel()].view(x.shape).lt_(n_kept - N_LEVELS // 2)  # in place: 4 times as fast
+        kept = (
+            bits.view(torch.int16)[: x.numel()].view(x.shape).lt_(n_kept - N_LEVELS // 2)
+        )  # in place: 4 times as fast
         return x * kept.to(x.dtype).mul_(N_LEVELS / n_kept)
 
 

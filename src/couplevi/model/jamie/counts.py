@@ -35,20 +35,20 @@ def counted(module: JAMIEModule) -> Iterator[str]:
 
 @torch.no_grad()
 def start_counts(module: JAMIEModule, dataset: CoupledDataset, units: IntArray) -> None:
-    """Let decoders of counts start from the mean share of each feature in the library, and change it along components."""
+    """Let decoders of counts start from the mean of each feature, and change it along components."""
     for m in counted(module):
         x, _, _ = _some(module, dataset, units, m)
-        library = library_size(x)[:, None]
-        module.library_range(m).copy_(torch.stack([f(library.log()) for f in (torch.min, torch.mean, torch.max)]))
+        log_library = library_size(x).log()
+        module.library_range(m).copy_(torch.stack([log_library.min(), log_library.max()]))
         decoder = module.decoder(m)
-        first, *more = decoder.output if isinstance(decoder.output, nn.Sequential) else [decoder.output]
+        layers = cast("list[nn.Linear]", [part for part in decoder.output.modules() if isinstance(part, nn.Linear)])
+        first, last = layers[0], layers[-1]
         first.weight.zero_()
         first.bias.zero_()
-        last = more[0] if more else first
-        last.bias.copy_(cast("CountHead", decoder.head).outputs(x.sum(dim=0) / library.sum()))
-        if more:
-            record = module.observation(m).preparation.record()
-            last.weight[: len(record.mean)] = torch.from_numpy(record.rms * record.components.T)
+        last.bias.copy_(cast("CountHead", decoder.head).outputs(x.mean(dim=0)))
+        record = module.observation(m).preparation.record()
+        if record.components is not None:
+            last.weight[: record.n_vars] = torch.from_numpy(record.rms * record.components.T)
     fit_dispersions(module, dataset, units)
 
 
@@ -75,7 +75,7 @@ def fit_dispersions(module: JAMIEModule, dataset: CoupledDataset, units: IntArra
         if module.observation(m).likelihood == "nb":
             px = module.decode(m, module.shared(z), covariates, module.private(z), library)
             cast("NegativeBinomialHead", head).log_inverse_dispersion.copy_(-overdispersion(x, px.mean).log())
-        outputs = head.outputs(x.sum(dim=0) / library.sum()).expand(len(x), -1)
+        outputs = head.outputs(x.mean(dim=0)).expand(len(x), -1)
         module.null_deviance[module.index[m]] = deviance(head(outputs, library), x).mean().clamp(min=1e-6)
     module.train(was_training)
 

@@ -36,6 +36,7 @@ from couplevi.model._fitted_links import FittedLinks
 from couplevi.model._length import Length
 from couplevi.model._mapping import check_added, design_of, mapped_model, only_added
 from couplevi.model._store import imputation_store
+from couplevi.model.jamie.anchors import fill_anchors
 from couplevi.model.jamie.counts import Dispersions, counted, fit_dispersions, start_counts
 from couplevi.model.jamie.differential import compare_groups
 from couplevi.model.jamie.inference import (
@@ -490,6 +491,7 @@ class JAMIE(Model):
             else:
                 fit_dispersions(self.module, dataset, self.train_indices)
                 fit_linear_paths(self.module, dataset, self.train_indices)
+                fill_anchors(self.module, dataset, self.train_indices, known_alone=True)
                 fit_embedding(self.module, dataset)
             seen = FittedLinks.within(registered, dataset, order, self.train_indices)
             self.fitted_links_ = dict(FittedLinks(self.fitted_links_).together(seen).ends)

@@ -20,7 +20,7 @@ from couplevi.losses import (
 )
 from couplevi.model.jamie.embedding import Embedding
 from couplevi.model.jamie.width import Width
-from couplevi.nn import HEADS, Decoder, Encoder, Head, LinearPath, Observation, UnitGaussianHead
+from couplevi.nn import HEADS, Anchors, Decoder, Encoder, Head, LinearPath, Observation, UnitGaussianHead
 from couplevi.preparation import library_size
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 TERMS = ("kl", "combination", "reconstruction", "cross_reconstruction", "contrastive", "alignment")
 MAX_PROBES = 256
 """Outputs of a decoder up to which each is differentiated."""
+N_ANCHORS = 1000
+MAX_PANEL = 500
+"""Features of a panel of counts whose anchors are kept."""
+SMALLEST_RATE = 1e-6
 LEAST_WEIGHT = 0.01
 """Of a modality in the latent of a cell."""
 LOG_TEMPERATURE_RANGE = (math.log(0.01), math.log(10.0))
@@ -99,7 +103,7 @@ class JAMIEModule(BaseModuleClass):
         self.match_weight = match_weight
         # lists and not ModuleDicts, whose keys may not hold a dot or be called "values"
         self.index = {modality: i for i, modality in enumerate(modalities)}
-        observations = {m: Observation(*arguments) for m, arguments in modalities.items()}
+        observations = {m: Observation(*a, scaled=a[1] is not None) for m, a in modalities.items()}
         self.observations = nn.ModuleList(observations.values())
         self.encoders = nn.ModuleList(
             Encoder(
@@ -126,7 +130,7 @@ class JAMIEModule(BaseModuleClass):
         self.linear_paths = nn.ModuleList(
             LinearPath(
                 observations[source].n_prepared,
-                1 if observations[target].is_count else observations[target].n_prepared,
+                0 if observations[target].is_count else observations[target].n_prepared,
                 n_covariates,
             )
             for source, target in self.pairs
@@ -139,6 +143,13 @@ class JAMIEModule(BaseModuleClass):
             )
             for source, target in self.pairs
         )
+        self.anchors_of_panels = nn.ModuleDict(
+            {
+                self._name(source, target): Anchors(N_ANCHORS, n_latent, modalities[target][0], n_covariates)
+                for source, target in self.pairs
+                if _is_panel(observations[target])
+            }
+        )
         self.embedding = Embedding(list(self.index), n_latent, n_private)
         for source, target in self.pairs:
             unknown = torch.full((modalities[target][0],), math.nan)
@@ -146,7 +157,7 @@ class JAMIEModule(BaseModuleClass):
             self.register_buffer(self.inflation_name(source, target), torch.full((n_batches,), math.nan))
         self.register_buffer("pair_weights", torch.ones(len(self.index), len(self.index)))
         self.register_buffer("null_deviance", torch.ones(len(self.index)))
-        self.register_buffer("log_library", torch.zeros(len(self.index), 3))
+        self.register_buffer("log_library", torch.zeros(len(self.index), 2))
         self.log_aggregation_weights = nn.Parameter(torch.zeros(len(self.index)))
         self.temperature_logit = nn.Parameter(torch.tensor(math.log(2.0)))  # a temperature of 1
 
@@ -174,7 +185,7 @@ class JAMIEModule(BaseModuleClass):
         return cast("Decoder", self.decoders[self.index[modality]])
 
     def linear_path(self, source: str, target: str) -> LinearPath:
-        """What is linear in the way from one modality to another: to prepared features, or the library size of counts."""
+        """What is linear in the way from one modality to prepared features of another; of counts to nothing."""
         return cast("LinearPath", self.linear_paths[self.pairs.index((source, target))])
 
     def width(self, source: str, target: str) -> Width:
@@ -182,11 +193,26 @@ class JAMIEModule(BaseModuleClass):
         return cast("Width", self.widths[self.pairs.index((source, target))])
 
     def library_range(self, modality: str) -> torch.Tensor:
-        """Smallest, mean and largest logarithm of the library size of counts, shape ``(3,)``."""
+        """Smallest and largest logarithm of the library size of counts, shape ``(2,)``."""
         return self.log_library[self.index[modality]]
 
+    def has_anchors(self, source: str, target: str) -> bool:
+        """Whether :meth:`anchors` may tell what a target would measure: a small panel of counts."""
+        return self._name(source, target) in self.anchors_of_panels
+
+    def anchors(self, source: str, target: str) -> Anchors:
+        """Pairs that tell what a small panel of counts would measure of a profile of the source."""
+        return cast("Anchors", self.anchors_of_panels[self._name(source, target)])
+
+    def is_anchored(self, source: str, target: str) -> bool:
+        """Whether they were filled."""
+        return self.has_anchors(source, target) and self.anchors(source, target).is_known
+
+    def _name(self, source: str, target: str) -> str:
+        return f"{self.index[source]}_{self.index[target]}"
+
     def _residual_name(self, source: str, target: str) -> str:
-        return f"residual_variance_{self.index[source]}_{self.index[target]}"
+        return f"residual_variance_{self._name(source, target)}"
 
     def residual_variance(self, source: str, target: str) -> torch.Tensor:
         """Buffer of the variance that latents leave unexplained, per feature of the target; NaN before calibration.
@@ -197,7 +223,7 @@ class JAMIEModule(BaseModuleClass):
 
     def inflation_name(self, source: str, target: str) -> str:
         """Name of the buffer of :meth:`inflation`."""
-        return f"batch_inflation_{self.index[source]}_{self.index[target]}"
+        return f"batch_inflation_{self._name(source, target)}"
 
     def inflation(self, source: str, target: str) -> torch.Tensor:
         """Buffer of the factor of the residual standard deviation in each batch; NaN where it was not measured."""
@@ -261,7 +287,7 @@ class JAMIEModule(BaseModuleClass):
         """Distribution of what a modality explains given shared latents, ``(n, n_latent)``, and covariates.
 
         Without the private latent, that of another modality's profile, it is taken for zero; without the library size,
-        shape ``(n, 1)``, counts are those of a typical one.
+        shape ``(n, 1)``, it is expected from the latents.
         """
         return self.decoder(modality)(*self._decoder_input(modality, z, covariates, private, library))
 
@@ -272,21 +298,9 @@ class JAMIEModule(BaseModuleClass):
         covariates: torch.Tensor,
         private: torch.Tensor | None,
         library: torch.Tensor | None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         own = z.new_zeros(len(z), self.n_private) if private is None else private
-        library = self.typical_library(modality, len(z)) if library is None else library
         return torch.cat([z, own, covariates], dim=1), library
-
-    def typical_library(self, modality: str, n: int) -> torch.Tensor:
-        """Geometric mean of the library size of counts, shape ``(n, 1)``."""
-        return self.library_range(modality)[1].exp().expand(n, 1)
-
-    def expected_library(
-        self, source: str, target: str, h: torch.Tensor, own: torch.Tensor, told: torch.Tensor
-    ) -> torch.Tensor:
-        """Library size of counts of a target, shape ``(n, 1)``, given prepared features of the source."""
-        low, _, high = self.library_range(target)
-        return self.linear_path(source, target)(h, own, told).clamp(low, high).exp()
 
     @auto_move_data
     def predict(
@@ -299,7 +313,9 @@ class JAMIEModule(BaseModuleClass):
         batches: Sequence[int],
         library: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Mean of what a target explains, by its decoder and the linear path, shape ``(n, n_explained)``.
+        """Mean of what is explained of a target, shape ``(n, n_explained)``.
+
+        By its decoder and the linear path; of a small panel of counts, by its anchors.
 
         Parameters
         ----------
@@ -312,15 +328,49 @@ class JAMIEModule(BaseModuleClass):
         library
             Library size of counts, shape ``(n, 1)``; None expects one from the source.
         """
-        path, is_count = self.linear_path(source, target), self.observation(target).is_count
+        path = self.linear_path(source, target)
+        if self.is_anchored(source, target):
+            mean = self.anchors(source, target)(z) @ self.anchored_rates(source, target, batches)
+            return mean if library is None else library * mean / mean.sum(dim=1, keepdim=True)
 
         def predicted(told: torch.Tensor) -> torch.Tensor:
-            if not is_count:
-                return torch.lerp(self.decode(target, z, told).mean, path(h, covariates, told), path.share)
-            size = self.expected_library(source, target, h, covariates, told) if library is None else library
-            return self.decode(target, z, told, library=size).mean
+            mean = self.expected(target, z, told, library)
+            return (
+                mean if self.observation(target).is_count else torch.lerp(mean, path(h, covariates, told), path.share)
+            )
 
         return mean_over_batches(predicted, covariates, self.n_batches, batches)
+
+    def expected(
+        self,
+        modality: str,
+        z: torch.Tensor,
+        covariates: torch.Tensor,
+        library: torch.Tensor | None,
+        private: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Mean of :meth:`decode`, without a library size of counts within the range of those that were measured."""
+        mean = self.decode(modality, z, covariates, private, library).mean
+        observation = self.observation(modality)
+        if library is not None or observation.is_binary or not observation.is_count:
+            return mean
+        total, (low, high) = mean.sum(dim=1, keepdim=True), self.library_range(modality).exp()
+        return mean * (total.clamp(low, high) / total)
+
+    def anchored_rates(self, source: str, target: str, batches: Sequence[int]) -> torch.Tensor:
+        """Counts of the anchors as measured in some batches, averaged, shape ``(n_anchors, n_vars)``.
+
+        By the decoder, which knows what differs between batches; without any, in those that they were measured in.
+        """
+        anchors = self.anchors(source, target)
+        if not batches:
+            return anchors.rates
+
+        def decoded(told: torch.Tensor) -> torch.Tensor:
+            return self.decode(target, anchors.latents, told).mean
+
+        told = mean_over_batches(decoded, anchors.covariates, self.n_batches, batches)
+        return anchors.rates * (told / decoded(anchors.covariates).clamp(min=SMALLEST_RATE))
 
     def features(
         self,
@@ -334,11 +384,11 @@ class JAMIEModule(BaseModuleClass):
         """Features of a modality decoded from shared latents, in their own units, shape ``(n, n_vars)``.
 
         As measured in each of some batches, averaged; without any, in the batch that the covariates tell. Private
-        latents are taken for zero unless they are given, and a library size for a typical one.
+        latents are taken for zero unless they are given, and a library size is expected from the latents.
         """
 
         def decoded(told: torch.Tensor) -> torch.Tensor:
-            return self.decode(modality, z, told, private, library).mean
+            return self.expected(modality, z, told, library, private)
 
         return self.observation(modality).features(mean_over_batches(decoded, covariates, self.n_batches, batches))
 
@@ -388,13 +438,13 @@ class JAMIEModule(BaseModuleClass):
         Parameters
         ----------
         modality
-            Modality that is decoded, in units of the reconstruction error; counts of a typical library size.
+            Modality that is decoded, in units of the reconstruction error.
         z, covariates
             Latents, shape ``(n, n_latent + n_private)``, and covariates where it is taken.
         """
         z = z.detach().requires_grad_()
-        decoder, library = self.decoder(modality), self.typical_library(modality, len(z))
-        decoded = decoder.head.stabilised(decoder(torch.cat([z, covariates], dim=1), library))
+        decoder = self.decoder(modality)
+        decoded = decoder.head.stabilised(decoder(torch.cat([z, covariates], dim=1)))
         n_out = decoded.shape[1]
         probes = torch.eye(n_out)
         if n_out > MAX_PROBES:
@@ -474,8 +524,7 @@ class JAMIEModule(BaseModuleClass):
         read = {m: dict[str, Any]() for m in z_drawn}
         for (a, b), link in links.items():
             for source, target, own, other in ((a, b, link.row, link.col), (b, a, link.col, link.row)):
-                size = _rows(library[target], other)
-                read[target][source] = z[source][own], covariates[target][other], None, size
+                read[target][source] = z[source][own], covariates[target][other], None, None
         for m, z_m in z_drawn.items():
             private, size = self._dropped(private_drawn[m]), _rows(library[m], drawn[m])
             read[m][m] = z_m, covariates[m][drawn[m]], private, size
@@ -588,6 +637,10 @@ def _head(observation: Observation) -> Head:
         return UnitGaussianHead(observation.n_explained)
     head = HEADS[observation.likelihood](observation.n_explained)
     return head.requires_grad_(observation.likelihood == "zinb")  # the dispersion of others is fitted in closed form
+
+
+def _is_panel(observation: Observation) -> bool:
+    return observation.is_count and not observation.is_binary and observation.n_explained <= MAX_PANEL
 
 
 def _output(n_hidden: int, observation: Observation, n_parameters: int) -> nn.Module:

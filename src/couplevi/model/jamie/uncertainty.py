@@ -14,6 +14,7 @@ from scipy.stats import nbinom, norm
 from couplevi._arrays import dense
 from couplevi.losses import overdispersion
 from couplevi.metrics import foscttm
+from couplevi.model.jamie.anchors import ends, fill_anchors, fit_anchors
 from couplevi.model.jamie.linear import fit_linear_paths, weigh_linear_paths
 from couplevi.preparation import presence
 
@@ -73,17 +74,16 @@ class Uncertainty:
         mean: FloatArray,
     ) -> FloatArray:
         """Standard deviations of what is predicted from the mean of posteriors, shape ``(n, n_vars)``."""
-        spread = self._spread(source, target, x, q, covariates, batches, library, mean)
+        spread = self._spread(source, target, h, q, covariates, batches, library, mean)
         inflation = np.nan_to_num(self._inflation(source, target, covariates), nan=1.0)
-        read = self.module.path_features(source, x)
-        variance = self._variance(source, target, read, covariates, mean)
+        variance = self._variance(source, target, h, covariates, mean)
         return np.sqrt(spread + np.square(inflation) * variance)
 
     def _spread(
         self,
         source: str,
         target: str,
-        x: torch.Tensor,
+        h: torch.Tensor,
         q: Normal,
         covariates: torch.Tensor,
         batches: Sequence[int],
@@ -92,6 +92,8 @@ class Uncertainty:
     ) -> FloatArray:
         """Variance of what is predicted over samples of the posteriors, of the shape of `mean`."""
         spread, observation = np.zeros_like(mean), self.module.observation(target)
+        if self.module.is_anchored(source, target):  # whose anchors tell how much those of similar latents vary
+            return spread
         for z in self.module.latent_samples(q, N_SAMPLES):
             drawn = self.module.predict(source, target, h, z, covariates, batches, library)
             spread += np.square(observation.features(drawn) - mean)
@@ -105,7 +107,14 @@ class Uncertainty:
         observation = self.module.observation(target)
         if not observation.is_count:
             return residual * np.square(self.module.width(source, target)(read, covariates, mean))
-        return mean * (1 - mean) if observation.is_binary else mean + residual * np.square(mean)
+        if observation.is_binary:
+            return mean * (1 - mean)
+        if self.module.is_anchored(source, target):
+            anchors = self.module.anchors(source, target)
+            weights = anchors(self.module.shared(self.module.encode(source, read, covariates).loc))
+            first, second = ((weights @ moment).cpu().numpy() for moment in (anchors.rates, anchors.rates.square()))
+            residual = (1 + residual) * second / np.square(first) - 1
+        return mean + residual * np.square(mean)
 
     def uncalibrated(self, source: str, target: str, covariates: FloatArray) -> IntArray:
         """Batches of these profiles of the source in which too few pairs were held back to measure intervals."""
@@ -133,8 +142,9 @@ class Uncertainty:
 
         The residuals of the pairs trained on, of which there are many, give each feature's share; those of the pairs
         held back, by how much all are too small. Both are measured by what 90 % of the absolute residuals stay below,
-        so that outliers do not widen the intervals of all, each relative to its width. Of counts, the overdispersion of each feature is measured on
-        the former, and the factor of all is the likeliest for the latter.
+        so that outliers do not widen the intervals of all, each relative to its width. Of counts, the overdispersion of
+        each feature is measured on the former, and the factor of all is the likeliest for the latter; that of a small
+        panel, around counts of its anchors, is the likeliest for the latter.
 
         Parameters
         ----------
@@ -146,6 +156,7 @@ class Uncertainty:
         self.module.eval()
         fit_linear_paths(self.module, dataset, trained_on)
         weigh_linear_paths(self.module, dataset, held_back)
+        fill_anchors(self.module, dataset, trained_on)
         some = np.random.default_rng(0).permutation(trained_on)[:MAX_CALIBRATION]
         for source, target in self.module.pairs:
             fitted, unseen = (
@@ -153,7 +164,10 @@ class Uncertainty:
             )
             if len(unseen.batch) < MIN_CALIBRATION or len(fitted.batch) < MIN_CALIBRATION:
                 continue
-            if self.module.observation(target).is_count:
+            if self.module.has_anchors(source, target):
+                unseen_ends = ends(self.module, dataset, source, target, held_back)
+                variance = fit_anchors(self.module.anchors(source, target), *unseen_ends[:2]).numpy()
+            elif self.module.observation(target).is_count:
                 variance = _overdispersion(fitted, unseen)
             else:
                 width = self.module.width(source, target)
@@ -207,12 +221,12 @@ class Uncertainty:
         table = dict(zip(dataset.modalities, dataset.units[units].T, strict=True))
         both = (table[source] >= 0) & (table[target] >= 0)
         places = table[source][both]
-        x, covariates = (
+        h, covariates = (
             torch.from_numpy(np.asarray(rows[source][places])).to(module.device)
             for rows in (dataset.rows, dataset.covariates)
         )
-        q, observation = module.encode(source, x, covariates), module.observation(target)
-        mean = observation.features(module.predict(source, target, x, module.shared(q.loc), covariates, ()))
+        q, observation = module.encode(source, h, covariates), module.observation(target)
+        mean = observation.features(module.predict(source, target, h, module.shared(q.loc), covariates, ()))
         measured = dense(
             registered.readers[target].read(registered.profiles(target)[order[target][table[target][both]]])
         )
@@ -223,14 +237,14 @@ class Uncertainty:
         if observation.is_count:
             spread = np.zeros_like(mean)
         else:
-            spread = self._spread(source, target, x, q, covariates, (), None, mean)
-        return Predicted(measured, mean, batch, module.path_features(source, x), covariates, spread)
+            spread = self._spread(source, target, h, q, covariates, (), None, mean)
+        return Predicted(measured, mean, batch, h, covariates, spread)
 
 
 class Predicted(NamedTuple):
     """Measured and predicted values of the same profiles, shape ``(n, n_vars)``.
 
-    Beside them their batches, ``(n,)``, what linear paths read of them, their covariates, and the variance of what is
+    Beside them their batches, ``(n,)``, the prepared features of the source, their covariates, and the variance of what is
     predicted over samples of the posterior, ``(n, n_vars)``; of counts not measured, and 0.
     """
 
