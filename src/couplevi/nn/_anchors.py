@@ -12,8 +12,8 @@ PSEUDOCOUNT = 0.5
 class Anchors(nn.Module):
     """Counts of some pairs, of which those with similar latents tell what a modality would measure of a profile.
 
-    What is predicted is a mixture of negative binomials around the counts of the anchors: a panel of proteins has modes,
-    such as with and without CD8, that one distribution around a mean lacks.
+    What is predicted is a mixture of negative binomials: a panel of proteins has modes, such as with and without CD8,
+    that one distribution around a mean lacks.
 
     Parameters
     ----------
@@ -55,11 +55,10 @@ class Anchors(nn.Module):
         self.rates[:n] = (counts + PSEUDOCOUNT) * (mean / (mean + PSEUDOCOUNT))
         self.log_prior[:n], self.log_prior[n:] = 0.0, -math.inf
 
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
-        """Weight of each anchor, shape ``(n, n_anchors)``, given latents of profiles, ``(n, n_latent)``."""
-        return self.log_weights(z, self.bandwidth).exp()
-
     def log_weights(self, z: torch.Tensor, bandwidth: torch.Tensor | float) -> torch.Tensor:
-        """Logarithm of the weights, which fall with the squared distance of latents over a bandwidth."""
+        """Logarithm of the weight of each anchor, shape ``(n, n_anchors)``, given latents, ``(n, n_latent)``.
+
+        It falls with the squared distance of latents over a bandwidth.
+        """
         nearness = (2 * z @ self.latents.T - self.latents.square().sum(dim=1)) / bandwidth
         return (nearness + self.log_prior).log_softmax(dim=1)

@@ -7,15 +7,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from couplevi.model.jamie.module import SMALLEST_RATE
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from couplevi._types import IntArray
     from couplevi.dataloaders import CoupledDataset
-    from couplevi.model.jamie.module import JAMIEModule
-    from couplevi.nn import Anchors
+    from couplevi.model.jamie.module import JAMIEModule, Mixture
 
 BANDWIDTHS = (1.0, 2.0, 4.0, 8.0, 16.0)
-OVERDISPERSIONS = torch.tensor(np.geomspace(0.01, 3, 10))
-"""Of counts around those of an anchor."""
+OVERDISPERSION_RANGE, N_OVERDISPERSIONS = (0.01, 3.0), 10
+"""Of counts around the rates of an anchor."""
+TYPICAL = 0.1
+"""One of these, with which bandwidths are compared."""
 JOINT_FACTORS = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Of the overdispersion, for all features of a profile together: what is near in each need not be so in all."""
 MAX_TRIED = 200
@@ -55,44 +60,47 @@ def ends(
 
 
 @torch.inference_mode()
-def fit_anchors(anchors: Anchors, z: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Choose the bandwidth, and return overdispersions around the counts of anchors, shape ``(n_vars,)``.
+def fit_anchors(
+    module: JAMIEModule, dataset: CoupledDataset, source: str, target: str, units: IntArray
+) -> torch.Tensor:
+    """Choose the bandwidth, and return overdispersions around the rates of anchors, shape ``(n_vars,)``.
 
-    The likeliest for pairs that are no anchors, of latents and counts ``(n, n_latent)`` and ``(n, n_vars)``: for each
-    feature by itself; and one factor of the overdispersions for all features together.
+    The likeliest for pairs that are no anchors: for each feature by itself; and one factor of the overdispersions for
+    all features together.
     """
-    z, x = z[:MAX_TRIED].double(), x[:MAX_TRIED].double()
-    middle = OVERDISPERSIONS[len(OVERDISPERSIONS) // 2].expand(x.shape[1])
-    gain = [marginal(anchors.log_weights(z, b), x, anchors.rates, middle).sum() for b in BANDWIDTHS]
+    anchors, (z, x, told) = module.anchors(source, target), ends(module, dataset, source, target, units[:MAX_TRIED])
+    tried = torch.from_numpy(np.geomspace(*OVERDISPERSION_RANGE, N_OVERDISPERSIONS)).to(x.device)
+    gain = []
+    for bandwidth in BANDWIDTHS:
+        anchors.bandwidth.fill_(bandwidth)
+        mixture = module.mixture(source, target, z, told, None)
+        gain.append(marginal(mixture, x, torch.full_like(x[0], TYPICAL)).sum())
     anchors.bandwidth.fill_(BANDWIDTHS[int(torch.stack(gain).argmax())])
-    weights = anchors.log_weights(z, anchors.bandwidth)
-    tried = torch.stack([marginal(weights, x, anchors.rates, a.expand(x.shape[1])) for a in OVERDISPERSIONS])
-    found = OVERDISPERSIONS[tried.sum(dim=1).argmax(dim=0)]
-    together = [joint(weights, x, anchors.rates, found * factor).sum() for factor in JOINT_FACTORS]
-    anchors.joint_factor.fill_(JOINT_FACTORS[int(torch.stack(together).argmax())])
+    mixture = module.mixture(source, target, z, told, None)
+    found = tried[torch.stack([marginal(mixture, x, a.expand(x.shape[1])).sum(dim=0) for a in tried]).argmax(dim=0)]
+    together = torch.stack([joint(mixture, x, found * factor).sum() for factor in JOINT_FACTORS])
+    anchors.joint_factor.fill_(JOINT_FACTORS[int(together.argmax())])
     return found
 
 
-def marginal(
-    log_weights: torch.Tensor, x: torch.Tensor, rates: torch.Tensor, overdispersion: torch.Tensor
-) -> torch.Tensor:
-    """Logarithm of the probability of each count, shape ``(n, n_vars)``, in a mixture of negative binomials."""
-    columns = zip(x.T, rates.T, overdispersion, strict=True)
-    return torch.stack([torch.logsumexp(log_weights + _of_feature(*c), dim=1) for c in columns], dim=1)
+def marginal(mixture: Mixture, x: torch.Tensor, overdispersion: torch.Tensor) -> torch.Tensor:
+    """Logarithm of the probability of each count by itself, shape ``(n, n_vars)``."""
+    parts = _of_features(mixture, x, overdispersion)
+    return torch.stack([torch.logsumexp(mixture.log_weights + part, dim=1) for part in parts], dim=1)
 
 
-def joint(
-    log_weights: torch.Tensor, x: torch.Tensor, rates: torch.Tensor, overdispersion: torch.Tensor
-) -> torch.Tensor:
+def joint(mixture: Mixture, x: torch.Tensor, overdispersion: torch.Tensor) -> torch.Tensor:
     """Logarithm of the probability of all counts of each profile together, shape ``(n,)``."""
-    total = log_weights.double()
-    for column in zip(x.T, rates.T, overdispersion, strict=True):
-        total = total + _of_feature(*column)
+    total = mixture.log_weights.double()
+    for part in _of_features(mixture, x, overdispersion):
+        total = total + part
     return torch.logsumexp(total, dim=1)
 
 
-def _of_feature(x: torch.Tensor, rate: torch.Tensor, overdispersion: torch.Tensor) -> torch.Tensor:
-    """Log-probability of counts, ``(n,)``, given each of some rates, ``(n_anchors,)``: one product of matrices."""
-    x, rate, shape = x.double(), rate.double().clamp(min=1e-8), 1 / overdispersion.double()
-    constant = torch.lgamma(x + shape) - torch.lgamma(shape) - torch.lgamma(x + 1) + shape * shape.log()
-    return constant[:, None] + torch.outer(x, rate.log()) - torch.outer(x + shape, (rate + shape).log())
+def _of_features(mixture: Mixture, x: torch.Tensor, overdispersion: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Log-probability of the counts of each feature given each anchor, shape ``(n, n_anchors)``."""
+    columns = (part.double().T for part in (x, mixture.root, mixture.rates))
+    for count, root, rate, a in zip(*columns, overdispersion.double(), strict=True):
+        shape, mean = 1 / a, torch.outer(root, rate.clamp(min=SMALLEST_RATE))
+        constant = torch.lgamma(count + shape) - torch.lgamma(shape) - torch.lgamma(count + 1) + shape * shape.log()
+        yield constant[:, None] + count[:, None] * mean.log() - (count + shape)[:, None] * (mean + shape).log()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import permutations
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
@@ -38,6 +38,28 @@ SMALLEST_RATE = 1e-6
 LEAST_WEIGHT = 0.01
 """Of a modality in the latent of a cell."""
 LOG_TEMPERATURE_RANGE = (math.log(0.01), math.log(10.0))
+
+
+class Mixture(NamedTuple):
+    """Mixture of counts around rates ``root[i] * rates[k]`` of profile i and anchor k."""
+
+    log_weights: torch.Tensor
+    """Logarithm of the weight of each anchor, shape ``(n, n_anchors)``."""
+    root: torch.Tensor
+    """Shape ``(n, n_vars)``."""
+    rates: torch.Tensor
+    """Shape ``(n_anchors, n_vars)``."""
+
+    @property
+    def mean(self) -> torch.Tensor:
+        """Mean of the counts, shape ``(n, n_vars)``."""
+        return self.root * (self.log_weights.exp() @ self.rates)
+
+    @property
+    def overdispersion(self) -> torch.Tensor:
+        """Variance of the rates over the square of their mean, shape ``(n, n_vars)``."""
+        weights = self.log_weights.exp()
+        return (weights @ self.rates.square()) / (weights @ self.rates).square() - 1
 
 
 class JAMIEModule(BaseModuleClass):
@@ -330,7 +352,8 @@ class JAMIEModule(BaseModuleClass):
         """
         path = self.linear_path(source, target)
         if self.is_anchored(source, target):
-            mean = self.anchors(source, target)(z) @ self.anchored_rates(source, target, batches)
+            told = batches or [None]
+            mean = torch.stack([self.mixture(source, target, z, covariates, b).mean for b in told]).mean(dim=0)
             return mean if library is None else library * mean / mean.sum(dim=1, keepdim=True)
 
         def predicted(told: torch.Tensor) -> torch.Tensor:
@@ -357,20 +380,23 @@ class JAMIEModule(BaseModuleClass):
         total, (low, high) = mean.sum(dim=1, keepdim=True), self.library_range(modality).exp()
         return mean * (total.clamp(low, high) / total)
 
-    def anchored_rates(self, source: str, target: str, batches: Sequence[int]) -> torch.Tensor:
-        """Counts of the anchors as measured in some batches, averaged, shape ``(n_anchors, n_vars)``.
+    def mixture(
+        self, source: str, target: str, z: torch.Tensor, covariates: torch.Tensor, batch: int | None
+    ) -> Mixture:
+        """What a small panel would measure of profiles of the source, by its anchors; in another batch if one is told.
 
-        By the decoder, which knows what differs between batches; without any, in those that they were measured in.
+        The counts of anchors, times the root of how much more the decoder expects of the profile than of them: anchors
+        know how cells vary, the decoder how profiles differ from the anchors that are near.
         """
         anchors = self.anchors(source, target)
-        if not batches:
-            return anchors.rates
-
-        def decoded(told: torch.Tensor) -> torch.Tensor:
-            return self.decode(target, anchors.latents, told).mean
-
-        told = mean_over_batches(decoded, anchors.covariates, self.n_batches, batches)
-        return anchors.rates * (told / decoded(anchors.covariates).clamp(min=SMALLEST_RATE))
+        own = self.expected(target, anchors.latents, anchors.covariates, None)
+        there = own
+        if batch is not None:
+            covariates, told = (of_batch(c, self.n_batches, batch) for c in (covariates, anchors.covariates))
+            there = self.expected(target, anchors.latents, told, None)
+        root = self.expected(target, z, covariates, None).clamp(min=SMALLEST_RATE).sqrt()
+        rates = anchors.rates * there.clamp(min=SMALLEST_RATE).sqrt() / own.clamp(min=SMALLEST_RATE)
+        return Mixture(anchors.log_weights(z, anchors.bandwidth), root, rates)
 
     def features(
         self,

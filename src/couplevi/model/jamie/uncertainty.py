@@ -14,7 +14,7 @@ from scipy.stats import nbinom, norm
 from couplevi._arrays import dense
 from couplevi.losses import overdispersion
 from couplevi.metrics import foscttm
-from couplevi.model.jamie.anchors import ends, fill_anchors, fit_anchors
+from couplevi.model.jamie.anchors import fill_anchors, fit_anchors
 from couplevi.model.jamie.linear import fit_linear_paths, weigh_linear_paths
 from couplevi.preparation import presence
 
@@ -110,10 +110,9 @@ class Uncertainty:
         if observation.is_binary:
             return mean * (1 - mean)
         if self.module.is_anchored(source, target):
-            anchors = self.module.anchors(source, target)
-            weights = anchors(self.module.shared(self.module.encode(source, read, covariates).loc))
-            first, second = ((weights @ moment).cpu().numpy() for moment in (anchors.rates, anchors.rates.square()))
-            residual = (1 + residual) * second / np.square(first) - 1
+            z = self.module.shared(self.module.encode(source, read, covariates).loc)
+            mixture = self.module.mixture(source, target, z, covariates, None)
+            residual = residual + (1 + residual) * mixture.overdispersion.cpu().numpy()
         return mean + residual * np.square(mean)
 
     def uncalibrated(self, source: str, target: str, covariates: FloatArray) -> IntArray:
@@ -165,8 +164,7 @@ class Uncertainty:
             if len(unseen.batch) < MIN_CALIBRATION or len(fitted.batch) < MIN_CALIBRATION:
                 continue
             if self.module.has_anchors(source, target):
-                unseen_ends = ends(self.module, dataset, source, target, held_back)
-                variance = fit_anchors(self.module.anchors(source, target), *unseen_ends[:2]).numpy()
+                variance = fit_anchors(self.module, dataset, source, target, held_back).cpu().numpy()
             elif self.module.observation(target).is_count:
                 variance = _overdispersion(fitted, unseen)
             else:
