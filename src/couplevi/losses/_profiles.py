@@ -10,11 +10,11 @@ from scvi.distributions import NegativeBinomial, ZeroInflatedNegativeBinomial
 from torch.distributions import Bernoulli, Distribution, Normal, Poisson
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from couplevi.losses._blocks import blocks
+
 SMALLEST_RATE = 1e-8
 SMALLEST_RATIO = 1e-30
 """Of a count to its mean, so that its logarithm is finite."""
-BLOCK = 2**17
-"""Values that are computed with at a time: 0.5 MB."""
 
 
 def kl_divergence(q: Normal) -> torch.Tensor:
@@ -62,12 +62,7 @@ def _(px: Poisson, x: torch.Tensor) -> torch.Tensor:
 
 @deviance.register
 def _(px: NegativeBinomial, x: torch.Tensor) -> torch.Tensor:
-    return cast("torch.Tensor", _OfNegativeBinomial.apply(px.mu.clamp(min=SMALLEST_RATE), px.theta.detach(), x))
-
-
-def blocks(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Blocks of consecutive rows, shape ``(., n_vars)``."""
-    return x.split(max(1, BLOCK // max(1, x.shape[1])))
+    return cast("torch.Tensor", _OfNegativeBinomial.apply(px.mu, px.theta.detach(), x))
 
 
 class _OfNegativeBinomial(torch.autograd.Function):
@@ -78,7 +73,7 @@ class _OfNegativeBinomial(torch.autograd.Function):
         ctx.save_for_backward(mean, shape, x)
         parts = []
         for m, r, y in zip(*(blocks(a) for a in (mean, shape, x)), strict=True):
-            more = y + r
+            more, m = y + r, m.clamp(min=SMALLEST_RATE)
             seen = (y / m).clamp_(min=SMALLEST_RATIO).log_().mul_(y)
             parts.append(2 * seen.sub_((more / (m + r)).log_().mul_(more)).sum(dim=1))
         return torch.cat(parts)
@@ -90,6 +85,7 @@ class _OfNegativeBinomial(torch.autograd.Function):
         for out, m, r, y, g in zip(
             *(blocks(a) for a in (slope, mean, shape, x, gradients[0][:, None].expand_as(x))), strict=True
         ):
+            m = m.clamp(min=SMALLEST_RATE)
             torch.div((m - y).mul_(r), (m + r).mul_(m), out=out).mul_(2 * g)
         return slope, None, None
 

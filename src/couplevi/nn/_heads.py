@@ -14,7 +14,6 @@ VARIANCE_MOMENTUM = 0.05
 MINIMUM_VARIANCE = 1e-6
 SMALLEST_MEAN = 1e-6
 """Of counts of a feature that was never seen."""
-LARGEST_LOG_LIBRARY = 30.0
 NO_INFLATION = -3.0
 """Logit of further zeros at which training starts."""
 
@@ -58,12 +57,9 @@ class CountHead(Head, ABC):
         """What a decoder gives where counts have these means, shapes ``(n_out,)``."""
         return mean.clamp(min=SMALLEST_MEAN).log()
 
-    def rates(self, eta: torch.Tensor, library: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Means of counts and shares of the library, shape ``(n, n_out)``."""
-        share = eta.softmax(dim=1)
-        if library is None:
-            library = eta.logsumexp(dim=1, keepdim=True).clamp(max=LARGEST_LOG_LIBRARY).exp()
-        return library * share, share
+    def rates(self, eta: torch.Tensor, library: torch.Tensor | None) -> torch.Tensor:
+        """Means of counts, shape ``(n, n_out)``."""
+        return eta.exp() if library is None else library * eta.softmax(dim=1)
 
 
 class UnitGaussianHead(Head):
@@ -104,7 +100,7 @@ class PoissonHead(CountHead):
     """Poisson counts."""
 
     def forward(self, eta: torch.Tensor, library: torch.Tensor | None = None) -> Poisson:
-        return Poisson(self.rates(eta, library)[0], validate_args=False)
+        return Poisson(self.rates(eta, library), validate_args=False)
 
     def stabilised(self, px: Distribution) -> torch.Tensor:
         return 2 * px.mean.sqrt()
@@ -129,8 +125,7 @@ class NegativeBinomialHead(CountHead):
         self.log_inverse_dispersion = nn.Parameter(torch.zeros(n_out))
 
     def forward(self, eta: torch.Tensor, library: torch.Tensor | None = None) -> Distribution:
-        mean, scale = self.rates(eta, library)
-        return NegativeBinomial(mu=mean, theta=self.log_inverse_dispersion.exp(), scale=scale)
+        return NegativeBinomial(mu=self.rates(eta, library), theta=self.log_inverse_dispersion.exp())
 
     def stabilised(self, px: Distribution) -> torch.Tensor:
         shape = self.log_inverse_dispersion.exp()
@@ -147,9 +142,8 @@ class ZeroInflatedNegativeBinomialHead(NegativeBinomialHead):
 
     def forward(self, eta: torch.Tensor, library: torch.Tensor | None = None) -> Distribution:
         eta, zi_logits = eta.split(self.n_out, dim=1)
-        mean, scale = self.rates(eta, library)
         theta = self.log_inverse_dispersion.exp()
-        return ZeroInflatedNegativeBinomial(mu=mean, theta=theta, zi_logits=zi_logits, scale=scale)
+        return ZeroInflatedNegativeBinomial(mu=self.rates(eta, library), theta=theta, zi_logits=zi_logits)
 
 
 HEADS: dict[str, type[Head]] = {

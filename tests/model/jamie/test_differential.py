@@ -24,7 +24,9 @@ def planted_counts(n=400, n_vars=100, seed=0):
     share = np.exp(log_rate) / np.exp(log_rate).sum(axis=1, keepdims=True)
     rna = rng.poisson(rng.gamma(4, share * 1500 * rng.lognormal(0, 0.3, (n, 1)) / 4))
     protein = rng.poisson(np.exp(2 + rng.normal(0, 0.7, 12) * group[:, None]))
-    mdata = md.MuData({m: ad.AnnData(sp.csr_matrix(x.astype(np.float32))) for m, x in (("rna", rna), ("protein", protein))})
+    mdata = md.MuData(
+        {m: ad.AnnData(sp.csr_matrix(x.astype(np.float32))) for m, x in (("rna", rna), ("protein", protein))}
+    )
     for m in mdata.mod:
         mdata[m].obs_names = [f"cell{i}" for i in range(n)]
         mdata[m].var_names = [f"{m}{j}" for j in range(mdata[m].n_vars)]
@@ -47,15 +49,21 @@ def counted():
 
 if __name__ == "__main__":
     import time, warnings
+
     for ep in (60, 150):
         mdata, sign = planted_counts()
         cvi.model.JAMIE.setup_mudata(mdata, modalities=("rna", "protein"))
         torch.manual_seed(0)
         model = cvi.model.JAMIE(mdata, n_latent=8, n_private=4, likelihoods={"rna": "nb", "protein": "poisson"})
-        t=time.process_time(); model.train(max_epochs=ep, enable_progress_bar=False, accelerator="cpu"); print(ep, time.process_time()-t)
-        for src in (None,"protein"):
-            for by in ("group","at_random"):
-                tab=model.differential_expression(modality="rna",source=src,groupby=by,group1="high",group2="low",silent=True)
-                truth=tab.index.isin(mdata["rna"].var_names[:N_PLANTED])
-                d=tab["is_de_fdr_0.05"].to_numpy(); print(src,by,average_precision_score(truth,tab.proba_de),d.sum(),truth[d].sum())
+        t = time.process_time()
+        model.train(max_epochs=ep, enable_progress_bar=False, accelerator="cpu")
+        print(ep, time.process_time() - t)
+        for src in (None, "protein"):
+            for by in ("group", "at_random"):
+                tab = model.differential_expression(
+                    modality="rna", source=src, groupby=by, group1="high", group2="low", silent=True
+                )
+                truth = tab.index.isin(mdata["rna"].var_names[:N_PLANTED])
+                d = tab["is_de_fdr_0.05"].to_numpy()
+                print(src, by, average_precision_score(truth, tab.proba_de), d.sum(), truth[d].sum())
         print(tab.iloc[:2].T)

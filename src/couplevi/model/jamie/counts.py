@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from couplevi.dataloaders import CoupledDataset
     from couplevi.model.jamie.module import JAMIEModule
 
-MAX_VALUES = 2**25
-"""Counts that are looked at, if they were dense: 128 MB."""
+MAX_VALUES = 2**23
+"""Counts that are looked at, if they were dense: 32 MB."""
 REFITTED_AT = (0.1, 0.25, 0.5, 0.75)
 """Shares of the epochs after which dispersions are fitted again, besides at the end."""
 

@@ -602,7 +602,7 @@ class JAMIEModule(BaseModuleClass):
         kl, error = {}, {}
         for m, batch in tensors["profiles"].items():
             kl[m] = kl_divergence(inference_outputs["qz"][m])[batch.drawn]
-            error[m] = self._error(m, generative_outputs["px"][m], _explained(batch)[batch.drawn])
+            error[m] = self._error(m, generative_outputs["px"][m], _explained(batch, batch.drawn.nonzero()[:, 0]))
         return kl, error
 
     def _link_terms(
@@ -616,7 +616,7 @@ class JAMIEModule(BaseModuleClass):
             weight = self.pair_weight(a, b)
             for source, target, other in ((a, b, link.col), (b, a, link.row)):
                 px = generative_outputs["px_cross"][source, target]
-                error = self._error(target, px, _explained(tensors["profiles"][target])[other])
+                error = self._error(target, px, _explained(tensors["profiles"][target], other))
                 error = weight * weighted_mean(error, link.confidence)
                 terms["cross_reconstruction"] = terms["cross_reconstruction"] + error
             mu_a, mu_b = self.shared(qz[a].loc), self.shared(qz[b].loc)
@@ -677,9 +677,10 @@ def _output(n_hidden: int, observation: Observation, n_parameters: int) -> nn.Mo
     return nn.Sequential(nn.Linear(n_hidden, n_prepared), nn.Linear(n_prepared, n_out))
 
 
-def _explained(batch: ProfileBatch) -> torch.Tensor:
-    """What decoders explain of profiles, shape ``(n, n_explained)``."""
-    return batch.h if batch.counts is None else batch.counts
+def _explained(batch: ProfileBatch, rows: torch.Tensor) -> torch.Tensor:
+    """What decoders explain of some profiles, shape ``(n, n_explained)``."""
+    x = batch.h if batch.counts is None else batch.counts
+    return x if torch.equal(rows, torch.arange(len(x), device=rows.device)) else x[rows]
 
 
 def _library(counts: torch.Tensor | None) -> torch.Tensor | None:
