@@ -32,6 +32,8 @@ class ProfileBatch(NamedTuple):
     """True for a profile that was drawn, False for a partner that came along for its links, shape ``(n,)``."""
     covariates: torch.Tensor
     """Indicators of the batch and other covariates, shape ``(n, n_covariates)``."""
+    counts: torch.Tensor | None = None
+    """Counts that are explained beside what is read, shape ``(n, n_vars)``; None where none are."""
 
     @property
     def rows_drawn(self) -> torch.Tensor | slice:

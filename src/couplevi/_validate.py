@@ -302,7 +302,7 @@ def check_counts(matrix: MemoryMatrix, where: str) -> None:
             expected(
                 f"counts in {where}, whole numbers of at least 0",
                 f"values from {values.min():g} to {values.max():g}",
-                "Name the layer of raw counts, or use `likelihood='gaussian'` for transformed values.",
+                "Name the layer of raw counts, or use a Gaussian likelihood for transformed values.",
             )
         )
 

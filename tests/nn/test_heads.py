@@ -3,6 +3,7 @@ import pytest
 import torch
 from scipy import stats
 
+from couplevi.losses import deviance
 from couplevi.nn import HEADS, Head, UnitGaussianHead
 
 
@@ -69,3 +70,40 @@ def test_zero_inflated_counts_have_the_library():
     eta = torch.cat([torch.randn(1, 4), torch.full((1, 4), -30.0)], dim=1)
     px = HEADS["zinb"](4)(eta, torch.tensor([[100.0]]))
     assert px.mean.sum().item() == pytest.approx(100, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["nb", "zinb", "poisson"])
+def test_decoders_start_from_the_shares_of_the_library(name):
+    share = torch.tensor([0.5, 0.3, 0.2, 0.0])
+    head = HEADS[name](4)
+    outputs = head.outputs(share)
+    assert outputs.shape == (4 * head.n_parameters,)
+    px = head(outputs.expand(2, -1), torch.tensor([[10.0], [100.0]]))
+    mean = px.mu if name == "zinb" else px.mean  # of zero-inflated counts that without further zeros
+    torch.testing.assert_close(mean, torch.tensor([[10.0], [100.0]]) * share, rtol=1e-4, atol=1e-4)
+
+
+def test_few_further_zeros_at_the_start():
+    head = HEADS["zinb"](2)
+    px = head(head.outputs(torch.tensor([0.4, 0.6]))[None], torch.tensor([[1e6]]))
+    assert (px.log_prob(torch.zeros(1, 2)).exp() < 0.05).all()
+
+
+def test_odds_of_a_feature_grow_with_the_number_of_features_seen():
+    head = HEADS["bernoulli"](2)
+    eta = head.outputs(torch.tensor([0.01, 0.2]))
+    px = head(eta.expand(2, -1), torch.tensor([[1.0], [3.0]]))
+    odds = px.mean / (1 - px.mean)
+    torch.testing.assert_close(odds, torch.tensor([[0.01, 0.2], [0.03, 0.6]]))
+
+
+@pytest.mark.parametrize("name", ["gaussian", "nb", "poisson", "bernoulli"])
+def test_squared_differences_of_stabilised_means_are_deviances(name):
+    head = HEADS[name](3).double()
+    if name == "nb":
+        head.log_inverse_dispersion.data = torch.tensor([2.0, 0.1, -1.0]).double()
+    library, eta = torch.full((1, 1), 50.0).double(), torch.tensor([[-3.0, -4.0, -5.0]]).double()
+    px, other = (head(eta + step, library) for step in (0.0, torch.tensor([[1e-3, -1e-3, 2e-3]])))
+    expected = (head.stabilised(px) - head.stabilised(other)).square().sum(dim=1)
+    found = deviance(other, px.mean) - deviance(px, px.mean)
+    torch.testing.assert_close(found, expected, rtol=5e-3, atol=0)

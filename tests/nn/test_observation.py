@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from couplevi.nn import Observation
-from couplevi.preparation import fit_preparation, log_normalised
+from couplevi.preparation import fit_preparation, log_normalised, presence
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_gaussian_explains_prepared_features(counts, n_components):
     np.testing.assert_array_equal(observation.features(h), record.inverse(h.numpy()))
 
 
-@pytest.mark.parametrize("likelihood", ["nb", "zinb"])
+@pytest.mark.parametrize("likelihood", ["nb", "zinb", "poisson"])
 def test_counts_are_explained_themselves_and_read_as_logarithms(counts, likelihood):
     observation = Observation(6, 3, likelihood)
     record = fit_preparation(log_normalised(counts), 3)
@@ -36,3 +36,17 @@ def test_counts_are_explained_themselves_and_read_as_logarithms(counts, likeliho
     np.testing.assert_array_equal(observation.library(x)[:, 0], counts.sum(axis=1))
     np.testing.assert_allclose(observation.prepare(x), record.transform(log_normalised(counts)), atol=1e-4)
     np.testing.assert_array_equal(observation.features(x), counts)
+
+
+def test_whether_there_are_counts_is_read_and_explained_as_such(counts):
+    observation = Observation(6, 3, "bernoulli")
+    seen = presence(counts)
+    record = fit_preparation(log_normalised(seen), 3)
+    observation.preparation.fill(record)
+    x = torch.from_numpy(counts)
+    assert observation.is_count
+    assert observation.is_binary
+    np.testing.assert_array_equal(observation.counts(x), seen)
+    np.testing.assert_array_equal(observation.library(x)[:, 0], np.maximum(seen.sum(axis=1), 1))
+    np.testing.assert_allclose(observation.prepare(x), record.transform(log_normalised(seen)), atol=1e-4)
+    np.testing.assert_array_equal(Observation(6, 3, "nb").counts(x), counts)

@@ -6,7 +6,7 @@ import scipy.sparse as sp
 import torch
 
 from couplevi._streamed import StreamedMatrix
-from couplevi.preparation import library_size, log_normalised, logarithms
+from couplevi.preparation import library_size, log_normalised, logarithms, presence
 
 COUNTS = np.random.default_rng(0).poisson(0.7, (30, 12)).astype(np.float32)
 COUNTS[4] = 0
@@ -49,3 +49,17 @@ def test_what_are_no_counts_is_refused_in_memory_and_when_it_is_read():
     streamed = logarithms(StreamedMatrix(COUNTS + 0.5, "`X`"), "`X`")
     with pytest.raises(ValueError, match="counts in `X`, whole numbers of at least 0"):
         streamed[:2]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_presence_is_one_where_there_are_counts(kind):
+    found = presence(KINDS[kind](COUNTS))
+    assert sp.issparse(found) == kind.startswith("csr")
+    assert found.dtype in (np.float32, torch.float32)
+    np.testing.assert_array_equal(found.toarray() if sp.issparse(found) else found, COUNTS > 0)
+
+
+def test_logarithms_of_presence_in_memory_and_in_parts():
+    expected = log_normalised((COUNTS > 0).astype(np.float32))
+    np.testing.assert_allclose(logarithms(COUNTS, "`X`", binary=True), expected)
+    np.testing.assert_allclose(logarithms(StreamedMatrix(COUNTS, "`X`"), "`X`", binary=True)[3:7], expected[3:7])

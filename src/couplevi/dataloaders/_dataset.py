@@ -60,6 +60,8 @@ class CoupledDataset(Dataset[Batch]):
     ----------
     rows
         Prepared profiles by modality; they may be replaced by as many others.
+    counts
+        Counts of modalities that are explained beside `rows`, which are read; empty at first.
     kept_apart
         Units whose links nothing was fitted to so far: the first to be held back for calibration.
     """
@@ -76,6 +78,7 @@ class CoupledDataset(Dataset[Batch]):
         self.links = dict(links)
         self.matches = dict(matches or {})
         self.covariates = covariates or {m: np.empty((len(r), 0), dtype=np.float32) for m, r in self.rows.items()}
+        self.counts: dict[str, Rows] = {}
         self.n_batches = n_batches
         self.kept_apart: IntArray = np.empty(0, dtype=np.int64)
         self.units = make_units({m: len(r) for m, r in self.rows.items()}, self.links)
@@ -114,14 +117,15 @@ class CoupledDataset(Dataset[Batch]):
         profiles = {}
         for m, part in draw.items():
             share = torch.from_numpy(part.share)[:, None]
-            h, covariates = (
+            counts = [self.counts[m]] if m in self.counts else []
+            h, covariates, *mixed = (
                 torch.lerp(own[part.other], own, share)
                 for own in (
-                    torch.from_numpy(np.asarray(self.rows[m][part.position])),
-                    torch.from_numpy(self.covariates[m][part.position]),
+                    torch.from_numpy(np.asarray(rows[part.position]))
+                    for rows in (self.rows[m], self.covariates[m], *counts)
                 )
             )
-            profiles[m] = ProfileBatch(h, torch.from_numpy(part.drawn), covariates)
+            profiles[m] = ProfileBatch(h, torch.from_numpy(part.drawn), covariates, *mixed)
         blocks = [
             {(a, b): table.block(draw[a].position, draw[b].position) for (a, b), table in tables.items()}
             for tables in (self.links, self.matches)

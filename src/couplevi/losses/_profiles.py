@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from functools import singledispatch
+from typing import Any, cast
 
 import torch
 from scvi.distributions import NegativeBinomial, ZeroInflatedNegativeBinomial
 from torch.distributions import Bernoulli, Distribution, Normal, Poisson
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from couplevi.losses._blocks import blocks
+
 SMALLEST_RATE = 1e-8
+SMALLEST_RATIO = 1e-30
+"""Of a count to its mean, so that its logarithm is finite."""
 
 
 def kl_divergence(q: Normal) -> torch.Tensor:
@@ -57,9 +62,32 @@ def _(px: Poisson, x: torch.Tensor) -> torch.Tensor:
 
 @deviance.register
 def _(px: NegativeBinomial, x: torch.Tensor) -> torch.Tensor:
-    mean, shape = px.mu.clamp(min=SMALLEST_RATE), px.theta.detach()
-    at_best = torch.xlogy(x, x) - (x + shape) * (x + shape).log()
-    return 2 * (at_best - x * mean.log() + (x + shape) * (mean + shape).log()).sum(dim=1)
+    return cast("torch.Tensor", _OfNegativeBinomial.apply(px.mu, px.theta.detach(), x))
+
+
+class _OfNegativeBinomial(torch.autograd.Function):
+    """Deviance of negative binomials, in blocks of rows that stay in the cache, which makes it several times as fast."""
+
+    @staticmethod
+    def forward(ctx: Any, mean: torch.Tensor, shape: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(mean, shape, x)
+        parts = []
+        for m, r, y in zip(*(blocks(a) for a in (mean, shape, x)), strict=True):
+            more, m = y + r, m.clamp(min=SMALLEST_RATE)
+            seen = (y / m).clamp_(min=SMALLEST_RATIO).log_().mul_(y)
+            parts.append(2 * seen.sub_((more / (m + r)).log_().mul_(more)).sum(dim=1))
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        mean, shape, x = ctx.saved_tensors
+        slope = torch.empty_like(mean)
+        for out, m, r, y, g in zip(
+            *(blocks(a) for a in (slope, mean, shape, x, gradients[0][:, None].expand_as(x))), strict=True
+        ):
+            m = m.clamp(min=SMALLEST_RATE)
+            torch.div((m - y).mul_(r), (m + r).mul_(m), out=out).mul_(2 * g)
+        return slope, None, None
 
 
 @deviance.register

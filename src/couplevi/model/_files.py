@@ -178,7 +178,7 @@ def _from_3_to_4(state: dict[str, Any]) -> None:
             weights[f"{path}.share"] = torch.zeros(())
         weights[f"widths.{i}.path.bias"] += 1
         weights[f"widths.{i}.centre"], weights[f"widths.{i}.slope"] = torch.zeros(2, n_vars)
-    weights["null_deviance"], weights["log_library"] = torch.ones(len(sizes)), torch.zeros(len(sizes), 3)
+    weights["null_deviance"], weights["log_library"] = torch.ones(len(sizes)), torch.zeros(len(sizes), 2)
 
 
 UPGRADES: tuple[Callable[[dict[str, Any]], None], ...] = (_from_0_to_1, _from_1_to_2, _from_2_to_3, _from_3_to_4)

@@ -1,7 +1,7 @@
 """Network blocks: encoders, decoders, heads, how a modality is observed, and routes through a model."""
 
 from couplevi.nn._blocks import LOG_VARIANCE_RANGE, Decoder, Encoder, ResidualLayers, hidden_layers
-from couplevi.nn._heads import HEADS, CountHead, Head, UnitGaussianHead
+from couplevi.nn._heads import HEADS, CountHead, Head, NegativeBinomialHead, UnitGaussianHead
 from couplevi.nn._linear_path import LinearPath
 from couplevi.nn._observation import Observation
 from couplevi.nn._preparation import PreparationBuffers
@@ -16,6 +16,7 @@ __all__ = [
     "Head",
     "LinearPath",
     "Mean",
+    "NegativeBinomialHead",
     "Observation",
     "PreparationBuffers",
     "ResidualLayers",

@@ -12,8 +12,8 @@ from torch.distributions import Bernoulli, Distribution, Normal, Poisson
 
 VARIANCE_MOMENTUM = 0.05
 MINIMUM_VARIANCE = 1e-6
-SMALLEST_SHARE = 1e-8
-"""Of the library, of a feature that was never seen."""
+SMALLEST_MEAN = 1e-6
+"""Of counts of a feature that was never seen."""
 NO_INFLATION = -3.0
 """Logit of further zeros at which training starts."""
 
@@ -47,11 +47,19 @@ class Head(nn.Module, ABC):
 
 
 class CountHead(Head, ABC):
-    """Distribution of counts, given the library size."""
+    """Distribution of counts whose rates are the exponentials of what a decoder gives.
 
-    def outputs(self, share: torch.Tensor) -> torch.Tensor:
-        """What a decoder gives where features have these shares of the library, shapes ``(n_out,)``."""
-        return share.clamp(min=SMALLEST_SHARE).log()
+    Given the library size, rates are scaled to it: features have shares of it that sum to one. Without it, their sum is
+    the one that is expected.
+    """
+
+    def outputs(self, mean: torch.Tensor) -> torch.Tensor:
+        """What a decoder gives where counts have these means, shapes ``(n_out,)``."""
+        return mean.clamp(min=SMALLEST_MEAN).log()
+
+    def rates(self, eta: torch.Tensor, library: torch.Tensor | None) -> torch.Tensor:
+        """Means of counts, shape ``(n, n_out)``."""
+        return eta.exp() if library is None else library * eta.softmax(dim=1)
 
 
 class UnitGaussianHead(Head):
@@ -89,38 +97,35 @@ class ResidualGaussianHead(Head):
 
 
 class PoissonHead(CountHead):
-    """Poisson counts: shares of the library that sum to one."""
+    """Poisson counts."""
 
     def forward(self, eta: torch.Tensor, library: torch.Tensor | None = None) -> Poisson:
-        assert library is not None
-        return Poisson(library * eta.softmax(dim=1), validate_args=False)
+        return Poisson(self.rates(eta, library), validate_args=False)
 
     def stabilised(self, px: Distribution) -> torch.Tensor:
         return 2 * px.mean.sqrt()
 
 
 class BernoulliHead(CountHead):
-    """Whether a feature was seen at all: odds that grow with the library, the number of features that were."""
+    """Whether a feature was seen at all: rates are odds, and the library the number of features that were."""
 
     def forward(self, eta: torch.Tensor, library: torch.Tensor | None = None) -> Bernoulli:
-        assert library is not None
-        return Bernoulli(logits=eta + library.log(), validate_args=False)
+        shift = 0.0 if library is None else library.log() - eta.logsumexp(dim=1, keepdim=True)
+        return Bernoulli(logits=eta + shift, validate_args=False)
 
     def stabilised(self, px: Distribution) -> torch.Tensor:
         return 2 * px.mean.sqrt().asin()
 
 
 class NegativeBinomialHead(CountHead):
-    """Negative binomial counts: shares of the library that sum to one, and a dispersion per feature."""
+    """Negative binomial counts, with a dispersion per feature."""
 
     def __init__(self, n_out: int) -> None:
         super().__init__(n_out)
         self.log_inverse_dispersion = nn.Parameter(torch.zeros(n_out))
 
     def forward(self, eta: torch.Tensor, library: torch.Tensor | None = None) -> Distribution:
-        assert library is not None
-        scale = eta.softmax(dim=1)
-        return NegativeBinomial(mu=library * scale, theta=self.log_inverse_dispersion.exp(), scale=scale)
+        return NegativeBinomial(mu=self.rates(eta, library), theta=self.log_inverse_dispersion.exp())
 
     def stabilised(self, px: Distribution) -> torch.Tensor:
         shape = self.log_inverse_dispersion.exp()
@@ -132,15 +137,13 @@ class ZeroInflatedNegativeBinomialHead(NegativeBinomialHead):
 
     n_parameters: ClassVar[int] = 2
 
-    def outputs(self, share: torch.Tensor) -> torch.Tensor:
-        return torch.cat([super().outputs(share), torch.full_like(share, NO_INFLATION)])
+    def outputs(self, mean: torch.Tensor) -> torch.Tensor:
+        return torch.cat([super().outputs(mean), torch.full_like(mean, NO_INFLATION)])
 
     def forward(self, eta: torch.Tensor, library: torch.Tensor | None = None) -> Distribution:
-        assert library is not None
-        rates, zi_logits = eta.split(self.n_out, dim=1)
-        scale = rates.softmax(dim=1)
+        eta, zi_logits = eta.split(self.n_out, dim=1)
         theta = self.log_inverse_dispersion.exp()
-        return ZeroInflatedNegativeBinomial(mu=library * scale, theta=theta, zi_logits=zi_logits, scale=scale)
+        return ZeroInflatedNegativeBinomial(mu=self.rates(eta, library), theta=theta, zi_logits=zi_logits)
 
 
 HEADS: dict[str, type[Head]] = {

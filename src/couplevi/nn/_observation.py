@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 from couplevi.nn._preparation import PreparationBuffers
-from couplevi.preparation import library_size, log_normalised, presence
+from couplevi.preparation import library_size, log_normalised, logarithms, presence
 
 if TYPE_CHECKING:
+    from couplevi._streamed import Matrix
     from couplevi._types import FloatArray
 
 
@@ -16,8 +17,7 @@ class Observation(nn.Module):
     """How a modality is read and explained: its preparation, the likelihood of its values and their library size.
 
     With the Gaussian likelihood prepared features are explained; with one of counts, the counts themselves, and the
-    encoder reads the logarithm of counts per 10,000, prepared. Of the Bernoulli likelihood, counts are whether there
-    are any.
+    encoder reads the logarithm of counts, prepared. Of the Bernoulli likelihood, counts are whether there are any.
 
     Parameters
     ----------
@@ -27,11 +27,17 @@ class Observation(nn.Module):
         Number of principal components, or None if the standardised features are used.
     likelihood
         One of the :data:`~couplevi.nn.HEADS`.
+    scaled
+        Whether logarithms are those of counts per 10,000. Counts as they are tell how many there are in all, too: of a
+        small panel, such as of proteins, that is no matter of technique alone.
     """
 
-    def __init__(self, n_vars: int, n_components: int | None, likelihood: str = "gaussian") -> None:
+    def __init__(
+        self, n_vars: int, n_components: int | None, likelihood: str = "gaussian", *, scaled: bool = True
+    ) -> None:
         super().__init__()
         self.likelihood = likelihood
+        self.scaled = scaled
         self.preparation = PreparationBuffers(n_vars, n_components)
 
     @property
@@ -56,7 +62,11 @@ class Observation(nn.Module):
 
     def prepare(self, x: torch.Tensor) -> torch.Tensor:
         """Features, shape ``(n, n_vars)``, to what an encoder reads, shape ``(n, n_prepared)``."""
-        return self.preparation(log_normalised(self.counts(x)) if self.is_count else x)
+        return self.preparation(log_normalised(self.counts(x), scaled=self.scaled) if self.is_count else x)
+
+    def to_prepare(self, matrix: Matrix, where: str) -> Matrix:
+        """What is prepared of the values of a modality: of counts their logarithms, see :func:`logarithms`."""
+        return logarithms(matrix, where, binary=self.is_binary, scaled=self.scaled) if self.is_count else matrix
 
     def counts(self, x: torch.Tensor) -> torch.Tensor:
         """Counts as they are explained, shape ``(n, n_vars)``."""

@@ -30,12 +30,12 @@ def library_size(counts: Any) -> Any:
 
 
 @overload
-def log_normalised(counts: torch.Tensor) -> torch.Tensor: ...
+def log_normalised(counts: torch.Tensor, *, scaled: bool = True) -> torch.Tensor: ...
 @overload
-def log_normalised(counts: MemoryMatrix) -> MemoryMatrix: ...
-def log_normalised(counts: Any) -> Any:
-    """Logarithm of 1 plus counts per 10,000; a sparse matrix stays sparse."""
-    gain = COUNTS_PER_CELL / library_size(counts)
+def log_normalised(counts: MemoryMatrix, *, scaled: bool = True) -> MemoryMatrix: ...
+def log_normalised(counts: Any, *, scaled: bool = True) -> Any:
+    """Logarithm of 1 plus counts, `scaled` to 10,000 in each row; a sparse matrix stays sparse."""
+    gain = COUNTS_PER_CELL / library_size(counts) if scaled else 0 * library_size(counts) + 1
     if isinstance(counts, torch.Tensor):
         return torch.log1p(counts * gain[:, None])
     if sp.issparse(counts):
@@ -54,20 +54,22 @@ def presence(counts: Any) -> Any:
 
 
 class LogNormalised(StreamedMatrix):
-    """Logarithms of counts per 10,000, of counts that are read in parts; rows that are read are checked to be counts."""
+    """Logarithms of counts that are read in parts; rows that are read are checked to be counts."""
 
-    def __init__(self, source: Any, where: str, columns: IntArray | None = None, *, binary: bool = False) -> None:
+    def __init__(
+        self, source: Any, where: str, columns: IntArray | None = None, *, binary: bool = False, scaled: bool = True
+    ) -> None:
         super().__init__(source, where, columns)
-        self.binary = binary
+        self.binary, self.scaled = binary, scaled
 
     def __getitem__(self, rows: slice | IntArray) -> FloatArray | sp.csr_array:
         counts = super().__getitem__(rows)
         check_counts(counts, self.where)
-        return log_normalised(presence(counts) if self.binary else counts)
+        return log_normalised(presence(counts) if self.binary else counts, scaled=self.scaled)
 
 
-def logarithms(matrix: Matrix, where: str, *, binary: bool = False) -> Matrix:
-    """Logarithm of 1 plus counts per 10,000; a matrix that is read in parts stays one.
+def logarithms(matrix: Matrix, where: str, *, binary: bool = False, scaled: bool = True) -> Matrix:
+    """Logarithm of 1 plus counts; a matrix that is read in parts stays one.
 
     Parameters
     ----------
@@ -75,6 +77,8 @@ def logarithms(matrix: Matrix, where: str, *, binary: bool = False) -> Matrix:
         Counts, and where they are, for messages.
     binary
         Take counts for 1 where there are any.
+    scaled
+        Take them per 10,000 of a row.
 
     Raises
     ------
@@ -82,6 +86,6 @@ def logarithms(matrix: Matrix, where: str, *, binary: bool = False) -> Matrix:
         If values are no counts; in parts, when these are read.
     """
     if isinstance(matrix, StreamedMatrix):
-        return LogNormalised(matrix.source, matrix.where, matrix.columns, binary=binary)
+        return LogNormalised(matrix.source, matrix.where, matrix.columns, binary=binary, scaled=scaled)
     check_counts(matrix, where)
-    return log_normalised(presence(matrix) if binary else matrix)
+    return log_normalised(presence(matrix) if binary else matrix, scaled=scaled)

@@ -8,6 +8,7 @@ import scipy.sparse as sp
 
 from couplevi._arrays import dense
 from couplevi._streamed import StreamedMatrix
+from couplevi.preparation._counts import presence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,16 +55,18 @@ class PreparedRows:
 
 @dataclass(frozen=True, eq=False)
 class FeatureRows:
-    """Rows of a matrix, in some order, dense float32 when they are read."""
+    """Rows of a matrix, in some order, dense float32 when they are read; if `binary`, 1 where they are above 0."""
 
     matrix: Matrix
     order: IntArray
+    binary: bool = False
 
     def __len__(self) -> int:
         return len(self.order)
 
     def __getitem__(self, rows: IntArray) -> FloatArray:
-        return np.asarray(dense(self.matrix[self.order[rows]]), dtype=np.float32)
+        values = self.matrix[self.order[rows]]
+        return np.asarray(dense(presence(values) if self.binary else values), dtype=np.float32)
 
 
 def prepared_rows(matrix: Matrix, preparation: Preparation, order: IntArray) -> FloatArray | PreparedRows:

@@ -69,8 +69,10 @@ def test_steps_and_epochs_replace_each_other():
         ({"n_steps": 3, "max_epochs": 3}, ValueError, "one of `n_steps` and `max_epochs`"),
         ({"latent": 3}, TypeError, "Did you mean `n_latent`"),
         ({"zzz": 3}, TypeError, "Settings are"),
-        ({"likelihood": "nb"}, NotImplementedError, "`likelihood`: couplevi does not support likelihoods"),
-        ({"gene_likelihood": "nb"}, NotImplementedError, "yet"),
+        ({"likelihood": "nb"}, TypeError, "Did you mean `likelihoods`"),
+        ({"gene_likelihood": "nb"}, TypeError, "Did you mean `likelihoods`"),
+        ({"likelihoods": "nb"}, TypeError, "a likelihood by modality, found 'nb'. Pass `likelihoods={'rna': 'nb'}`"),
+        ({"likelihoods": {"rna": "normal"}}, ValueError, "`likelihoods` to be one of .*'zinb', .*found 'normal'"),
     ],
 )
 def test_bad_settings(overrides, error, message):
@@ -81,3 +83,8 @@ def test_bad_settings(overrides, error, message):
 def test_unknown_preset():
     with pytest.raises(ValueError, match=r"`preset` to be one of \['default', 'integration', 'paper'\], found 'best'"):
         make_settings("best", {})
+
+
+def test_values_are_gaussian_unless_a_likelihood_is_named():
+    settings = make_settings("default", {"likelihoods": {"rna": "nb"}})
+    assert (settings.likelihood_of("rna"), settings.likelihood_of("protein")) == ("nb", "gaussian")

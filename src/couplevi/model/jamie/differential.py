@@ -95,10 +95,13 @@ class GroupMeans:
         module, design, profiles = self.module, self.reader.design, self.profiles[cells]
         batches = [] if batch is None else design.batch_columns(batch, self.target)
         matrix, covariates = self.reader.read(profiles), self.covariates[cells]
-        for rows, x, c, q in posteriors(module, self.reader, profiles, covariates, self.batch_size):
+        for rows, _, c, q in posteriors(module, self.reader, profiles, covariates, self.batch_size):
             told = of_batch(c, module.n_batches, batches[0]) if batches else c
-            library = None if self.observation.is_binary else self.observation.library(x)
-            size = 1.0 if library is None else library.cpu().numpy().astype(np.float64)
+            library: torch.Tensor | None = None
+            size: FloatArray = np.ones((len(c), 1))
+            if self.observation.is_count and not self.observation.is_binary:
+                size = library_size(matrix[rows])[:, None]
+                library = torch.from_numpy(size).to(c)
             for _ in range(n_draws):
                 z = q.loc + q.scale * torch.randn(q.loc.shape, generator=self.generator).to(q.loc)
                 px = module.decode(self.target, module.shared(z), told, module.private(z), library)

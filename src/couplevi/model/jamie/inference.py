@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from couplevi._validate import check_count, check_counts, check_modality, check_mudata, expected
+from couplevi._validate import check_count, check_modality, check_mudata, expected
 from couplevi.dataloaders import Links
 from couplevi.model._dataset import CHUNK, chunks
+from couplevi.preparation import FeatureRows
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -44,15 +45,13 @@ def posteriors(
     covariates: FloatArray,
     batch_size: int | None,
 ) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor, Normal]]:
-    """Rows, prepared features or counts, covariates and posterior of the profiles of a modality."""
-    matrix, observation = reader.read(profiles), module.observation(reader.modality)
-    preparation = None if observation.is_count else observation.preparation.record()
+    """Rows, prepared features, covariates and posterior of the profiles of a modality."""
+    observation = module.observation(reader.modality)
+    matrix = observation.to_prepare(reader.read(profiles), reader.where)
     module.eval()
     step = CHUNK if batch_size is None else batch_size
     check_count(step, "batch_size")
-    for rows, x in chunks(matrix, preparation, step):
-        if observation.is_count:
-            check_counts(x, reader.where)
+    for rows, x in chunks(matrix, observation.preparation.record(), step):
         h, c = (torch.from_numpy(part).to(module.device) for part in (x, covariates[rows]))
         yield rows, h, c, module.encode(reader.modality, h, c)
 
@@ -121,11 +120,11 @@ def imputed(
 ) -> Iterator[tuple[slice, FloatArray, FloatArray | None]]:
     """Rows, features of the target as measured in some batches, and with `uncertainty` their standard deviations."""
     source = reader.modality
-    for rows, x, c, q in posteriors(module, reader, profiles, covariates, batch_size):
-        library = None if library_size is None else x.new_full((len(x), 1), library_size)
-        predicted = module.predict(source, target, x, module.shared(q.loc), c, batches, library)
+    for rows, h, c, q in posteriors(module, reader, profiles, covariates, batch_size):
+        library = None if library_size is None else h.new_full((len(h), 1), library_size)
+        predicted = module.predict(source, target, h, module.shared(q.loc), c, batches, library)
         mean = module.observation(target).features(predicted)
-        sd = None if uncertainty is None else uncertainty.sd(source, target, x, q, c, batches, library, mean)
+        sd = None if uncertainty is None else uncertainty.sd(source, target, h, q, c, batches, library, mean)
         yield rows, mean, sd
 
 
@@ -154,7 +153,12 @@ def errors(
         if not mdata[m].n_obs:
             raise ValueError(expected(f"at least one cell of modality {m!r}", "none"))
         found_posteriors = posteriors(module, reader, mdata[m], registered.covariates(m), batch_size)
-        parts = [module.profile_errors(m, h, c, q) for _, h, c, q in found_posteriors]
+        explained = FeatureRows(reader.read(mdata[m]), np.arange(mdata[m].n_obs), module.observation(m).is_binary)
+        parts = []
+        for rows, h, c, q in found_posteriors:
+            counted = module.observation(m).is_count
+            x = torch.from_numpy(explained[np.arange(mdata[m].n_obs)[rows]]).to(h) if counted else h
+            parts.append(module.profile_errors(m, x, c, q))
         error, kl = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
         found[m] = error, kl
     return found

@@ -42,19 +42,14 @@ def links_inside(dataset: CoupledDataset, pair: ModalityPair, units: IntArray) -
 
 @torch.inference_mode()
 def fit_linear_paths(module: JAMIEModule, dataset: CoupledDataset, units: IntArray) -> None:
-    """Fit the path between every two modalities to the links of some units; without links it stays as it is."""
+    """Fit each path to prepared features to the links of some units; without links it stays as it is."""
     for source, target in module.pairs:
         ends = links_inside(dataset, (source, target), units)
-        if len(ends.confidence) < 2:
+        if module.observation(target).is_count or len(ends.confidence) < 2:
             continue
-        x, y = _read(module, dataset, source, ends.places[source]), _aim(module, dataset, target, ends.places[target])
-        covariates = [dataset.covariates[m][ends.places[m]].astype(np.float64) for m in (source, target)]
-        path = module.linear_path(source, target)
-        path.fit(x, y, *covariates, ends.confidence)
-        if module.observation(target).is_count:  # the mean of the library, not that of its logarithm
-            own, told = (torch.from_numpy(c).to(path.bias) for c in covariates)
-            found = path(torch.from_numpy(x).to(path.bias), own, told).cpu().numpy()
-            path.bias += float(np.log(np.average(np.exp(y - found), weights=ends.confidence[:, None] + 0 * y)))
+        x, y = (np.asarray(dataset.rows[m][ends.places[m]], dtype=np.float64) for m in (source, target))
+        own, told = (dataset.covariates[m][ends.places[m]].astype(np.float64) for m in (source, target))
+        module.linear_path(source, target).fit(x, y, own, told, ends.confidence)
 
 
 @torch.inference_mode()
@@ -72,7 +67,7 @@ def weigh_linear_paths(module: JAMIEModule, dataset: CoupledDataset, held_back: 
             y, told = _tensors(module, dataset, target, ends.places[target][part])
             z = module.shared(module.encode(source, x, own).loc)
             decoded = module.decode(target, z, told).mean
-            step = path(module.path_features(source, x), own, told) - decoded
+            step = path(x, own, told) - decoded
             weight = torch.from_numpy(ends.confidence[part]).to(step)[:, None]
             gain += float((weight * step * (y - decoded)).sum())
             scale += float((weight * step.square()).sum())
@@ -101,7 +96,7 @@ def fit_added(module: JAMIEModule, dataset: CoupledDataset, added: BoolArray) ->
         for start in range(0, len(places), READ_AT_ONCE):
             x, covariates = _tensors(module, dataset, source, places[start : start + READ_AT_ONCE])
             decoded = module.decode(target, module.shared(module.encode(source, x, covariates).loc), covariates).mean
-            left.append((decoded - path(module.path_features(source, x), covariates, covariates)).cpu().numpy())
+            left.append((decoded - path(x, covariates, covariates)).cpu().numpy())
         effects = np.linalg.lstsq(own[places][:, added], np.concatenate(left), rcond=None)[0]
         path.source_effects[:, torch.from_numpy(added)] += torch.from_numpy(effects.T).to(path.source_effects)
 
@@ -112,16 +107,3 @@ def _tensors(
     """What a batch holds of some profiles, and their covariates."""
     x, covariates = (np.asarray(rows[modality][places]) for rows in (dataset.rows, dataset.covariates))
     return torch.from_numpy(x).to(module.device), torch.from_numpy(covariates).to(module.device)
-
-
-def _read(module: JAMIEModule, dataset: CoupledDataset, modality: str, places: IntArray) -> FloatArray:
-    """What linear paths read of some profiles."""
-    parts = [places[start : start + READ_AT_ONCE] for start in range(0, len(places), READ_AT_ONCE)]
-    read = [module.path_features(modality, _tensors(module, dataset, modality, part)[0]).cpu() for part in parts]
-    return torch.cat(read).numpy().astype(np.float64)
-
-
-def _aim(module: JAMIEModule, dataset: CoupledDataset, modality: str, places: IntArray) -> FloatArray:
-    """What linear paths predict of some profiles: prepared features, or the logarithm of the library size of counts."""
-    read = _read(module, dataset, modality, places)
-    return read[:, -1:] if module.observation(modality).is_count else read

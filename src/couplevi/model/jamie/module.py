@@ -21,6 +21,7 @@ from couplevi.losses import (
 from couplevi.model.jamie.embedding import Embedding
 from couplevi.model.jamie.width import Width
 from couplevi.nn import HEADS, Decoder, Encoder, Head, LinearPath, Observation, UnitGaussianHead
+from couplevi.preparation import library_size
 
 if TYPE_CHECKING:
     from torch.distributions import Distribution
@@ -98,7 +99,7 @@ class JAMIEModule(BaseModuleClass):
         self.match_weight = match_weight
         # lists and not ModuleDicts, whose keys may not hold a dot or be called "values"
         self.index = {modality: i for i, modality in enumerate(modalities)}
-        observations = {m: Observation(*arguments) for m, arguments in modalities.items()}
+        observations = {m: Observation(*a, scaled=a[1] is not None) for m, a in modalities.items()}
         self.observations = nn.ModuleList(observations.values())
         self.encoders = nn.ModuleList(
             Encoder(
@@ -116,7 +117,7 @@ class JAMIEModule(BaseModuleClass):
             Decoder(
                 n_latent + n_private + n_covariates,
                 widths[m][::-1],
-                nn.Linear(widths[m][0], head.n_parameters * head.n_out),
+                _output(widths[m][0], observations[m], head.n_parameters),
                 head,
                 **hidden,
             )
@@ -124,8 +125,8 @@ class JAMIEModule(BaseModuleClass):
         )
         self.linear_paths = nn.ModuleList(
             LinearPath(
-                observations[source].n_prepared + observations[source].is_count,
-                1 if observations[target].is_count else observations[target].n_prepared,
+                observations[source].n_prepared,
+                0 if observations[target].is_count else observations[target].n_prepared,
                 n_covariates,
             )
             for source, target in self.pairs
@@ -145,7 +146,7 @@ class JAMIEModule(BaseModuleClass):
             self.register_buffer(self.inflation_name(source, target), torch.full((n_batches,), math.nan))
         self.register_buffer("pair_weights", torch.ones(len(self.index), len(self.index)))
         self.register_buffer("null_deviance", torch.ones(len(self.index)))
-        self.register_buffer("log_library", torch.zeros(len(self.index), 3))
+        self.register_buffer("log_library", torch.zeros(len(self.index), 2))
         self.log_aggregation_weights = nn.Parameter(torch.zeros(len(self.index)))
         self.temperature_logit = nn.Parameter(torch.tensor(math.log(2.0)))  # a temperature of 1
 
@@ -173,7 +174,7 @@ class JAMIEModule(BaseModuleClass):
         return cast("Decoder", self.decoders[self.index[modality]])
 
     def linear_path(self, source: str, target: str) -> LinearPath:
-        """What is linear in the way from one modality to another: to prepared features, or the library size of counts."""
+        """What is linear in the way from one modality to prepared features of another; of counts to nothing."""
         return cast("LinearPath", self.linear_paths[self.pairs.index((source, target))])
 
     def width(self, source: str, target: str) -> Width:
@@ -181,7 +182,7 @@ class JAMIEModule(BaseModuleClass):
         return cast("Width", self.widths[self.pairs.index((source, target))])
 
     def library_range(self, modality: str) -> torch.Tensor:
-        """Smallest, mean and largest logarithm of the library size of counts, shape ``(3,)``."""
+        """Smallest and largest logarithm of the library size of counts, shape ``(2,)``."""
         return self.log_library[self.index[modality]]
 
     def _residual_name(self, source: str, target: str) -> str:
@@ -235,29 +236,18 @@ class JAMIEModule(BaseModuleClass):
         return dict(zip(self.index, self.log_aggregation_weights.exp(), strict=True))
 
     @auto_move_data
-    def encode(self, modality: str, x: torch.Tensor, covariates: torch.Tensor) -> Normal:
+    def encode(self, modality: str, h: torch.Tensor, covariates: torch.Tensor) -> Normal:
         """Posterior of the shared and private latent, ``(n, n_latent + n_private)``, in single precision.
 
         Parameters
         ----------
         modality
             Modality of the profiles.
-        x, covariates
-            Prepared features, shape ``(n, n_prepared)``, or counts, ``(n, n_vars)``; and covariates,
-            ``(n, n_covariates)``.
+        h, covariates
+            Prepared features, shape ``(n, n_prepared)``, and covariates, ``(n, n_covariates)``.
         """
-        q = self.encoder(modality)(torch.cat([self.prepared(modality, x), covariates], dim=1))
+        q = self.encoder(modality)(torch.cat([h, covariates], dim=1))
         return Normal(q.loc.float(), q.scale.float(), validate_args=False)
-
-    def prepared(self, modality: str, x: torch.Tensor) -> torch.Tensor:
-        """What an encoder reads of what a batch holds, shape ``(n, n_prepared)``."""
-        observation = self.observation(modality)
-        return observation.prepare(x) if observation.is_count else x
-
-    def explained(self, modality: str, x: torch.Tensor) -> torch.Tensor:
-        """What a decoder explains of what a batch holds, shape ``(n, n_explained)``."""
-        observation = self.observation(modality)
-        return observation.counts(x) if observation.is_count else x
 
     @auto_move_data
     def decode(
@@ -271,7 +261,7 @@ class JAMIEModule(BaseModuleClass):
         """Distribution of what a modality explains given shared latents, ``(n, n_latent)``, and covariates.
 
         Without the private latent, that of another modality's profile, it is taken for zero; without the library size,
-        shape ``(n, 1)``, counts are those of a typical one.
+        shape ``(n, 1)``, it is expected from the latents.
         """
         return self.decoder(modality)(*self._decoder_input(modality, z, covariates, private, library))
 
@@ -284,60 +274,57 @@ class JAMIEModule(BaseModuleClass):
         library: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         own = z.new_zeros(len(z), self.n_private) if private is None else private
-        if library is None and self.observation(modality).is_count:
-            library = self.typical_library(modality, len(z))
         return torch.cat([z, own, covariates], dim=1), library
-
-    def typical_library(self, modality: str, n: int) -> torch.Tensor:
-        """Geometric mean of the library size of counts, shape ``(n, 1)``."""
-        return self.library_range(modality)[1].exp().expand(n, 1)
-
-    def path_features(self, modality: str, x: torch.Tensor) -> torch.Tensor:
-        """What a linear path reads of what a batch holds: prepared features, and of counts the logarithm of the library."""
-        h, library = self.prepared(modality, x), self.observation(modality).library(x)
-        return h if library is None else torch.cat([h, library.log()], dim=1)
-
-    def expected_library(
-        self, source: str, target: str, read: torch.Tensor, own: torch.Tensor, told: torch.Tensor
-    ) -> torch.Tensor:
-        """Library size of counts of a target, shape ``(n, 1)``, given what the linear path reads of the source."""
-        low, _, high = self.library_range(target)
-        return self.linear_path(source, target)(read, own, told).clamp(low, high).exp()
 
     @auto_move_data
     def predict(
         self,
         source: str,
         target: str,
-        x: torch.Tensor,
+        h: torch.Tensor,
         z: torch.Tensor,
         covariates: torch.Tensor,
         batches: Sequence[int],
         library: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Mean of what a target explains, by its decoder and the linear path, shape ``(n, n_explained)``.
+        """Mean of what is explained of a target, shape ``(n, n_explained)``.
+
+        By its decoder and, unless it is of counts, the linear path.
 
         Parameters
         ----------
         source, target
             Modality that is read, and that is predicted.
-        x, z, covariates
-            What a batch holds of the source, its shared latents and its covariates.
+        h, z, covariates
+            Prepared features of the source, shared latents and covariates.
         batches
             Batches as measured in which the target is predicted, averaged; without any, that of the profiles.
         library
             Library size of counts, shape ``(n, 1)``; None expects one from the source.
         """
-        path, read = self.linear_path(source, target), self.path_features(source, x)
-        is_count = self.observation(target).is_count
+        path, is_count = self.linear_path(source, target), self.observation(target).is_count
 
         def predicted(told: torch.Tensor) -> torch.Tensor:
-            if not is_count:
-                return torch.lerp(self.decode(target, z, told).mean, path(read, covariates, told), path.share)
-            size = self.expected_library(source, target, read, covariates, told) if library is None else library
-            return self.decode(target, z, told, library=size).mean
+            mean = self.expected(target, z, told, library)
+            return mean if is_count else torch.lerp(mean, path(h, covariates, told), path.share)
 
         return mean_over_batches(predicted, covariates, self.n_batches, batches)
+
+    def expected(
+        self,
+        modality: str,
+        z: torch.Tensor,
+        covariates: torch.Tensor,
+        library: torch.Tensor | None,
+        private: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Mean of :meth:`decode`, without a library size of counts within the range of those that were measured."""
+        mean = self.decode(modality, z, covariates, private, library).mean
+        observation = self.observation(modality)
+        if library is not None or observation.is_binary or not observation.is_count:
+            return mean
+        total, (low, high) = mean.sum(dim=1, keepdim=True), self.library_range(modality).exp()
+        return mean * (total.clamp(low, high) / total)
 
     def features(
         self,
@@ -351,11 +338,11 @@ class JAMIEModule(BaseModuleClass):
         """Features of a modality decoded from shared latents, in their own units, shape ``(n, n_vars)``.
 
         As measured in each of some batches, averaged; without any, in the batch that the covariates tell. Private
-        latents are taken for zero unless they are given, and a library size for a typical one.
+        latents are taken for zero unless they are given, and a library size is expected from the latents.
         """
 
         def decoded(told: torch.Tensor) -> torch.Tensor:
-            return self.decode(modality, z, told, private, library).mean
+            return self.expected(modality, z, told, library, private)
 
         return self.observation(modality).features(mean_over_batches(decoded, covariates, self.n_batches, batches))
 
@@ -405,13 +392,13 @@ class JAMIEModule(BaseModuleClass):
         Parameters
         ----------
         modality
-            Modality that is decoded, in units of the reconstruction error; counts of a typical library size.
+            Modality that is decoded, in units of the reconstruction error.
         z, covariates
             Latents, shape ``(n, n_latent + n_private)``, and covariates where it is taken.
         """
         z = z.detach().requires_grad_()
-        decoder, library = self.decoder(modality), self.typical_library(modality, len(z))
-        decoded = decoder.head.stabilised(decoder(torch.cat([z, covariates], dim=1), library))
+        decoder = self.decoder(modality)
+        decoded = decoder.head.stabilised(decoder(torch.cat([z, covariates], dim=1)))
         n_out = decoded.shape[1]
         probes = torch.eye(n_out)
         if n_out > MAX_PROBES:
@@ -425,14 +412,22 @@ class JAMIEModule(BaseModuleClass):
     def profile_errors(
         self, modality: str, x: torch.Tensor, covariates: torch.Tensor, q: Normal
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Reconstruction error from the mean latent, and divergence, of each profile, shapes ``(n,)``."""
-        library = self.observation(modality).library(x)
+        """Reconstruction error from the mean latent, and divergence, of each profile, shapes ``(n,)``.
+
+        Parameters
+        ----------
+        modality, q
+            Modality of the profiles, and their posterior.
+        x, covariates
+            What is explained of them, shape ``(n, n_explained)``, and their covariates.
+        """
+        library = _library(x) if self.observation(modality).is_count else None
         px = self.decode(modality, self.shared(q.loc), covariates, self.private(q.loc), library)
         return self._error(modality, px, x), kl_divergence(q)
 
     def _error(self, modality: str, px: Distribution, x: torch.Tensor) -> torch.Tensor:
-        """Reconstruction error of what a batch holds, shape ``(n,)``."""
-        return reconstruction(px, self.explained(modality, x), self._error_weight(modality))
+        """Reconstruction error of what is explained, shape ``(n,)``."""
+        return reconstruction(px, x, self._error_weight(modality))
 
     def _error_weight(self, modality: str) -> torch.Tensor:
         observation = self.observation(modality)
@@ -464,7 +459,7 @@ class JAMIEModule(BaseModuleClass):
             "z_drawn": {m: z[drawn[m]] for m, z in inference_outputs["z_aggregated"].items()},
             "private_drawn": {m: z[drawn[m]] for m, z in inference_outputs["private"].items()},
             "covariates": {m: batch.covariates for m, batch in tensors["profiles"].items()},
-            "library": {m: self.observation(m).library(batch.h) for m, batch in tensors["profiles"].items()},
+            "library": {m: _library(batch.counts) for m, batch in tensors["profiles"].items()},
             "drawn": drawn,
             "links": tensors["links"],
         }
@@ -483,8 +478,7 @@ class JAMIEModule(BaseModuleClass):
         read = {m: dict[str, Any]() for m in z_drawn}
         for (a, b), link in links.items():
             for source, target, own, other in ((a, b, link.row, link.col), (b, a, link.col, link.row)):
-                size = _rows(library[target], other)
-                read[target][source] = z[source][own], covariates[target][other], None, size
+                read[target][source] = z[source][own], covariates[target][other], None, None
         for m, z_m in z_drawn.items():
             private, size = self._dropped(private_drawn[m]), _rows(library[m], drawn[m])
             read[m][m] = z_m, covariates[m][drawn[m]], private, size
@@ -537,7 +531,7 @@ class JAMIEModule(BaseModuleClass):
         for m, batch in tensors["profiles"].items():
             rows = batch.rows_drawn
             kl[m] = kl_divergence(inference_outputs["qz"][m])[rows]
-            error[m] = self._error(m, generative_outputs["px"][m], batch.h[rows])
+            error[m] = self._error(m, generative_outputs["px"][m], _explained(batch)[rows])
         return kl, error
 
     def _link_terms(
@@ -551,7 +545,7 @@ class JAMIEModule(BaseModuleClass):
             weight = self.pair_weight(a, b)
             for source, target, other in ((a, b, link.col), (b, a, link.row)):
                 px = generative_outputs["px_cross"][source, target]
-                error = self._error(target, px, tensors["profiles"][target].h[other])
+                error = self._error(target, px, _explained(tensors["profiles"][target])[other])
                 error = weight * weighted_mean(error, link.confidence)
                 terms["cross_reconstruction"] = terms["cross_reconstruction"] + error
             mu_a, mu_b = self.shared(qz[a].loc), self.shared(qz[b].loc)
@@ -598,6 +592,24 @@ def _head(observation: Observation) -> Head:
         return UnitGaussianHead(observation.n_explained)
     head = HEADS[observation.likelihood](observation.n_explained)
     return head.requires_grad_(observation.likelihood == "zinb")  # the dispersion of others is fitted in closed form
+
+
+def _output(n_hidden: int, observation: Observation, n_parameters: int) -> nn.Module:
+    """Last layer of a decoder: to all counts by way of as many numbers as there are components of them."""
+    n_prepared, n_out = observation.n_prepared, n_parameters * observation.n_explained
+    if observation.n_explained == n_prepared:
+        return nn.Linear(n_hidden, n_out)
+    return nn.Sequential(nn.Linear(n_hidden, n_prepared), nn.Linear(n_prepared, n_out))
+
+
+def _explained(batch: ProfileBatch) -> torch.Tensor:
+    """What decoders explain of profiles, shape ``(n, n_explained)``."""
+    return batch.h if batch.counts is None else batch.counts
+
+
+def _library(counts: torch.Tensor | None) -> torch.Tensor | None:
+    """Library size of counts, shape ``(n, 1)``; None without counts."""
+    return None if counts is None else library_size(counts)[:, None]
 
 
 def _rows(values: torch.Tensor | None, rows: torch.Tensor | slice) -> torch.Tensor | None:

@@ -11,7 +11,7 @@ import torch
 
 from couplevi.model._dataset import batches, coupled_dataset, fit_modalities, links_without
 from couplevi.model.jamie.uncertainty import n_calibration
-from couplevi.preparation import FeatureRows, logarithms, prepared_rows
+from couplevi.preparation import FeatureRows, prepared_rows
 
 if TYPE_CHECKING:
     from couplevi._streamed import Matrix
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from couplevi.dataloaders import CoupledDataset, Rows
     from couplevi.model.jamie.module import JAMIEModule
     from couplevi.model.jamie.settings import Settings
-    from couplevi.nn import Observation
     from couplevi.registry import Registered
 
 CALIBRATION_END = 0.5
@@ -43,32 +42,26 @@ def training_data(
     """
     matrices = dict[str, "Matrix"]()
 
-    def to_prepare(m: str, matrix: Matrix, order: IntArray) -> Rows:
+    def unprepared(m: str, matrix: Matrix, order: IntArray) -> Rows:
         matrices[m] = matrix
         return np.empty((len(order), 0), dtype=np.float32)
 
-    dataset, order = coupled_dataset(registered, to_prepare)
+    dataset, order = coupled_dataset(registered, unprepared)
+    to_prepare = {
+        m: module.observation(m).to_prepare(matrix, registered.readers[m].where) for m, matrix in matrices.items()
+    }
     if n_components is not None:
         if settings.feature_weights == "coupled":
             dataset.kept_apart = _kept_apart(dataset, settings.calibration_size if train_size == 1 else 1.0)
         links = links_without(registered, dataset, order, dataset.kept_apart)
-        read = {m: _as_read(module.observation(m), matrix, registered, m) for m, matrix in matrices.items()}
-        for m, record in fit_modalities(registered, read, n_components, settings.feature_weights, links).items():
+        for m, record in fit_modalities(registered, to_prepare, n_components, settings.feature_weights, links).items():
             module.observation(m).preparation.fill(record)
     for m, matrix in matrices.items():
         observation = module.observation(m)
+        dataset.rows[m] = prepared_rows(to_prepare[m], observation.preparation.record(), order[m])
         if observation.is_count:
-            dataset.rows[m] = FeatureRows(matrix, order[m])
-        else:
-            dataset.rows[m] = prepared_rows(matrix, observation.preparation.record(), order[m])
+            dataset.counts[m] = FeatureRows(matrix, order[m], observation.is_binary)
     return dataset, order
-
-
-def _as_read(observation: Observation, matrix: Matrix, registered: Registered, modality: str) -> Matrix:
-    """What is prepared of a modality: of counts, their logarithms."""
-    if not observation.is_count:
-        return matrix
-    return logarithms(matrix, registered.readers[modality].where, binary=observation.is_binary)
 
 
 def _kept_apart(dataset: CoupledDataset, share: float) -> IntArray:

@@ -65,7 +65,7 @@ class Uncertainty:
         self,
         source: str,
         target: str,
-        x: torch.Tensor,
+        h: torch.Tensor,
         q: Normal,
         covariates: torch.Tensor,
         batches: Sequence[int],
@@ -73,17 +73,16 @@ class Uncertainty:
         mean: FloatArray,
     ) -> FloatArray:
         """Standard deviations of what is predicted from the mean of posteriors, shape ``(n, n_vars)``."""
-        spread = self._spread(source, target, x, q, covariates, batches, library, mean)
+        spread = self._spread(source, target, h, q, covariates, batches, library, mean)
         inflation = np.nan_to_num(self._inflation(source, target, covariates), nan=1.0)
-        read = self.module.path_features(source, x)
-        variance = self._variance(source, target, read, covariates, mean)
+        variance = self._variance(source, target, h, covariates, mean)
         return np.sqrt(spread + np.square(inflation) * variance)
 
     def _spread(
         self,
         source: str,
         target: str,
-        x: torch.Tensor,
+        h: torch.Tensor,
         q: Normal,
         covariates: torch.Tensor,
         batches: Sequence[int],
@@ -93,7 +92,7 @@ class Uncertainty:
         """Variance of what is predicted over samples of the posteriors, of the shape of `mean`."""
         spread, observation = np.zeros_like(mean), self.module.observation(target)
         for z in self.module.latent_samples(q, N_SAMPLES):
-            drawn = self.module.predict(source, target, x, z, covariates, batches, library)
+            drawn = self.module.predict(source, target, h, z, covariates, batches, library)
             spread += np.square(observation.features(drawn) - mean)
         return spread / N_SAMPLES
 
@@ -105,7 +104,9 @@ class Uncertainty:
         observation = self.module.observation(target)
         if not observation.is_count:
             return residual * np.square(self.module.width(source, target)(read, covariates, mean))
-        return mean * (1 - mean) if observation.is_binary else mean + residual * np.square(mean)
+        if observation.is_binary:
+            return mean * (1 - mean)
+        return mean + residual * np.square(mean)
 
     def uncalibrated(self, source: str, target: str, covariates: FloatArray) -> IntArray:
         """Batches of these profiles of the source in which too few pairs were held back to measure intervals."""
@@ -133,8 +134,8 @@ class Uncertainty:
 
         The residuals of the pairs trained on, of which there are many, give each feature's share; those of the pairs
         held back, by how much all are too small. Both are measured by what 90 % of the absolute residuals stay below,
-        so that outliers do not widen the intervals of all, each relative to its width. Of counts, the overdispersion of each feature is measured on
-        the former, and the factor of all is the likeliest for the latter.
+        so that outliers do not widen the intervals of all, each relative to its width. Of counts, the overdispersion of
+        each feature is measured on the former, and the factor of all is the likeliest for the latter.
 
         Parameters
         ----------
@@ -207,12 +208,12 @@ class Uncertainty:
         table = dict(zip(dataset.modalities, dataset.units[units].T, strict=True))
         both = (table[source] >= 0) & (table[target] >= 0)
         places = table[source][both]
-        x, covariates = (
+        h, covariates = (
             torch.from_numpy(np.asarray(rows[source][places])).to(module.device)
             for rows in (dataset.rows, dataset.covariates)
         )
-        q, observation = module.encode(source, x, covariates), module.observation(target)
-        mean = observation.features(module.predict(source, target, x, module.shared(q.loc), covariates, ()))
+        q, observation = module.encode(source, h, covariates), module.observation(target)
+        mean = observation.features(module.predict(source, target, h, module.shared(q.loc), covariates, ()))
         measured = dense(
             registered.readers[target].read(registered.profiles(target)[order[target][table[target][both]]])
         )
@@ -223,14 +224,14 @@ class Uncertainty:
         if observation.is_count:
             spread = np.zeros_like(mean)
         else:
-            spread = self._spread(source, target, x, q, covariates, (), None, mean)
-        return Predicted(measured, mean, batch, module.path_features(source, x), covariates, spread)
+            spread = self._spread(source, target, h, q, covariates, (), None, mean)
+        return Predicted(measured, mean, batch, h, covariates, spread)
 
 
 class Predicted(NamedTuple):
     """Measured and predicted values of the same profiles, shape ``(n, n_vars)``.
 
-    Beside them their batches, ``(n,)``, what linear paths read of them, their covariates, and the variance of what is
+    Beside them their batches, ``(n,)``, the prepared features of the source, their covariates, and the variance of what is
     predicted over samples of the posterior, ``(n, n_vars)``; of counts not measured, and 0.
     """
 
