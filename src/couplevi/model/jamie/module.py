@@ -352,8 +352,8 @@ class JAMIEModule(BaseModuleClass):
         """
         path = self.linear_path(source, target)
         if self.is_anchored(source, target):
-            told = batches or [None]
-            mean = torch.stack([self.mixture(source, target, z, covariates, b).mean for b in told]).mean(dim=0)
+            found = [self.mixture(source, target, z, covariates, b) for b in (batches or (None,))]
+            mean = torch.stack([mixture.mean for mixture in found]).mean(dim=0)
             return mean if library is None else library * mean / mean.sum(dim=1, keepdim=True)
 
         def predicted(told: torch.Tensor) -> torch.Tensor:
