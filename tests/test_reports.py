@@ -296,7 +296,7 @@ def test_a_pickle_of_a_model_says_how_to_save_it(name, tmp_path):
 def test_what_a_model_does_not_offer_is_hidden(name):
     fitted = fit(name, fresh(), epochs=1)
     for method in (
-        "get_normalized_expression",
+        *(["get_normalized_expression"] if name != "JAMIE" else []),
         "differential_abundance",
         "minify_adata",
         "minify_mudata",

@@ -44,7 +44,13 @@ class Imputes(KnowsItsPairs, Protocol):
     """Predicts one modality from another."""
 
     def impute(
-        self, *, source: str, target: str, adata: AnnData | MuData | None = None, return_sd: bool = False
+        self,
+        *,
+        source: str,
+        target: str,
+        adata: AnnData | MuData | None = None,
+        return_sd: bool = False,
+        library_size: float | None = None,
     ) -> AnnData: ...
 
     def has_sd(self, source: str, target: str) -> bool: ...

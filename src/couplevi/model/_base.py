@@ -4,6 +4,7 @@ import copy
 import os
 from abc import abstractmethod
 from functools import partial
+from inspect import getattr_static
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
@@ -105,7 +106,7 @@ class Model(BaseModelClass):
     def _build_module(self) -> torch.nn.Module:
         """Module of the sizes and settings of the model."""
 
-    get_normalized_expression = Hidden()
+    get_normalized_expression: Any = Hidden()
     differential_abundance = Hidden()
     minify_adata = Hidden()
     minify_mudata = Hidden()
@@ -113,7 +114,7 @@ class Model(BaseModelClass):
     get_var_names = Hidden()
 
     def __dir__(self) -> list[str]:
-        return [name for name in super().__dir__() if not isinstance(vars(Model).get(name), Hidden)]
+        return [name for name in super().__dir__() if not isinstance(getattr_static(self, name, None), Hidden)]
 
     # data
 

@@ -24,6 +24,7 @@ def impute(
     source: str,
     target: str,
     return_sd: bool = False,
+    library_size: float | None = None,
     as_modality: bool = False,
     key_added: str = "jamie",
 ) -> None:
@@ -39,6 +40,9 @@ def impute(
         Modality to predict from, and the one to predict.
     return_sd
         Also write predictive standard deviations, see :meth:`couplevi.model.JAMIE.impute`.
+    library_size
+        Sum that imputed counts of each cell are scaled to, see :meth:`couplevi.model.JAMIE.impute`; None takes what is
+        expected from the source.
     as_modality
         Also add the imputed values as a modality of their own, for differential expression and plots.
     key_added
@@ -77,7 +81,7 @@ def impute(
     """
     check_modality(check_cells(mdata, model.modalities_), source, "source")
     check_slot(key_added, "key_added")
-    imputed = model.impute(source=source, target=target, adata=mdata, return_sd=return_sd)
+    imputed = model.impute(source=source, target=target, adata=mdata, return_sd=return_sd, library_size=library_size)
     name = Key.mod.imputed(source, target)
     if as_modality and name in mdata.mod and key_added not in mdata[name].uns:
         raise ValueError(expected(f"no modality {name!r} but an imputed one", "a measured one", "Rename it first."))

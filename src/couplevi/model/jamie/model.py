@@ -17,6 +17,7 @@ from couplevi._docs import fill_docs
 from couplevi._streamed import StreamedMatrix
 from couplevi._validate import (
     SMALLEST,
+    check_count,
     check_counts,
     check_different,
     check_mudata,
@@ -50,6 +51,7 @@ from couplevi.model.jamie.inference import (
 from couplevi.model.jamie.linear import fit_added, fit_linear_paths
 from couplevi.model.jamie.mapping import frozen_in_mapping, mapped_weights, trained_in_mapping
 from couplevi.model.jamie.module import TERMS, JAMIEModule
+from couplevi.model.jamie.predictive import denoised, drawn
 from couplevi.model.jamie.routes import make_route
 from couplevi.model.jamie.settings import Settings, make_settings
 from couplevi.model.jamie.training import CALIBRATION_END, fit_embedding, release_epoch, training_data
@@ -629,6 +631,7 @@ class JAMIE(Model):
         adata: AnnData | MuData | None = None,
         return_sd: bool = False,
         transform_batch: str | Sequence[str] | None = None,
+        library_size: float | None = None,
         batch_size: int | None = None,
     ) -> AnnData:
         """Predict one modality from another: the target's decoder, applied to the mean latent of the source.
@@ -649,6 +652,9 @@ class JAMIE(Model):
         transform_batch
             Batch, or batches to average over, in which the target is predicted as if measured. None takes all in which
             it was measured in training. Of a model without `batch_key` only None.
+        library_size
+            Sum that imputed counts of each cell are scaled to, for a target with the likelihood ``"nb"``, ``"zinb"`` or
+            ``"poisson"``: 1e4 gives counts per 10,000. None takes what is expected from the source.
         %(chunk)s
 
         Returns
@@ -664,9 +670,10 @@ class JAMIE(Model):
         KeyError
             If a modality, its layer or representation is missing.
         ValueError
-            If source and target are the same, more than a fifth of the features are missing, or a batch is unknown.
+            If source and target are the same, more than a fifth of the features are missing, a batch is unknown, or
+            `library_size` is not above 0 or given for a target that has none.
         """
-        parts, profiles = self._imputable(source, target, adata, return_sd, transform_batch, batch_size)
+        parts, profiles = self._imputable(source, target, adata, return_sd, transform_batch, library_size, batch_size)
         values = np.empty((profiles.n_obs, len(self.var_names_[target])), dtype=np.float32)
         layers = {"sd": np.empty_like(values)} if return_sd else {}
         for rows, mean, sd in parts:
@@ -685,6 +692,7 @@ class JAMIE(Model):
         adata: AnnData | MuData | None = None,
         return_sd: bool = False,
         transform_batch: str | Sequence[str] | None = None,
+        library_size: float | None = None,
         batch_size: int | None = None,
     ) -> None:
         """Like :meth:`impute`, into a zarr store chunk by chunk, for more values than fit into memory.
@@ -694,7 +702,7 @@ class JAMIE(Model):
         path
             Folder of the store, which must not exist; ``anndata.read_zarr(path)`` reads it. It appears when it is
             complete.
-        source, target, adata, return_sd, transform_batch, batch_size
+        source, target, adata, return_sd, transform_batch, library_size, batch_size
             See :meth:`impute`; a chunk of the store holds `batch_size` cells.
 
         Raises
@@ -717,7 +725,7 @@ class JAMIE(Model):
         >>> anndata.read_zarr(path).shape
         (100, 40)
         """
-        parts, profiles = self._imputable(source, target, adata, return_sd, transform_batch, batch_size)
+        parts, profiles = self._imputable(source, target, adata, return_sd, transform_batch, library_size, batch_size)
         var = pd.DataFrame(index=pd.Index(self.var_names_[target]))
         with imputation_store(Path(path), profiles.obs, var, batch_size or CHUNK, return_sd) as (values, deviations):
             for rows, mean, sd in parts:
@@ -732,6 +740,7 @@ class JAMIE(Model):
         adata: AnnData | MuData | None,
         return_sd: bool,
         transform_batch: str | Sequence[str] | None,
+        library_size: float | None,
         batch_size: int | None,
     ) -> tuple[Iterator[tuple[slice, FloatArray, FloatArray | None]], AnnData]:
         """What is imputed, part by part, with standard deviations if they are asked for; and the profiles it is for."""
@@ -743,6 +752,9 @@ class JAMIE(Model):
         check_different(source, target)
         if return_sd:
             self._check_calibrated(source, target)
+        if library_size is not None:
+            self._check_has_library(target)
+            check_number(library_size, "library_size", SMALLEST)
         reader, uncertainty = registered.readers[source], Uncertainty(self.module) if return_sd else None
         batches = reader.design.batch_columns(transform_batch, target)
         covariates = registered.covariates(source)
@@ -753,13 +765,178 @@ class JAMIE(Model):
                     f"Standard deviations of cells of batches {listing(names)} are those of other batches, as the model "
                     f"has not seen {MIN_CALIBRATION} of their own pairs of {source!r} and {target!r} to measure them."
                 )
-        parts = imputed(self.module, reader, profiles, covariates, target, batches, None, uncertainty, batch_size)
-        return parts, profiles
+        what = (covariates, target, batches, library_size, uncertainty, batch_size)
+        return imputed(self.module, reader, profiles, *what), profiles
+
+    def _check_has_library(self, modality: str) -> None:
+        """Raise ValueError unless counts of a modality are explained that have a library size."""
+        likelihood = self.settings_.likelihood_of(modality)
+        if likelihood in ("gaussian", "bernoulli"):
+            remedy = f"Only counts have a library size: train with `likelihoods={{{modality!r}: 'nb'}}`."
+            raise ValueError(expected(f"counts of {modality!r} to be explained", f"likelihood {likelihood!r}", remedy))
 
     def _check_calibrated(self, source: str, target: str) -> None:
         if not self.has_sd(source, target):
             remedy = "It takes 80 pairs, 2 epochs and `calibration_size` above 0. Do without them, or train again."
             raise RuntimeError(expected("a model with calibrated standard deviations", "one without", remedy))
+
+    @fill_docs
+    def get_normalized_expression(
+        self,
+        adata: AnnData | MuData | None = None,
+        *,
+        modality: str,
+        indices: Sequence[int] | None = None,
+        transform_batch: str | Sequence[str] | None = None,
+        library_size: float | Literal["latent"] = 1,
+        n_samples: int = 1,
+        return_mean: bool = True,
+        return_numpy: bool = False,
+        batch_size: int | None = None,
+    ) -> pd.DataFrame | FloatArray:
+        """Denoised expression of a modality whose counts are explained, as in scvi-tools: rates given its own profile.
+
+        Parameters
+        ----------
+        adata
+            New data: a MuData, or an AnnData of the `modality` alone. None takes the data of the model.
+        modality
+            Modality with the likelihood ``"nb"``, ``"zinb"`` or ``"poisson"``.
+        indices
+            Rows of the modality; None takes all.
+        transform_batch
+            Batch, or batches to average over, as if measured in it. None takes that of each cell.
+        library_size
+            What rates of a cell sum to: 1 gives shares, 1e4 rates per 10,000, and ``"latent"`` the measured library
+            size, and so expected counts.
+        n_samples
+            Samples of the posterior; 1 takes its mean.
+        return_mean
+            Mean over samples; False returns all of them, as an array.
+        return_numpy
+            Return an array in place of a data frame.
+        %(chunk)s
+
+        Returns
+        -------
+        Rates, at least 0: a data frame of cells by features, or an array; of more samples that are not averaged shape
+        ``(n_samples, n_cells, n_vars)``.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not trained.
+        ValueError
+            If the modality is none whose counts are explained, a number is out of range, or a batch unknown.
+        TypeError, IndexError
+            If `indices` are not positions, or beyond the last one.
+
+        References
+        ----------
+        Lopez, Regier, Cole, Jordan and Yosef, Deep generative modeling for single-cell transcriptomics, Nature Methods
+        2018.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.count_clusters(n_obs=200)
+        >>> cvi.model.JAMIE.setup_mudata(mdata, modalities=("rna", "atac"))
+        >>> model = cvi.model.JAMIE(mdata, likelihoods={"rna": "nb", "atac": "poisson"})
+        >>> model.train(max_epochs=2, enable_progress_bar=False)
+        >>> model.get_normalized_expression(modality="rna").sum(axis=1).round(3).unique()
+        array([1.], dtype=float32)
+        """
+        self._check_if_trained(warn=False)
+        check_option(modality, self.modalities_, "modality")
+        self._check_has_library(modality)
+        check_count(n_samples, "n_samples")
+        if library_size != "latent":
+            check_number(library_size, "library_size", SMALLEST)
+        registered = self._registered(adata)
+        reader, profiles = registered.readers[modality], registered.profiles(modality)
+        covariates = registered.covariates(modality)
+        if indices is not None:
+            rows = check_rows(indices, profiles.n_obs, f"cells of {modality!r}")
+            profiles, covariates = profiles[rows], covariates[rows]
+        batches = [] if transform_batch is None else reader.design.batch_columns(transform_batch, modality)
+        averaged = return_mean or n_samples == 1
+        shape = profiles.n_obs, len(self.var_names_[modality])
+        values = np.empty(shape if averaged else (n_samples, *shape), dtype=np.float32)
+        how = (batches, library_size, n_samples, batch_size)
+        for part, rates in denoised(self.module, reader, profiles, covariates, *how):
+            values[..., part, :] = rates.mean(axis=0) if averaged else rates
+        if return_numpy or not averaged:
+            return values
+        return pd.DataFrame(values, index=profiles.obs_names, columns=pd.Index(self.var_names_[modality]))
+
+    @fill_docs
+    def posterior_predictive_sample(
+        self,
+        adata: AnnData | MuData | None = None,
+        *,
+        source: str,
+        target: str,
+        n_samples: int = 1,
+        transform_batch: str | Sequence[str] | None = None,
+        batch_size: int | None = None,
+    ) -> FloatArray:
+        """Draw counts that would be measured of a target, given the source.
+
+        Their quantiles are intervals: those between the 5 % and 95 % quantile hold about 90 % of the measured counts of
+        cells never seen. Draws follow :func:`torch.manual_seed`.
+
+        Parameters
+        ----------
+        adata, source, target, transform_batch
+            See :meth:`impute`; each draw is of one of the batches.
+        n_samples
+            Number of draws of each count.
+        %(chunk)s
+
+        Returns
+        -------
+        Shape ``(n_cells, n_vars, n_samples)``, float32: all cells of the source by the features of the target.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not trained, or could not hold back enough pairs.
+        KeyError
+            If a modality, its layer or representation is missing.
+        ValueError
+            As :meth:`impute`; or if counts of the target are not explained.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.count_clusters(n_obs=200)
+        >>> cvi.model.JAMIE.setup_mudata(mdata, modalities=("rna", "atac"))
+        >>> model = cvi.model.JAMIE(mdata, likelihoods={"rna": "nb", "atac": "poisson"})
+        >>> model.train(max_epochs=2, enable_progress_bar=False)
+        >>> model.posterior_predictive_sample(source="rna", target="atac", n_samples=3).shape[2]
+        3
+        """
+        self._check_predictive(source, target)
+        check_count(n_samples, "n_samples")
+        registered = self._registered(adata)
+        reader, profiles = registered.readers[source], registered.profiles(source)
+        batches = reader.design.batch_columns(transform_batch, target)
+        values = np.empty((profiles.n_obs, len(self.var_names_[target]), n_samples), dtype=np.float32)
+        how = (target, batches, n_samples, batch_size)
+        for rows, part in drawn(self.module, reader, profiles, registered.covariates(source), *how):
+            values[rows] = part
+        return values
+
+    def _check_predictive(self, source: str, target: str) -> None:
+        """Raise unless counts of the target are explained, and how they vary given the source was measured."""
+        self._check_if_trained(warn=False)
+        check_option(source, self.modalities_, "source")
+        check_option(target, self.modalities_, "target")
+        check_different(source, target)
+        if self.settings_.likelihood_of(target) == "gaussian":
+            remedy = "Of other values `impute(..., return_sd=True)` tells how far they are off."
+            raise ValueError(expected(f"counts of {target!r} to be explained", "likelihood 'gaussian'", remedy))
+        self._check_calibrated(source, target)
 
     @fill_docs
     def differential_expression(
