@@ -89,12 +89,13 @@ def test_few_further_zeros_at_the_start():
     assert (px.log_prob(torch.zeros(1, 2)).exp() < 0.05).all()
 
 
-def test_odds_of_a_feature_grow_with_the_number_of_features_seen():
-    head = HEADS["bernoulli"](2)
-    eta = head.outputs(torch.tensor([0.01, 0.2]))
-    px = head(eta.expand(2, -1), torch.tensor([[1.0], [3.0]]))
+def test_odds_grow_with_how_many_more_features_were_seen_than_expected():
+    head, mean = HEADS["bernoulli"](3), torch.tensor([0.01, 0.2, 0.9])
+    eta = head.outputs(mean)
+    torch.testing.assert_close(head(eta[None]).mean[0], mean)
+    px = head(eta.expand(2, -1), torch.tensor([[1.11], [2.22]]))
     odds = px.mean / (1 - px.mean)
-    torch.testing.assert_close(odds, torch.tensor([[0.01, 0.2], [0.03, 0.6]]))
+    torch.testing.assert_close(odds, torch.tensor([[1 / 99, 0.25, 9.0], [2 / 99, 0.5, 18.0]]))
 
 
 @pytest.mark.parametrize("name", ["gaussian", "nb", "poisson", "bernoulli"])

@@ -54,7 +54,7 @@ class CountHead(Head, ABC):
     """
 
     def outputs(self, mean: torch.Tensor) -> torch.Tensor:
-        """What a decoder gives where counts have these means, shapes ``(n_out,)``."""
+        """What a decoder gives where counts have these means, shape ``(n_parameters * n_out,)``."""
         return mean.clamp(min=SMALLEST_MEAN).log()
 
     def rates(self, eta: torch.Tensor, library: torch.Tensor | None) -> torch.Tensor:
@@ -107,10 +107,16 @@ class PoissonHead(CountHead):
 
 
 class BernoulliHead(CountHead):
-    """Whether a feature was seen at all: rates are odds, and the library the number of features that were."""
+    """Whether a feature was seen at all, and the library the number of features that were.
+
+    Odds are the exponentials of what a decoder gives, times how many more were seen than that expects.
+    """
+
+    def outputs(self, mean: torch.Tensor) -> torch.Tensor:
+        return mean.logit(eps=SMALLEST_MEAN)
 
     def forward(self, eta: torch.Tensor, library: torch.Tensor | None = None) -> Bernoulli:
-        shift = 0.0 if library is None else library.log() - eta.logsumexp(dim=1, keepdim=True)
+        shift = 0.0 if library is None else (library / eta.sigmoid().sum(dim=1, keepdim=True)).log()
         return Bernoulli(logits=eta + shift, validate_args=False)
 
     def stabilised(self, px: Distribution) -> torch.Tensor:

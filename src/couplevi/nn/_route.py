@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
@@ -12,6 +12,7 @@ from torch import nn
 from couplevi._arrays import dense
 
 if TYPE_CHECKING:
+    from couplevi._streamed import Matrix
     from couplevi._types import FloatArray, IntArray
     from couplevi.preparation import Preparation
 
@@ -36,6 +37,9 @@ class Route:
         Their places among all that could be asked for, and the number of these.
     n_covariates
         Number of covariates that the network reads; :meth:`given` tells them.
+    to_prepare
+        What is prepared of the values of the modality, given a matrix and where it is, for messages: of counts their
+        logarithms, which then are the features. None are the values themselves.
     """
 
     preparation: Preparation
@@ -46,6 +50,11 @@ class Route:
     columns: IntArray
     n_possible: int
     n_covariates: int = 0
+    to_prepare: Callable[[Matrix, str], Matrix] | None = None
+
+    def read(self, matrix: Matrix, where: str) -> Matrix:
+        """Features that are prepared of the values of the modality."""
+        return matrix if self.to_prepare is None else self.to_prepare(matrix, where)
 
     @property
     def device(self) -> torch.device:

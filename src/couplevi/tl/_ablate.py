@@ -164,14 +164,15 @@ def ablate(
         score, shown = _correlation(dense(measured)[:, route.columns]), route.names
     if len(names) < FEWEST_CELLS:
         raise ValueError(expected(f"at least {FEWEST_CELLS} cells to score on", len(names)))
-    x = loaded(model.reader(source).read(mdata))
+    reader = model.reader(source)
+    x = loaded(route.read(reader.read(mdata), reader.where))
     todo = _groups(mdata, model, source, target, groups, around, route, len(shown))
     cell_names = mdata[source].obs_names
     reference = x if background is None else x[find_names(cell_names, background, f"cells of {source!r}")]
     if reference.shape[0] < 2:
         raise ValueError(expected("a `background` of at least 2 cells", reference.shape[0]))
     measured_rows = cell_names.get_indexer(names)
-    covariates = model.reader(source).covariates(mdata)[measured_rows]
+    covariates = reader.covariates(mdata)[measured_rows]
     ablated = _Ablation(route, x[measured_rows], reference)
 
     def predict(prepared: FloatArray, read: IntArray | slice = slice(None)) -> FloatArray:

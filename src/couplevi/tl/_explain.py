@@ -51,7 +51,8 @@ def explain(
 
     The values of a cell and an output sum to the output minus its mean over the background. They describe the
     model, not the cell: a gene that stands for many correlated ones may get the credit of all. Covariates are held at
-    those of the cell, for the background, too.
+    those of the cell, for the background, too. Where a model explains counts as such, features of the source are their
+    logarithms, and outputs are expected counts.
 
     Parameters
     ----------
@@ -142,7 +143,8 @@ def explain(
     route = find_route(mdata, model, source, target, targets, key_added)
     check_modality(mdata, source, "source")
     names = mdata[source].obs_names
-    x = model.reader(source).read(mdata)
+    reader = model.reader(source)
+    x = route.read(reader.read(mdata), reader.where)
     rows = np.arange(len(names)) if cells is None else find_names(names, cells, f"cells of {source!r}")
     from_rows = _background(names, background, N_BACKGROUND[method], method == "gradient", source, seed)
     shape = (len(rows), x.shape[1], len(route.names))
@@ -156,7 +158,7 @@ def explain(
         "deep": lambda route: deep(route, reference),
         "permutation": lambda route: permutation(route, reference, seed),
     }[method]
-    designs, design_of = np.unique(model.reader(source).covariates(mdata)[rows], axis=0, return_inverse=True)
+    designs, design_of = np.unique(reader.covariates(mdata)[rows], axis=0, return_inverse=True)
     given = [route.given(design) for design in designs]
     attribute = lru_cache(maxsize=1)(lambda i: explainer(given[i]))
     order = np.argsort(design_of, kind="stable")

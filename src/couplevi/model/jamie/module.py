@@ -181,6 +181,10 @@ class JAMIEModule(BaseModuleClass):
         """How wide the interval of each value is beside those of the same feature in other profiles; not of counts."""
         return cast("Width", self.widths[self.pairs.index((source, target))])
 
+    def has_library(self, modality: str) -> bool:
+        """Whether counts are explained, and not only whether there are any."""
+        return self.observation(modality).is_count and not self.observation(modality).is_binary
+
     def library_range(self, modality: str) -> torch.Tensor:
         """Smallest and largest logarithm of the library size of counts, shape ``(2,)``."""
         return self.log_library[self.index[modality]]
@@ -320,11 +324,7 @@ class JAMIEModule(BaseModuleClass):
     ) -> torch.Tensor:
         """Mean of :meth:`decode`, without a library size of counts within the range of those that were measured."""
         mean = self.decode(modality, z, covariates, private, library).mean
-        observation = self.observation(modality)
-        if library is not None or observation.is_binary or not observation.is_count:
-            return mean
-        total, (low, high) = mean.sum(dim=1, keepdim=True), self.library_range(modality).exp()
-        return mean * (total.clamp(low, high) / total)
+        return within(mean, self.library_range(modality)) if library is None and self.has_library(modality) else mean
 
     def features(
         self,
@@ -584,6 +584,12 @@ class JAMIEModule(BaseModuleClass):
             )
             directions.append(weighted_mean(value, confidences.sum(dim=1).clamp(max=1.0)))
         return torch.stack(directions).mean()
+
+
+def within(mean: torch.Tensor, log_library_range: torch.Tensor) -> torch.Tensor:
+    """Means of counts, shape ``(n, n_vars)``, scaled so that their sum is in a range."""
+    total, (low, high) = mean.sum(dim=1, keepdim=True), log_library_range.exp()
+    return mean * (total.clamp(low, high) / total)
 
 
 def _head(observation: Observation) -> Head:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from couplevi._validate import find_names
-from couplevi.model.jamie.module import mean_over_batches
+from couplevi.model.jamie.module import mean_over_batches, within
 from couplevi.nn import Mean, Route, frozen_copy, linear
 
 if TYPE_CHECKING:
@@ -36,17 +36,29 @@ def make_route(
         if features is not None:
             parts.append(linear(np.eye(len(names))[:, columns]))
     else:
-        decoder = Decoded(frozen_copy(module.decoder(target)), module, batches)
-        if module.linear_path(source, target).share > 0:
+        decoder = Decoded(frozen_copy(module.decoder(target)), module, target, batches)
+        if module.linear_path(source, target).share > 0:  # which it is not of counts
             parts = [Blended(nn.Sequential(*parts, decoder), module, source, target, batches)]
         else:
             parts.append(decoder)
-        readout, mix, offset = _readout(module, target, columns)
-        parts += readout
+        if not module.observation(target).is_count:
+            readout, mix, offset = _readout(module, target, columns)
+            parts += readout
+        elif features is not None:
+            parts.append(Columns(columns))
     network = nn.Sequential(*parts).to(module.device).eval()
-    preparation = module.observation(source).preparation.record()
-    shown = [names[c] for c in columns]
-    return Route(preparation, network, mix, offset, shown, columns, len(names), module.n_covariates)
+    observation = module.observation(source)
+    return Route(
+        observation.preparation.record(),
+        network,
+        mix,
+        offset,
+        [names[c] for c in columns],
+        columns,
+        len(names),
+        module.n_covariates,
+        observation.to_prepare,
+    )
 
 
 class Shared(nn.Module):
@@ -66,21 +78,40 @@ class Shared(nn.Module):
 class Decoded(nn.Module):
     """Mean of a decoder over batches, given shared latents and covariates."""
 
-    def __init__(self, decoder: nn.Module, module: JAMIEModule, batches: Sequence[int]) -> None:
+    library_range: torch.Tensor
+
+    def __init__(self, decoder: nn.Module, module: JAMIEModule, target: str, batches: Sequence[int]) -> None:
         super().__init__()
         self.decoder = Mean(decoder)
+        self.has_library = module.has_library(target)
+        self.register_buffer("library_range", module.library_range(target).clone())
         self.n_latent, self.n_private, self.n_batches = module.n_latent, module.n_private, module.n_batches
         self.batches = list(batches)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Mean of the prepared features of the target."""
+        """Mean of what is explained of the target: prepared features, or counts of the library that is expected."""
         z, covariates = x[:, : self.n_latent], x[:, self.n_latent :]
         private = z.new_zeros(len(z), self.n_private)
 
         def decoded(told: torch.Tensor) -> torch.Tensor:
-            return self.decoder(torch.cat([z, private, told], dim=1))
+            mean = self.decoder(torch.cat([z, private, told], dim=1))
+            return within(mean, self.library_range) if self.has_library else mean
 
         return mean_over_batches(decoded, covariates, self.n_batches, self.batches)
+
+
+class Columns(nn.Module):
+    """Some of the features."""
+
+    columns: torch.Tensor
+
+    def __init__(self, columns: IntArray) -> None:
+        super().__init__()
+        self.register_buffer("columns", torch.from_numpy(columns))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Features chosen, shape ``(n, n_columns)``."""
+        return x[:, self.columns]
 
 
 class Blended(nn.Module):
