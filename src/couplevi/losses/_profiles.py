@@ -8,7 +8,8 @@ from typing import Any, cast
 import torch
 from scvi.distributions import NegativeBinomial, ZeroInflatedNegativeBinomial
 from torch.distributions import Bernoulli, Distribution, Normal, Poisson
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.distributions import NegativeBinomial as TorchNegativeBinomial
+from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
 from couplevi.losses._blocks import blocks
 
@@ -92,7 +93,11 @@ class _OfNegativeBinomial(torch.autograd.Function):
 
 @deviance.register
 def _(px: ZeroInflatedNegativeBinomial, x: torch.Tensor) -> torch.Tensor:
-    return -2 * px.log_prob(x).sum(dim=1)  # whose largest value has no closed form
+    """Minus twice the log-likelihood, whose largest value has no closed form; scvi-tools' own takes whole numbers alone."""
+    logits = px.mu.clamp(min=SMALLEST_RATE).log() - px.theta.log()
+    counted = logsigmoid(-px.zi_logits) + TorchNegativeBinomial(px.theta, logits=logits, validate_args=False).log_prob(x)
+    log_prob = torch.where(x > 0, counted, torch.logaddexp(logsigmoid(px.zi_logits), counted))
+    return -2 * log_prob.sum(dim=1)
 
 
 @deviance.register

@@ -149,8 +149,7 @@ class ZeroInflatedNegativeBinomialHead(NegativeBinomialHead):
     def forward(self, eta: torch.Tensor, library: torch.Tensor | None = None) -> Distribution:
         eta, zi_logits = eta.split(self.n_out, dim=1)
         theta = self.log_inverse_dispersion.exp()
-        rates = self.rates(eta, library)  # not validated: counts of mixed profiles are no whole numbers
-        return ZeroInflatedNegativeBinomial(mu=rates, theta=theta, zi_logits=zi_logits, validate_args=False)
+        return ZeroInflatedNegativeBinomial(mu=self.rates(eta, library), theta=theta, zi_logits=zi_logits)
 
 
 HEADS: dict[str, type[Head]] = {

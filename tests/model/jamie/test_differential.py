@@ -117,7 +117,7 @@ def test_units_of_counts(likelihood, quick):
         )
     cvi.model.JAMIE.setup_mudata(mdata, modalities=("rna", "protein"))
     torch.manual_seed(0)
-    model = cvi.model.JAMIE(mdata, n_latent=4, mixup_alpha=0, likelihoods={"rna": likelihood, "protein": "poisson"})
+    model = cvi.model.JAMIE(mdata, n_latent=4, likelihoods={"rna": likelihood, "protein": "poisson"})
     model.train(**quick)
     x = mdata["rna"].X.toarray()
     means = (x > 0).mean(axis=0) if likelihood == "bernoulli" else (x / x.sum(axis=1, keepdims=True)).mean(axis=0)
