@@ -40,7 +40,8 @@ class Settings:
     likelihoods
         How the values of modalities are explained, by modality; ``"gaussian"`` where it is not named. ``"nb"``,
         ``"zinb"`` and ``"poisson"`` take raw counts, whose library size is their sum in the cell; ``"bernoulli"``
-        whether there are any, as of open chromatin. Encoders then read the logarithm of counts per 10,000.
+        whether there are any, as of open chromatin. Encoders then read logarithms, of counts per 10,000 where principal
+        components are taken, else of counts as they are.
     feature_weights
         Weights of the standardised features in the principal components: ``"communality"``, see
         :func:`~couplevi.preparation.fit_preparation`; ``"coupled"``, which also counts what linked profiles of other
