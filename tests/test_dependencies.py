@@ -20,6 +20,7 @@ IMPORTED = {
     "scvi.data._constants._SETUP_METHOD_NAME",
     "scvi.model._utils.parse_device_args",
     "scvi.model._utils.use_distributed_sampler",
+    "scvi.model.base._de_core._de_core",
     "scvi.model.base._constants.SAVE_KEYS",
 }
 METHODS = {

@@ -84,13 +84,16 @@ def test_an_updated_mudata_is_taken(model, stale):
 # counts in place of measurements
 
 
-def test_raw_counts_are_noticed_at_set_up():
+def test_raw_counts_are_noticed():
     mdata = cvi.data.count_clusters(n_obs=60, n_features={"rna": 30, "atac": 20})
+    cvi.model.JAMIE.setup_mudata(mdata, modalities=("rna", "atac"), layers={"atac": "log1p"})
     with pytest.warns(UserWarning, match="`X` of modality 'rna' looks like raw counts, up to .*layers={'rna'"):
-        cvi.model.JAMIE.setup_mudata(mdata, modalities=("rna", "atac"), layers={"atac": "log1p"})
+        cvi.model.JAMIE(mdata)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        cvi.model.JAMIE(mdata, likelihoods={"rna": "nb"})
         cvi.model.JAMIE.setup_mudata(mdata, modalities=("rna", "atac"), layers={"rna": "log1p", "atac": "log1p"})
+        cvi.model.JAMIE(mdata)
 
 
 def counts_like(adata):

@@ -109,7 +109,13 @@ def test_random_numbers_of_a_gpu_go_on_where_they_were(tmp_path, monkeypatch):
         torch.save(before.state_dict(), to)
 
     trainer = SimpleNamespace(
-        current_epoch=0, max_epochs=2, is_global_zero=True, save_checkpoint=save, loggers=[], callback_metrics={}
+        callbacks=[],
+        current_epoch=0,
+        max_epochs=2,
+        is_global_zero=True,
+        save_checkpoint=save,
+        loggers=[],
+        callback_metrics={},
     )
     plan = SimpleNamespace(device=torch.device("cuda", 0))
     before.on_train_epoch_end(trainer, plan)

@@ -95,7 +95,9 @@ class _OfNegativeBinomial(torch.autograd.Function):
 def _(px: ZeroInflatedNegativeBinomial, x: torch.Tensor) -> torch.Tensor:
     """Minus twice the log-likelihood, whose largest value has no closed form; scvi-tools' own takes whole numbers alone."""
     logits = px.mu.clamp(min=SMALLEST_RATE).log() - px.theta.log()
-    counted = logsigmoid(-px.zi_logits) + TorchNegativeBinomial(px.theta, logits=logits, validate_args=False).log_prob(x)
+    counted = logsigmoid(-px.zi_logits) + TorchNegativeBinomial(px.theta, logits=logits, validate_args=False).log_prob(
+        x
+    )
     log_prob = torch.where(x > 0, counted, torch.logaddexp(logsigmoid(px.zi_logits), counted))
     return -2 * log_prob.sum(dim=1)
 

@@ -71,15 +71,16 @@ class BestWeights(Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         # the metrics of an epoch are complete only here, after the hooks of all callbacks at its end
-        self._judge(trainer, pl_module, trainer.current_epoch - 1)
+        self.judge(trainer, pl_module, trainer.current_epoch - 1)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        self._judge(trainer, pl_module, trainer.current_epoch - 1)
+        self.judge(trainer, pl_module, trainer.current_epoch - 1)
         if self.failed or (self.restore and math.isfinite(self.best)):
             pl_module.module.load_state_dict(self._state)
         self._state = {}
 
-    def _judge(self, trainer: pl.Trainer, pl_module: Any, epoch: int) -> None:
+    def judge(self, trainer: pl.Trainer, pl_module: Any, epoch: int) -> None:
+        """Keep the weights of an epoch, whose metrics are known, if they are the best; the same if it is judged again."""
         metrics = trainer.callback_metrics
         if "train_loss" not in metrics or self.failed:
             return
@@ -148,6 +149,9 @@ class Checkpoint(LightningCheckpoint):  # of that class, so that it is called wh
         if logger is not None:
             # what callbacks log at the end of an epoch, Lightning logs after all hooks
             self._history = logger.state(trainer.current_epoch, trainer.callback_metrics)
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, BestWeights):
+                callback.judge(trainer, pl_module, trainer.current_epoch)
         numbers = _numbers_of(pl_module.device)
         self._device_random = None if numbers is None else numbers.get_rng_state()
         unfinished = self.path.with_name(self.path.name + ".part")

@@ -198,7 +198,7 @@ def test_imputed_values_come_with_deviations_if_these_are_asked_for(fitted):
     module.residual_variance("rna", "ephys").fill_(4.0)
     for uncertainty in (None, Uncertainty(module)):
         none = np.empty((45, 0), dtype=np.float32)
-        parts = list(imputed(module, model.reader("rna"), mdata["rna"], none, "ephys", [], uncertainty, 30))
+        parts = list(imputed(module, model.reader("rna"), mdata["rna"], none, "ephys", [], None, uncertainty, 30))
         mean = np.concatenate([mean for _, mean, _ in parts])
         np.testing.assert_allclose(mean, model.impute(source="rna", target="ephys").X, rtol=1e-4, atol=1e-4)
         assert all((sd is None) == (uncertainty is None) for _, _, sd in parts)
