@@ -99,7 +99,7 @@ class GroupMeans:
             told = of_batch(c, module.n_batches, batches[0]) if batches else c
             library: torch.Tensor | None = None
             size: FloatArray = np.ones((len(c), 1))
-            if self.observation.is_count and not self.observation.is_binary:
+            if self.module.has_library(self.target):
                 size = library_size(matrix[rows])[:, None]
                 library = torch.from_numpy(size).to(c)
             for _ in range(n_draws):
@@ -115,7 +115,7 @@ class GroupMeans:
         """Mean and mean square of what would be measured of cells."""
         batches, uncertainty = self.reader.design.batch_columns(batch, self.target), Uncertainty(self.module)
         cells_of = (self.profiles[cells], self.covariates[cells])
-        is_share = self.observation.is_count and not self.observation.is_binary
+        is_share = self.module.has_library(self.target)
         for _, mean, sd in imputed(
             self.module, self.reader, *cells_of, self.target, batches, None, uncertainty, self.batch_size
         ):
