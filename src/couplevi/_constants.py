@@ -25,6 +25,9 @@ mdata.uns | how they were inferred, and how sure they are | dict: `modalities`, 
 SINGLE: Final = "adata"
 """Name that stands for the modality of an AnnData."""
 
+UNKNOWN: Final = "unknown"
+"""A cell that was left without a class on purpose; as a prediction it is one of its own."""
+
 NO_LABEL: Final = frozenset({"", "nan", "None", "<NA>", "unknown", "Unknown", "Mis"})
 """Spellings of a missing label; cells that carry one are left out of label metrics, and counted."""
 

@@ -63,7 +63,8 @@ key
     # methods of models
     "setup_kwargs": """\
 batch_key
-    Not supported yet.
+    Column of ``obs`` with the batch of each cell: what batches add to the features of cells of one type is left out of
+    account. None is no batches.
 **kwargs
     Used by scvi-tools when a set-up is repeated for other data.""",
     "hardware": """\

@@ -47,11 +47,6 @@ def warn(text: str) -> None:
     warnings.warn(text, UserWarning, stacklevel=level + 1)
 
 
-def not_yet(name: str, what: str) -> str:
-    """Text for an argument that stands for what is planned."""
-    return f"`{name}`: couplevi does not support {what} yet. Leave it out."
-
-
 def listing(names: Iterable[object], limit: int = 10) -> str:
     """The first names of a list, and how many more there are."""
     names = [str(n) for n in names]

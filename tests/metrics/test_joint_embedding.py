@@ -1,4 +1,3 @@
-import sys
 from pathlib import Path
 
 import mudata as md
@@ -409,13 +408,6 @@ def test_joint_embedding_refuses(change, message):
     z, y, b = planted(60)
     with pytest.raises(ValueError, match=message):
         joint_embedding(**{"z": z, "labels": y, "batch": b, **change})
-
-
-def test_without_igraph_it_says_how_to_install_it(monkeypatch):
-    z, y, b = planted(60)
-    monkeypatch.setitem(sys.modules, "igraph", None)
-    with pytest.raises(ImportError, match=r"igraph, for Leiden clustering, found none. Install .*couplevi\[metrics\]"):
-        joint_embedding(z, y, b)
 
 
 @pytest.mark.skipif(not GUIDE.is_file(), reason="the tests are not in a clone")

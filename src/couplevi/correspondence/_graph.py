@@ -10,15 +10,11 @@ from scipy.sparse.csgraph import dijkstra
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.decomposition import PCA
 from sklearn.metrics import pairwise_distances_argmin
-from sklearn.neighbors import NearestNeighbors
+
+from couplevi._neighbors import nearest
 
 if TYPE_CHECKING:
     from couplevi._types import FloatArray, IntArray
-
-EXACT_NEIGHBORS = 100_000
-"""Cells up to which neighbours are exact; above, NN-descent finds them, all but a few per cent."""
-DOUBLE_PRECISION = 5_000
-"""Cells up to which neighbours are found in double precision."""
 
 DETOUR = 2.0
 """Distance between parts of the graph that are not connected, relative to the largest one within a part."""
@@ -36,18 +32,6 @@ def neighbor_graph(x: FloatArray, n_neighbors: int) -> sp.csr_array:
     edges = (distance.ravel()[keep], (row[keep], index.ravel()[keep]))
     graph = sp.csr_array(edges, shape=(len(x), len(x)))
     return sp.csr_array(graph.maximum(graph.T))
-
-
-def nearest(x: FloatArray, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
-    """Distances and indices of the `k` rows of `x` nearest to each query, shapes ``(n_queries, k)``."""
-    if len(x) > DOUBLE_PRECISION:
-        x, queries = (values.astype(np.float32) for values in (x, queries))
-    if len(x) <= EXACT_NEIGHBORS:
-        return NearestNeighbors(n_neighbors=k).fit(x).kneighbors(queries)
-    from pynndescent import NNDescent  # compiles on import
-
-    neighbors, distance = NNDescent(x, n_neighbors=max(k, 15), random_state=0).query(queries, k=k)
-    return distance, neighbors
 
 
 def geodesic_distances(graph: sp.csr_array, sources: IntArray) -> FloatArray:

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.metrics import pairwise_distances
 
-from couplevi.correspondence._graph import nearest
+from couplevi._neighbors import nearest
 
 if TYPE_CHECKING:
     from couplevi._types import FloatArray

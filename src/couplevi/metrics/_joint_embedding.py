@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeAlias
@@ -52,8 +51,7 @@ def joint_embedding(
     """How much of the biology an embedding keeps, and how little of the batches: the scores of scIB.
 
     All are in [0, 1] and larger is better, so that they can be averaged; a score that cannot be computed is NaN. Distances
-    are Euclidean, so the scale of a coordinate matters. Leiden clustering needs igraph:
-    ``pip install "couplevi[metrics]"``.
+    are Euclidean, so the scale of a coordinate matters.
 
     Parameters
     ----------
@@ -111,8 +109,6 @@ def joint_embedding(
     ValueError
         If there is no cell, a cell has NaN or infinite values (leave it out first), lengths differ, scores of the cell
         cycle are not two, or these or the pseudotime are infinite.
-    ImportError
-        Without igraph.
 
     References
     ----------
@@ -192,11 +188,6 @@ def _graph(x: FloatArray) -> AnnData:
 
 def _of_graph(x: FloatArray, y: IntArray) -> tuple[Score, Score]:
     """Normalised mutual information of labels and the best clustering, and how connected labels are."""
-    try:
-        importlib.import_module("igraph")
-    except ImportError as error:
-        remedy = 'Install it with `pip install "couplevi[metrics]"`.'
-        raise ImportError(expected("igraph, for Leiden clustering", "none", remedy)) from error
     if len(x) < FEWEST:
         return NONE, NONE
     adata = _graph(x)

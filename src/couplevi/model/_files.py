@@ -35,7 +35,7 @@ WEIGHTS, VAR_NAMES, ATTRIBUTES = (
 )
 REGISTRY = "registry_"
 FORMAT_KEY = "format"
-FORMAT = 4
+FORMAT = 5
 """Number of the format that is written; files without one are of format 0."""
 
 DATA_FRAME = "data_frame"
@@ -181,7 +181,27 @@ def _from_3_to_4(state: dict[str, Any]) -> None:
     weights["null_deviance"], weights["log_library"] = torch.ones(len(sizes)), torch.zeros(len(sizes), 2)
 
 
-UPGRADES: tuple[Callable[[dict[str, Any]], None], ...] = (_from_0_to_1, _from_1_to_2, _from_2_to_3, _from_3_to_4)
+def _from_4_to_5(state: dict[str, Any]) -> None:
+    """Format 4 to 5: CplMixVAE takes out how profiles were measured, here nothing."""
+    attributes, weights = state[ATTRIBUTES], state[WEIGHTS]
+    if attributes[REGISTRY].get("model_name") != "CplMixVAE":
+        return
+    for i in range(len(attributes["modalities_"])):
+        n = len(weights[f"observations.{i}.preparation.mean"])
+        n_prepared = len(weights.get(f"observations.{i}.preparation.components", torch.empty(n, 0)))
+        weights[f"measurements.{i}.mean"], weights[f"measurements.{i}.effects"] = (
+            torch.zeros(1),
+            torch.zeros(1, n_prepared),
+        )
+
+
+UPGRADES: tuple[Callable[[dict[str, Any]], None], ...] = (
+    _from_0_to_1,
+    _from_1_to_2,
+    _from_2_to_3,
+    _from_3_to_4,
+    _from_4_to_5,
+)
 """What turns the content of a file of format i into one of format i + 1, in place."""
 
 

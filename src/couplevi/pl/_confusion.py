@@ -9,7 +9,7 @@ import pandas as pd
 from anndata import AnnData
 from matplotlib.colors import Normalize
 
-from couplevi._constants import NO_LABEL
+from couplevi._constants import NO_LABEL, UNKNOWN
 from couplevi._docs import fill_docs
 from couplevi._labels import check_classes, column_of, label_texts
 from couplevi._validate import check_cells, check_mudata, check_option, expected, find_names
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from couplevi._types import IntArray
 
-UNKNOWN = "unknown"
-"""A cell that was left without a class on purpose; as a prediction it is one of its own."""
 SPELLINGS = {UNKNOWN, "Unknown"}
 
 

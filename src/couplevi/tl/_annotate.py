@@ -7,13 +7,12 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from couplevi._constants import Key
+from couplevi._constants import UNKNOWN, Key
 from couplevi._validate import check_number, check_slot, expected
 
 if TYPE_CHECKING:
     from couplevi._protocols import Annotates
 
-UNKNOWN = "unknown"
 UNTYPICAL = 0.05
 """Typicality below which a cell is of none of the labels: so are a twentieth of the cells of known types."""
 

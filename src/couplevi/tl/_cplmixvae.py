@@ -25,6 +25,7 @@ def cplmixvae(
     layers: Mapping[str, str | None] | str | None = None,
     use_rep: Mapping[str, str] | str | None = None,
     correspondence_key: str | Mapping[tuple[str, str], str] | None = None,
+    batch_key: str | None = None,
     key_added: str = "cplmixvae",
     seed: int | None = None,
     train_kwargs: Mapping[str, Any] | None = None,
@@ -45,6 +46,8 @@ def cplmixvae(
         takes ``X``.
     correspondence_key
         Links of a MuData, see :meth:`~couplevi.model.CplMixVAE.setup_mudata`.
+    batch_key
+        Column of ``obs`` with the batch of each cell, see :meth:`~couplevi.model.CplMixVAE.setup_anndata`.
     key_added
         Name of all slots that are written.
     seed
@@ -70,7 +73,7 @@ def cplmixvae(
 
     Raises
     ------
-    TypeError, KeyError, ValueError, NotImplementedError
+    TypeError, KeyError, ValueError
         As :meth:`~couplevi.model.CplMixVAE.setup_anndata`, :meth:`~couplevi.model.CplMixVAE.setup_mudata`,
         :class:`~couplevi.model.CplMixVAE` and its ``train``; nothing is written then.
 
@@ -103,6 +106,7 @@ def cplmixvae(
                 layers=layers,  # type: ignore[arg-type]
                 use_rep=use_rep,  # type: ignore[arg-type]
                 correspondence_key=correspondence_key,
+                batch_key=batch_key,
             )
         else:
             for name, superfluous in (("modalities", modalities), ("correspondence_key", correspondence_key)):
@@ -111,7 +115,7 @@ def cplmixvae(
             for name, given in (("layers", layers), ("use_rep", use_rep)):
                 if given is not None and not isinstance(given, str):
                     raise TypeError(expected(f"`{name}` of an AnnData to be a name", repr(given)))
-            CplMixVAE.setup_anndata(data, layer=layers, use_rep=use_rep)  # type: ignore[arg-type]
+            CplMixVAE.setup_anndata(data, layer=layers, use_rep=use_rep, batch_key=batch_key)  # type: ignore[arg-type]
         model = CplMixVAE(data, n_categories, **model_kwargs)
         model.train(**(train_kwargs or {}))
     probabilities, categories = model.predict_probabilities(), model.predict()

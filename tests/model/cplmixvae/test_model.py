@@ -7,11 +7,14 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
+from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
-from small import QUICK, fit_mixture, planted, two_modalities
+from small import FEW, QUICK, fit_mixture, planted
 
 import couplevi as cvi
 from couplevi.model import CplMixVAE
+from couplevi.model.cplmixvae.module import CplMixVAEModule
+from couplevi.model.cplmixvae.start import renumbered
 
 
 def test_planted_types_and_gradients_are_found(pruned, adata):
@@ -39,9 +42,8 @@ def test_history_of_pruning_goes_down_by_one_and_marks_the_kept_round(pruned):
 
 def test_pruned_categories_are_never_predicted(pruned):
     assert pruned.module.active.sum() == 3
-    q = pruned.module.log_probabilities(
-        "adata", 0, torch.randn(50, pruned.module.observation("adata").n_prepared)
-    ).exp()
+    n_read = pruned.module.observation("adata").n_prepared + 1
+    q = pruned.module.log_probabilities("adata", 0, torch.randn(50, n_read)).exp()
     assert (q[:, ~pruned.module.active] == 0).all()
 
 
@@ -49,6 +51,20 @@ def test_categories_are_numbered_by_size(pruned):
     sizes = pruned.predict().value_counts().sort_index()
     assert sizes.index.tolist() == ["0", "1", "2"]
     assert sizes.is_monotonic_decreasing
+
+
+def test_cells_between_categories_are_unknown(pruned, adata):
+    between = adata[:40].copy()
+    kinds = [adata.X[(adata.obs["type"] == k).to_numpy()].mean(axis=0) for k in ("0", "1")]
+    between.X = np.linspace(0, 1, 40)[:, None] * kinds[0] + np.linspace(1, 0, 40)[:, None] * kinds[1]
+    largest = pruned.predict_probabilities(between).max(axis=1)
+    found = pruned.predict(between, unknown_below=0.9)
+    np.testing.assert_array_equal(found == "unknown", largest < 0.9)
+    assert 0 < (found == "unknown").sum() < 20
+    known = found != "unknown"
+    np.testing.assert_array_equal(found[known], pruned.predict(between)[known])
+    with pytest.raises(ValueError, match="`unknown_below`"):
+        pruned.predict(unknown_below=1.1)
 
 
 def test_new_cells_by_feature_name(pruned, adata):
@@ -112,11 +128,6 @@ def test_traversal_needs_cells_of_the_category_in_the_modality(joint, monkeypatc
         model.traverse_state("0", modality="b")
 
 
-def test_batches_of_modalities_are_refused():
-    with pytest.raises(NotImplementedError, match="`batch_key`"):
-        CplMixVAE.setup_mudata(two_modalities(), modalities=("a", "b"), batch_key="type")
-
-
 def test_unlinked_modalities_are_warned_about_and_still_train():
     a, b = planted(80), planted(80, n_features=12)
     b.obs_names, b.var_names = [f"other{i}" for i in range(80)], [f"b{j}" for j in range(12)]
@@ -126,6 +137,19 @@ def test_unlinked_modalities_are_warned_about_and_still_train():
     model = CplMixVAE(mdata, 3, batch_size=64)
     model.train(**QUICK)
     assert model.predict().notna().all()
+
+
+def test_types_are_told_by_what_ties_them(adata):
+    """Started at six categories; the three of the types are the first that are trained."""
+    model = fit_mixture(adata, 6, {**FEW, "max_epochs_prune": 10})
+    assert model.pruning_history["n_categories"].tolist() == [3, 2]
+    assert adjusted_rand_score(adata.obs["type"], model.predict()) > 0.99
+
+
+def test_connectivity_out_of_range(adata):
+    CplMixVAE.setup_anndata(adata)
+    with pytest.raises(ValueError, match="`max_connectivity` .*found 1.5"):
+        CplMixVAE(adata, 3).train(max_connectivity=1.5)
 
 
 @pytest.mark.parametrize("n_arms", [1, 3])
@@ -171,8 +195,18 @@ def test_likelihood_by_modality():
 
 
 @pytest.mark.parametrize("coupling", ["euclidean", "aitchison", "minimum_variance"])
-def test_coupling_brings_arms_together(coupling):
-    """A continuum without types is cut at will, unless the arms have to agree."""
+def test_coupling_brings_arms_together(monkeypatch, coupling):
+    """A continuum without types is cut at will, each arm in its own way at the start, unless the arms have to agree."""
+    start, first = CplMixVAEModule.start, []
+
+    def start_anywhere(module, modality, arm, x, labels):
+        own = KMeans(8, n_init=1, random_state=arm).fit_predict(x)
+        first[arm:] = [own]
+        shared = np.zeros((8, 8))
+        np.add.at(shared, (own, first[0]), 1)
+        start(module, modality, arm, x, torch.from_numpy(renumbered(own, shared)))
+
+    monkeypatch.setattr(CplMixVAEModule, "start", start_anywhere)
     continuum = planted(n_types=1)
     apart, together = (
         fit_mixture(continuum, 8, {**QUICK, "max_epochs": 60}, coupling=coupling, coupling_weight=w)
@@ -259,8 +293,8 @@ def test_bad_data_are_refused(adata):
         CplMixVAE.setup_anndata(adata, layer="counts")
     with pytest.raises(ValueError, match="a layer or a representation"):
         CplMixVAE.setup_anndata(adata, layer="x", use_rep="y")
-    with pytest.raises(NotImplementedError, match="batch covariates"):
-        CplMixVAE.setup_anndata(adata, batch_key="type")
+    with pytest.raises(KeyError, match="column 'donor' in `adata.obs`"):
+        CplMixVAE.setup_anndata(adata, batch_key="donor")
     double = adata.copy()
     double.obs_names = ["same", "same", *double.obs_names[2:]]
     with pytest.raises(ValueError, match="each cell once"):

@@ -47,9 +47,9 @@ def finished(n_categories, n_used=None, entropy=0.1, consensus=0.99):
     ("rounds", "selected", "agreed", "options", "messages"),
     [
         ([finished(4), finished(3)], 1, True, {}, []),
-        ([finished(4), finished(3)], 0, True, {}, ["number of categories at the start, 4, is the one kept"]),
-        ([finished(4)], 0, True, {}, []),  # there was nothing to remove
-        ([finished(4), finished(3)], 0, True, {"pruned": False}, []),
+        ([finished(5), finished(4)], 0, True, {}, ["number of categories at the start, 5, is the one kept"]),
+        ([finished(4)], 0, True, {}, []),  # of five communities, two were one
+        ([finished(5), finished(4)], 0, True, {"pruned": False}, []),
         ([finished(4), finished(3, consensus=0.7)], 1, False, {}, ["consensus of 0.9: the highest, 0.70, is kept"]),
         ([finished(4, n_used=1)], 0, True, {}, ["categories have collapsed: 1 of 4 are used"]),
         ([finished(4, entropy=0.91)], 0, True, {}, ["91% of the largest entropy"]),
@@ -60,7 +60,7 @@ def finished(n_categories, n_used=None, entropy=0.1, consensus=0.99):
 def test_the_user_is_told_what_the_numbers_mean_and_nothing_else(rounds, selected, agreed, options, messages):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        warn_about_result(rounds, selected, agreed, 0.9, **{"failed": False, "pruned": True, **options})
+        warn_about_result(rounds, selected, agreed, 0.9, **{"n_start": 5, "failed": False, "pruned": True, **options})
     assert len(caught) == len(messages)
     for warning, message in zip(caught, messages, strict=True):
         assert message in str(warning.message)
@@ -75,18 +75,20 @@ def test_counts_are_trained_on_as_they_are_and_prepared_as_logarithms():
     given = Registered(mdata, {m: model.reader(m) for m in ("atac", "rna")}, {"correspondence": {}, "match": {}})
     dataset, order = training_data(model.module, given, {"rna": None, "atac": None}, model.settings_)
     counts = dense(mdata["rna"].X)
-    np.testing.assert_array_equal(dataset.rows["rna"][np.arange(80)], counts[order["rna"]])
+    rows = dataset.rows["rna"][np.arange(80)]
+    np.testing.assert_array_equal(rows[:, :-1], counts[order["rna"]])
+    np.testing.assert_allclose(rows[:, -1], np.log((counts > 0).mean(axis=1))[order["rna"]], rtol=1e-6)
     log = np.log1p(counts * 1e4 / counts.sum(axis=1, keepdims=True))
     np.testing.assert_allclose(model.module.observation("rna").preparation.mean, log.mean(axis=0), rtol=1e-4)
     values = dense(mdata["atac"].layers["log1p"])
     np.testing.assert_allclose(model.module.observation("atac").preparation.mean, values.mean(axis=0), rtol=1e-4)
-    prepared = dataset.rows["atac"][np.arange(80)]
+    prepared = dataset.rows["atac"][np.arange(80)][:, :-1]
     np.testing.assert_allclose(prepared.mean(axis=0), 0, atol=1e-4)
     np.testing.assert_allclose(prepared, fit_preparation(values, None, "equal").transform(values[order["atac"]]))
 
     mdata["atac"].layers["log1p"] = mdata["atac"].layers["log1p"] * 2
     again, _ = training_data(model.module, given, None, model.settings_)  # the preparation is that of the first time
-    mean = again.rows["atac"][np.arange(80)].mean(axis=0)
+    mean = again.rows["atac"][np.arange(80)][:, :-1].mean(axis=0)
     scale = model.module.observation("atac").preparation.record()
     np.testing.assert_allclose(mean, scale.transform(2 * values).mean(axis=0), atol=1e-4)
     assert np.abs(mean).max() > 0.5
@@ -225,7 +227,7 @@ def test_interrupted_training_leaves_the_model_as_it_was(adata):
 def test_first_training_can_be_repeated_after_an_interruption(adata):
     CplMixVAE.setup_anndata(adata)
     model = CplMixVAE(adata, 4, batch_size=128)
-    few = {**FEW, "max_epochs": 3, "max_epochs_prune": 2, "min_consensus": 0.0}
+    few = {**FEW, "max_epochs": 3, "max_epochs_prune": 2, "min_consensus": 0.0, "max_connectivity": 1.0}
     with pytest.raises(Interrupt):
         model.train(**few, callbacks=[InterruptAt(4)])
     assert not model.is_trained_

@@ -12,7 +12,7 @@ from couplevi.nn import HEADS, LOG_VARIANCE_RANGE, hidden_layers
 
 EXCLUDED = -1e9
 """Logit of a category that is not active; finite, so that gradients are."""
-INITIAL_GAP = 3.0
+INITIAL_GAP = 6.0
 """Median difference of the two largest logits right after :meth:`CategoryEncoder.start`."""
 INITIAL_ZERO_LOGIT = -2.0
 
@@ -44,11 +44,14 @@ class CategoryEncoder(nn.Module):
         nn.init.zeros_(self.logits.bias)
 
     @torch.no_grad()
-    def start(self, h: torch.Tensor, centers: torch.Tensor) -> None:
-        """Make the category of a profile that of the nearest of `centers`, shape ``(n_categories, n_in)``."""
+    def start(self, h: torch.Tensor, centers: torch.Tensor, used: torch.Tensor) -> None:
+        """Make the category of a profile that of the nearest of `centers`, shape ``(n_categories, n_in)``.
+
+        Only the ones that are `used`, their numbers, can be the nearest.
+        """
         offset = -0.5 * centers.square().sum(dim=1)
-        best = (h @ centers.T + offset).topk(2, dim=1).values
-        gain = INITIAL_GAP / (best[:, 0] - best[:, 1]).median().clamp(min=1e-6)
+        best = (h @ centers.T + offset)[:, used].topk(min(2, len(used)), dim=1).values
+        gain = INITIAL_GAP / (best[:, 0] - best[:, -1]).median().clamp(min=1e-6)
         self.nearest.weight.copy_(gain * centers)
         self.nearest.bias.copy_(gain * offset)
 
@@ -107,7 +110,7 @@ class Posterior(NamedTuple):
 class Arm(nn.Module):
     """One mixture variational autoencoder: a category, a state given the category, and a decoder.
 
-    Further zeros of counts have a probability per category and feature.
+    Further zeros of counts have a probability per category and feature, and batches of counts an effect on each feature.
     """
 
     def __init__(
@@ -119,6 +122,7 @@ class Arm(nn.Module):
         n_state: int,
         n_hidden: int,
         likelihood: str,
+        n_batches: int,
         dropout_rate: float,
         input_dropout_rate: float,
     ) -> None:
@@ -131,10 +135,23 @@ class Arm(nn.Module):
         self.head = HEADS[likelihood](n_out)
         n_logits = (self.head.n_parameters - 1) * n_out
         self.zero_logits = nn.Parameter(torch.full((n_categories, n_logits), INITIAL_ZERO_LOGIT)) if n_logits else None
+        self.batch_effects = nn.Parameter(torch.zeros(n_batches, n_out)) if n_batches else None
 
-    def decode(self, category: torch.Tensor, state: torch.Tensor, library: torch.Tensor | None) -> Distribution:
-        """Distribution of profiles, of counts with that many in a library of shape ``(n, 1)``."""
+    def decode(
+        self,
+        category: torch.Tensor,
+        state: torch.Tensor,
+        library: torch.Tensor | None,
+        told: torch.Tensor | None = None,
+    ) -> Distribution:
+        """Distribution of profiles, of counts with that many in a library of shape ``(n, 1)``.
+
+        `told` is how they were measured relative to the mean one, which is meant without it; indicators of batches are
+        its last columns.
+        """
         eta = self.decoder(category, state)
+        if self.batch_effects is not None and told is not None:
+            eta = eta + told[:, -len(self.batch_effects) :] @ self.batch_effects
         if self.zero_logits is not None:
             eta = torch.cat([eta, category @ self.zero_logits], dim=1)
         return self.head(eta, library)

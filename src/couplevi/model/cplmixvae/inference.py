@@ -10,6 +10,7 @@ import torch
 
 from couplevi.model._dataset import chunks
 from couplevi.model.cplmixvae.judge import votes_between, votes_within
+from couplevi.model.cplmixvae.measurement import measured
 from couplevi.model.cplmixvae.training import counts_of
 from couplevi.registry import links_between
 
@@ -26,9 +27,10 @@ def profiles(module: CplMixVAEModule, registered: Registered, modality: str) -> 
     if observation.is_count:
         matrix = counts_of(matrix, registered.readers[modality])
     preparation = None if module.reads_features(modality) else observation.preparation.record()
+    told = measured(registered, modality, matrix)
     module.eval()
     for rows, x in chunks(matrix, preparation):
-        yield rows, torch.from_numpy(x).to(module.device)
+        yield rows, torch.from_numpy(np.hstack([x, told[rows]])).to(module.device)
 
 
 @torch.inference_mode()

@@ -10,9 +10,9 @@ import torch
 from mudata import MuData
 from scvi.model._utils import use_distributed_sampler
 
-from couplevi._constants import SINGLE
+from couplevi._constants import SINGLE, UNKNOWN
 from couplevi._docs import fill_docs
-from couplevi._validate import check_count, check_number, check_option, expected, listing, not_yet
+from couplevi._validate import check_count, check_number, check_option, expected, listing
 from couplevi.dataloaders import CoupledDataSplitter, set_sizes
 from couplevi.model._base import Model
 from couplevi.model._dataset import cells_of_units
@@ -30,7 +30,7 @@ from couplevi.model.cplmixvae.training import (
     warn_about_result,
 )
 from couplevi.preparation import COUNTS_PER_CELL
-from couplevi.registry import coupled_manager, single_manager
+from couplevi.registry import coupled_manager, registered_readers, single_manager
 from couplevi.train import BestWeights, TrainingRun, check_arguments
 
 if TYPE_CHECKING:
@@ -147,8 +147,6 @@ class CplMixVAE(Model):
             If the layer or representation is missing.
         ValueError
             If names are not unique or values are not finite.
-        NotImplementedError
-            For batch covariates.
 
         Examples
         --------
@@ -157,9 +155,9 @@ class CplMixVAE(Model):
         >>> cvi.model.CplMixVAE.setup_anndata(adata, layer="log1p")
         """
         setup_method_args = cls._get_setup_method_args(**locals())
-        if batch_key is not None:
-            raise NotImplementedError(not_yet("batch_key", "batch covariates"))
-        cls.register_manager(single_manager(adata, setup_method_args, layer=layer, use_rep=use_rep, **kwargs))
+        cls.register_manager(
+            single_manager(adata, setup_method_args, layer=layer, use_rep=use_rep, batch_key=batch_key, **kwargs)
+        )
 
     @classmethod
     @fill_docs
@@ -197,8 +195,6 @@ class CplMixVAE(Model):
         ValueError
             If names are not unique, values are not finite, or links are not as described in
             :func:`couplevi.pp.link`.
-        NotImplementedError
-            For batch covariates.
 
         Examples
         --------
@@ -208,8 +204,6 @@ class CplMixVAE(Model):
         >>> cvi.model.CplMixVAE.setup_mudata(mdata, modalities=("rna", "atac"), layers=layers)
         """
         setup_method_args = cls._get_setup_method_args(**locals())
-        if batch_key is not None:
-            raise NotImplementedError(not_yet("batch_key", "batch covariates"))
         manager = coupled_manager(
             mdata,
             setup_method_args,
@@ -217,6 +211,7 @@ class CplMixVAE(Model):
             layers=layers,
             use_rep=use_rep,
             correspondence_key=correspondence_key,
+            batch_key=batch_key,
             **kwargs,
         )
         cls.register_manager(manager)
@@ -232,8 +227,12 @@ class CplMixVAE(Model):
 
     def _build_module(self) -> CplMixVAEModule:
         s = self.settings_
+        n_batches = len(registered_readers(self.registry_, self.modalities_)[self.modalities_[0]].design.batches)
         return CplMixVAEModule(
-            {m: Modality(len(self.var_names_[m]), self.n_components_[m], s.likelihood_of(m)) for m in self.modalities_},
+            {
+                m: Modality(len(self.var_names_[m]), self.n_components_[m], s.likelihood_of(m), n_batches)
+                for m in self.modalities_
+            },
             n_arms=s.n_arms,
             n_categories=s.n_categories,
             n_state=s.n_state,
@@ -257,6 +256,7 @@ class CplMixVAE(Model):
         prune: bool = True,
         min_categories: int = 2,
         min_consensus: float | None = None,
+        max_connectivity: float = 0.03,
         train_size: float = 0.8,
         batch_size: int | None = None,
         accelerator: str = "auto",
@@ -265,15 +265,17 @@ class CplMixVAE(Model):
         plan_kwargs: dict[str, Any] | None = None,
         **trainer_kwargs: Any,
     ) -> None:
-        """Train, remove the category that arms agree on least, train on, and so forth; keep the best number.
+        """Train from communities of the cells, remove superfluous categories one by one, and keep the best number.
 
-        Where they agree on all categories, and with a single arm, the one goes without which the evidence lower bound
-        falls least.
+        Categories start as communities of a graph of nearest neighbours, two of which are one if more than
+        `max_connectivity` of the ties of either lead to the other; so there are as many as the data tell apart, up to
+        `n_categories`. After training, the category goes that the arms agree on least or, where they agree on all and
+        with a single arm, the one without which the evidence lower bound falls least; and so forth.
 
         Among the rounds whose mean consensus on held-out cells is at least `min_consensus`, that one is kept which has
         the fewest categories while its held-out evidence lower bound is within one standard error of the best one's. A
         gradient that is cut in the same way by all arms keeps consensus high, so consensus alone does not tell. Pruning
-        ends when 5 rounds in a row were worse than that. :attr:`pruning_history` has all rounds.
+        ends when 2 rounds in a row were worse than that. :attr:`pruning_history` has all rounds.
 
         Parameters
         ----------
@@ -281,15 +283,18 @@ class CplMixVAE(Model):
             Passes through the data in the first round, and in each later one. None takes as many as make the settings'
             `n_steps` and `n_steps_prune`.
         prune
-            Remove categories; else there is one round.
+            Remove categories; else there are `n_categories`, of one round.
         min_categories
             Number of categories at which pruning ends, at least 2.
         min_consensus
             Consensus of the arms on held-out cells, in [0, 1], that a round has to reach. None is 0.95, or 0.8 where
             arms of different modalities have to agree.
+        max_connectivity
+            Share of the ties of a community to its nearest neighbours, in [0, 1], that may lead to another one at the
+            start. Raise it for finer categories; 1 starts at `n_categories` whatever the data are like.
         train_size
-            Share of the cells that is trained on, in (0, 1); the rest decides on the number of categories. Scaling and
-            principal components are those of all cells.
+            Share of the cells that is trained on, in (0, 1); the rest decides on the number of categories. Scaling,
+            principal components and effects of how cells were measured are those of all cells.
         batch_size
             Largest number of cells per step; None takes the settings'.
         %(hardware)s
@@ -317,6 +322,7 @@ class CplMixVAE(Model):
         if min_consensus is None:
             min_consensus = MIN_CONSENSUS if len(self.modalities_) == 1 else MIN_CONSENSUS_BETWEEN
         check_number(min_consensus, "min_consensus", 0, 1)
+        check_number(max_connectivity, "max_connectivity", 0, 1)
         for name in ("checkpoint", "early_stopping"):
             if trainer_kwargs.get(name):
                 remedy = "Leave it out; pruning ends by itself."
@@ -348,6 +354,7 @@ class CplMixVAE(Model):
                 remedy = "Train on more cells, lower `train_size`, or pass `prune=False`."
                 raise ValueError(expected("cells to validate on", f"none of {len(dataset)}", remedy))
             n_active = int(self.module.active.sum())
+            fewest = min_categories if prune else n_active
             warn_about_batches(min(batch_size, n_train), n_active)
             steps = math.ceil(n_train / batch_size)
             n_removed = max(0, n_active - min_categories) if prune else 0
@@ -356,11 +363,11 @@ class CplMixVAE(Model):
 
             def begin(train: IntArray) -> None:
                 if not self.is_trained_:
-                    start_arms(self.module, dataset, train)
+                    start_arms(self.module, dataset, train, fewest, max_connectivity)
 
             def conclude(train: IntArray, validation: IntArray) -> bool:
                 results.append(judge.round(train, validation if len(validation) else train))
-                if not prune or len(results) == len(rounds) or has_failed(results, min_consensus):
+                if len(results[-1].categories) <= fewest or has_failed(results, min_consensus):
                     return False
                 self.module.active[judge.superfluous(train, results[-1], min_consensus)] = False
                 return True
@@ -398,7 +405,7 @@ class CplMixVAE(Model):
             self.categories_ = results[selected].categories
             sizes = np.bincount(self.predict().cat.codes, minlength=len(self.categories_))
             self.categories_ = self.categories_[sizes.argsort(kind="stable")[::-1]]
-        warn_about_result(results, selected, agreed, min_consensus, failed=best.failed, pruned=prune)
+        warn_about_result(results, selected, agreed, min_consensus, n_start=n_active, failed=best.failed, pruned=prune)
 
     # inference
 
@@ -436,7 +443,12 @@ class CplMixVAE(Model):
         return pd.DataFrame(found, index=registered.obs_names, columns=self._category_names())
 
     def predict(
-        self, adata: AnnData | MuData | None = None, *, modality: str | None = None, arm: int | None = None
+        self,
+        adata: AnnData | MuData | None = None,
+        *,
+        modality: str | None = None,
+        arm: int | None = None,
+        unknown_below: float = 0.0,
     ) -> pd.Series:
         """Most probable category of each cell, see :meth:`predict_probabilities`.
 
@@ -444,6 +456,9 @@ class CplMixVAE(Model):
         ----------
         adata, modality, arm
             See :meth:`predict_probabilities`.
+        unknown_below
+            Probability, in [0, 1], below which a category is ``"unknown"``: of cells between categories. Cells unlike
+            all of them may well be sure of one.
 
         Returns
         -------
@@ -452,11 +467,15 @@ class CplMixVAE(Model):
         Raises
         ------
         RuntimeError, KeyError, ValueError
-            As :meth:`predict_probabilities`.
+            As :meth:`predict_probabilities`; ValueError also for `unknown_below` out of range.
         """
+        check_number(unknown_below, "unknown_below", 0, 1)
         probable = self.predict_probabilities(adata, modality=modality, arm=arm)
         best = np.where(probable.isna().any(axis=1), -1, probable.fillna(0).to_numpy().argmax(axis=1))
-        labels = pd.Categorical.from_codes(best.tolist(), probable.columns)
+        if unknown_below:
+            best = np.where(probable.max(axis=1) < unknown_below, len(probable.columns), best)
+        names = [*probable.columns, UNKNOWN] if unknown_below else probable.columns
+        labels = pd.Categorical.from_codes(best.tolist(), pd.Index(names))
         return pd.Series(labels, index=probable.index, name="category")
 
     def get_latent_representation(

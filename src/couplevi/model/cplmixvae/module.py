@@ -12,6 +12,7 @@ from torch.nn.functional import gumbel_softmax, one_hot
 
 from couplevi.losses import CONSENSUS_COORDINATES, consensus_distance, kl_divergence, weighted_mean
 from couplevi.model.cplmixvae.arms import EXCLUDED, Arm, Posterior
+from couplevi.model.cplmixvae.measurement import Measurement
 from couplevi.nn import Observation
 
 if TYPE_CHECKING:
@@ -26,6 +27,15 @@ class Modality(NamedTuple):
     n_vars: int
     n_components: int | None
     likelihood: str
+    n_batches: int = 0
+
+
+class Observed(NamedTuple):
+    """What decoders explain of profiles: targets ``(n, n_out)``, and of counts library sizes and how they were measured."""
+
+    target: torch.Tensor
+    library: torch.Tensor | None
+    told: torch.Tensor
 
 
 class CplMixVAEModule(BaseModuleClass):
@@ -35,10 +45,14 @@ class CplMixVAEModule(BaseModuleClass):
     the mean over arms comes `coupling_weight` times the mean distance of the ``q(c | x)`` of pairs of arms, within
     modalities and between them.
 
+    Of each profile a batch holds its values and, beside them, how it was measured: see
+    :class:`~couplevi.model.cplmixvae.measurement.Measurement`, which takes that from what encoders read and Gaussian
+    decoders explain; those of counts have effects of batches of their own.
+
     Parameters
     ----------
     modalities
-        Size and likelihood of each modality.
+        Size, likelihood and batches of each modality.
     n_arms
         Number of arms of each modality.
     n_categories, n_state, n_hidden
@@ -83,7 +97,12 @@ class CplMixVAEModule(BaseModuleClass):
         self.state_kl_weight = state_kl_weight
         self.augmentation_rate = augmentation_rate
         self.index = {m: i for i, m in enumerate(modalities)}
-        self.observations = nn.ModuleList(Observation(*m) for m in modalities.values())
+        self.observations = nn.ModuleList(
+            Observation(m.n_vars, m.n_components, m.likelihood) for m in modalities.values()
+        )
+        self.measurements = nn.ModuleList(
+            Measurement(1 + m.n_batches, self.observation(name).n_prepared) for name, m in modalities.items()
+        )
         self.register_buffer("active", torch.ones(n_categories, dtype=torch.bool))
         self.arms = nn.ModuleList(
             Arm(
@@ -93,6 +112,7 @@ class CplMixVAEModule(BaseModuleClass):
                 n_state=n_state,
                 n_hidden=n_hidden,
                 likelihood=m.likelihood,
+                n_batches=m.n_batches if self.observation(name).is_count else 0,
                 dropout_rate=dropout_rate,
                 input_dropout_rate=input_dropout_rate,
             )
@@ -103,6 +123,10 @@ class CplMixVAEModule(BaseModuleClass):
     def observation(self, modality: str) -> Observation:
         """How a modality is read and explained."""
         return cast("Observation", self.observations[self.index[modality]])
+
+    def measurement(self, modality: str) -> Measurement:
+        """What the way in which profiles were measured adds to prepared features."""
+        return cast("Measurement", self.measurements[self.index[modality]])
 
     def arms_of(self, modality: str) -> list[Arm]:
         """The arms of a modality."""
@@ -115,22 +139,34 @@ class CplMixVAEModule(BaseModuleClass):
 
     # reading
 
+    def split(self, modality: str, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Values and how they were measured, of what a batch holds."""
+        n_told = len(self.measurement(modality).mean)
+        return x[:, :-n_told], x[:, -n_told:]
+
     def prepare(self, modality: str, x: torch.Tensor) -> torch.Tensor:
         """What the encoders read, from what a batch holds."""
-        return self.observation(modality).prepare(x) if self.reads_features(modality) else x
+        values, told = self.split(modality, x)
+        h = self.observation(modality).prepare(values) if self.reads_features(modality) else values
+        return self.measurement(modality)(h, told)
 
     def augment(self, modality: str, x: torch.Tensor) -> torch.Tensor:
         """The profile as one arm sees it in training: some features hidden and, of counts, only a part seen."""
+        values, told = self.split(modality, x)
         rate = self.augmentation_rate * torch.rand(len(x), 1, device=x.device)
-        hidden = torch.rand_like(x) < rate
+        hidden = torch.rand_like(values) < rate
         if self.observation(modality).is_count:
-            return torch.where(hidden, 0.0, torch.binomial(x, (1 - rate).expand_as(x)))
-        return torch.where(hidden, self.observation(modality).preparation.mean, x)
+            seen = torch.where(hidden, 0.0, torch.binomial(values, (1 - rate).expand_as(values)))
+        else:
+            seen = torch.where(hidden, self.observation(modality).preparation.mean, values)
+        return torch.cat([seen, told], dim=1)
 
-    def observed(self, modality: str, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """What the decoders explain, from what a batch holds, and the library size of counts, shape ``(n, 1)``."""
+    def observed(self, modality: str, x: torch.Tensor) -> Observed:
+        """What the decoders explain, from what a batch holds."""
         observation = self.observation(modality)
-        return x if observation.is_count else self.prepare(modality, x), observation.library(x)
+        values, told = self.split(modality, x)
+        target = values if observation.is_count else self.prepare(modality, x)
+        return Observed(target, observation.library(values), self.measurement(modality).centred(told))
 
     # inference
 
@@ -157,13 +193,16 @@ class CplMixVAEModule(BaseModuleClass):
         """
         own = self.arms_of(modality)[arm]
         hidden, logits = own.category(self.prepare(modality, x), self.active)
-        target, library = self.observed(modality, x)
+        observed = self.observed(modality, x)
         evidence = torch.full_like(logits, -math.inf)
         for k in self.active.nonzero()[:, 0].tolist():
             category = torch.zeros_like(logits)
             category[:, k] = 1.0
             q_state = own.state(hidden, category)
-            points = [own.decode(category, s, library).log_prob(target).sum(dim=1) for s in _sigma_points(q_state)]
+            points = [
+                own.decode(category, s, observed.library, observed.told).log_prob(observed.target).sum(dim=1)
+                for s in _sigma_points(q_state)
+            ]
             evidence[:, k] = torch.stack(points).mean(dim=0) - kl_divergence(q_state)
         return evidence, logits.log_softmax(dim=1)
 
@@ -193,7 +232,10 @@ class CplMixVAEModule(BaseModuleClass):
     def decode(
         self, modality: str, arm: int, category: torch.Tensor, state: torch.Tensor, library: torch.Tensor | None
     ) -> torch.Tensor:
-        """Mean of what the decoder of one arm explains, given categories ``(n,)`` and states ``(n, n_state)``."""
+        """Mean of what the decoder of one arm explains, given categories ``(n,)`` and states ``(n, n_state)``.
+
+        Of a profile that was measured as the mean one.
+        """
         one = one_hot(category, self.n_categories).to(state)
         return self.arms_of(modality)[arm].decode(one, state, library).mean
 
@@ -208,17 +250,17 @@ class CplMixVAEModule(BaseModuleClass):
         x
             Profiles as a batch holds them, shape ``(n, n_features)``.
         labels
-            Category of each profile, shape ``(n,)``; each occurs at least once.
+            Category of each profile, shape ``(n,)``. Those that do not occur are not to be active.
         """
         own, h = self.arms_of(modality)[arm], self.prepare(modality, x)
         one = one_hot(labels, self.n_categories).to(h)
         size = one.sum(dim=0)[:, None].clamp(min=1)
         centers = one.T @ h / size
-        own.category.start(h, centers)
-        library = self.observation(modality).library(x)
+        own.category.start(h, centers, labels.unique())
+        counts, library, _ = self.observed(modality, x)
         if library is not None:
-            total = x.mean(dim=0) + 1e-4
-            own.decoder.centers.copy_(((one.T @ x + total) / (one.T @ library + total.sum())).log())
+            total = counts.mean(dim=0) + 1e-4
+            own.decoder.centers.copy_(((one.T @ counts + total) / (one.T @ library + total.sum())).log())
             own.decoder.loadings.mul_(0.1)
             return
         own.decoder.centers.copy_(centers)
@@ -262,10 +304,9 @@ class CplMixVAEModule(BaseModuleClass):
         """Distributions of the profiles by each arm, by modality."""
         px = {}
         for m, batch in profiles.items():
-            _, library = self.observed(m, batch.h)
-            px[m] = [
-                a.decode(p.category, p.state, library) for a, p in zip(self.arms_of(m), posteriors[m], strict=True)
-            ]
+            _, library, told = self.observed(m, batch.h)
+            arms = zip(self.arms_of(m), posteriors[m], strict=True)
+            px[m] = [arm.decode(p.category, p.state, library, told) for arm, p in arms]
         return {"px": px}
 
     def loss(
@@ -279,7 +320,7 @@ class CplMixVAEModule(BaseModuleClass):
         posteriors, px = inference_outputs["posteriors"], generative_outputs["px"]
         reconstruction, state, category = [], [], []
         for m, batch in tensors["profiles"].items():
-            target, _ = self.observed(m, batch.h)
+            target = self.observed(m, batch.h).target
             for arm, posterior, p in zip(self.arms_of(m), posteriors[m], px[m], strict=True):
                 if self.training and batch.drawn.any():
                     arm.head.adapt((target - p.mean)[batch.drawn])

@@ -13,7 +13,7 @@ import pandas as pd
 if TYPE_CHECKING:
     from couplevi._types import FloatArray, IntArray
 
-MAX_FAILURES = 5
+MAX_FAILURES = 2
 """Rounds in a row that are worse than the best one by more than a standard error, after which pruning ends."""
 
 

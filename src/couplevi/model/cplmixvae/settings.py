@@ -12,7 +12,7 @@ from couplevi.model._components import DEFAULT_N_PCS
 Likelihood = Literal["gaussian", "nb", "zinb"]
 
 COUPLING_WEIGHTS: Mapping[str, float] = MappingProxyType(
-    {"euclidean": 10.0, "aitchison": 0.1, "minimum_variance": 0.01}
+    {"euclidean": 10.0, "aitchison": 0.1, "minimum_variance": 0.03}
 )
 """Weight of each distance unless one is given: what makes it comparable to the likelihood."""
 
@@ -43,7 +43,7 @@ class MixtureSettings:
         Distance of the arms' category posteriors: ``"euclidean"``, ``"aitchison"`` or ``"minimum_variance"``, the
         published one.
     coupling_weight
-        Weight of the distance, at least 0; None is 10, 0.1 and 0.01 for the three.
+        Weight of the distance, at least 0; None is 10, 0.1 and 0.03 for the three.
     state_kl_weight
         Weight of the divergence of the state from a standard normal, at least 0.
     temperature

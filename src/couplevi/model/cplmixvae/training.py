@@ -6,9 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import torch
+
 from couplevi._streamed import StreamedMatrix, loaded
 from couplevi._validate import check_counts, stored_values, warn, warn_counts
 from couplevi.model._dataset import coupled_dataset, fit_modality
+from couplevi.model.cplmixvae.measurement import MAX_PROFILES, MeasuredRows, measured
 from couplevi.model.cplmixvae.settings import MixtureSettings
 from couplevi.preparation import FeatureRows, log_normalised, prepared_rows
 
@@ -40,13 +43,16 @@ def training_data(
         elif not isinstance(matrix, StreamedMatrix):
             remedy = "Name a layer of logarithmic values, or pass `likelihood='nb'`."
             warn_counts(stored_values(matrix), reader.where, remedy)
+        told = measured(registered, m, matrix)[order]
+        to_prepare = log_normalised(matrix) if observation.is_count else matrix
         if n_components is not None:
-            fitted_on = log_normalised(matrix) if observation.is_count else matrix
-            record = fit_modality(fitted_on, reader, n_components[m], settings.feature_weights)
+            record = fit_modality(to_prepare, reader, n_components[m], settings.feature_weights)
             observation.preparation.fill(record)
-        if module.reads_features(m):
-            return FeatureRows(matrix, order)
-        return prepared_rows(matrix, observation.preparation.record(), order)
+        rows: Rows = prepared_rows(to_prepare, observation.preparation.record(), order)
+        if n_components is not None:
+            chosen = torch.randperm(len(order)).numpy()[:MAX_PROFILES]
+            module.measurement(m).fit(rows[chosen], told[chosen])
+        return MeasuredRows(FeatureRows(matrix, order) if module.reads_features(m) else rows, told)
 
     return coupled_dataset(registered, rows_of)
 
@@ -79,7 +85,14 @@ def warn_about_batches(batch_size: int, n_categories: int) -> None:
 
 
 def warn_about_result(
-    rounds: Sequence[Round], selected: int, agreed: bool, min_consensus: float, *, failed: bool, pruned: bool
+    rounds: Sequence[Round],
+    selected: int,
+    agreed: bool,
+    min_consensus: float,
+    *,
+    n_start: int,
+    failed: bool,
+    pruned: bool,
 ) -> None:
     """Say what the numbers mean for the user: collapse, disagreement, too few categories to start from."""
     kept = rounds[selected]
@@ -98,7 +111,7 @@ def warn_about_result(
             f"{kept.consensus:.2f}, is kept. Lower `min_consensus` for more and less certain categories, or raise "
             "`coupling_weight`."
         )
-    elif pruned and selected == 0 and len(rounds) > 1:
+    elif pruned and len(kept.categories) == n_start:
         advice.append(
             f"The number of categories at the start, {len(kept.categories)}, is the one kept: there may be more. "
             "Raise `n_categories`."

@@ -12,6 +12,7 @@ from mudata import MuData
 from scipy import stats
 from scvi.model._utils import use_distributed_sampler
 
+from couplevi._constants import UNKNOWN
 from couplevi._docs import fill_docs
 from couplevi._labels import check_classes, holders, label_texts
 from couplevi._validate import (
@@ -50,7 +51,6 @@ CYCLE = ("s_score", "g2m_score")
 GROUPS = {"all": BLOCKS, "biology": ("labels", "cell_cycle"), "free": ("free",)}
 """Blocks by what a user may ask for."""
 INDICES = ("train_indices", "validation_indices", "test_indices")
-UNKNOWN = "unknown"
 
 
 @fill_docs
