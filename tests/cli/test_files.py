@@ -28,6 +28,7 @@ def test_the_suffix_says_the_format(mdata, tmp_path):
 
 def test_from_zarr_to_zarr(run, mdata, tmp_path):
     mdata.write_zarr(tmp_path / "in.zarr")
+    (tmp_path / "out.zarr").mkdir()  # an empty folder is in nobody's way
     for _ in range(2):  # the second time replaces what the first wrote
         assert run("run", tmp_path / "in.zarr", *GIVEN, "--out", tmp_path / "out.zarr") == 0
     assert "X_jamie" in md.read_zarr(tmp_path / "out.zarr").obsm

@@ -22,6 +22,8 @@ SUFFIXES = {MUDATA: (".h5mu", ".zarr"), ANNDATA: (".h5ad", ".zarr")}
 INPUTS = ("input", "config", "with_model", "training_data", "reference", "descriptions", "ontology")
 OUTPUTS = ("out", "csv", "genes", "model", "summary")
 """Options that name what is read, and what is written."""
+STORE = {"zarr.json", ".zgroup"}
+"""One of these is in every zarr store."""
 
 
 def check_paths(arguments: argparse.Namespace) -> None:
@@ -56,14 +58,12 @@ def _check_output(path: Path, name: str) -> None:
         return
     if not path.parent.is_dir():
         raise FileNotFoundError(f"Expected a folder {str(path.parent)!r} to write to, found none. Create it first.")
-    is_store = name == "out" and path.suffix == ".zarr" and any((path / file).is_file() for file in STORE)
-    if path.is_dir() and not is_store:
-        kind = "a zarr store" if name == "out" and path.suffix == ".zarr" else "a file"
+    if not path.is_dir():
+        return
+    kind = "a zarr store" if name == "out" and path.suffix == ".zarr" else "a file"
+    inside = {file.name for file in path.iterdir()}
+    if kind == "a file" or (inside and not inside & STORE):
         raise ValueError(f"Expected {kind} to write to, found a folder {str(path)!r}. Name a file in it.")
-
-
-STORE = ("zarr.json", ".zgroup")
-"""One of these is in every zarr store."""
 
 
 def check_suffix(path: Path, kinds: Sequence[str]) -> None:
