@@ -107,6 +107,8 @@ def test_annotate_by_texts_of_cells(run, typed, tmp_path):
         (("--labels-key", "type", "--descriptions", "bad.tsv"), "found columns ['name', 'text']"),
         (("--labels-key", "type", "--descriptions", "bad.json"), "found a list"),
         (("--labels-key", "type", "--descriptions", "worse.json"), "found a file that is not"),
+        (("--labels-key", "type", "--labels", "latin.txt"), "names and texts in UTF-8, found a file that is not"),
+        (("--labels-key", "type", "--descriptions", "latin.txt"), "names and texts in UTF-8"),
         (("--labels-key", "type", "--ontology", "no.obo"), "a file with an ontology"),
         (("--labels-key", "type", "--text-encoder", "no/such"), "a sentence-transformers model"),
         (("--labels-key", "type", "--model", "in.h5ad"), "a folder for the model"),
@@ -122,6 +124,7 @@ def test_bad_input_writes_nothing(refuses, typed_h5ad, tmp_path, arguments, mess
     files = {"bad.tsv": "name\ttext\n", "bad.json": "[]", "worse.json": "{"}
     for name, text in files.items():
         (tmp_path / name).write_text(text)
+    (tmp_path / "latin.txt").write_bytes("Müller glia".encode("latin-1"))
     refuses("annotate", "in.h5ad", "--out", "o.h5ad", *arguments, message=message)
 
 

@@ -54,7 +54,10 @@ def test_a_model_of_raw_counts_normalised(run, counts, tmp_path):
     ("given", "message"),
     [
         (("--normalize", "rna=half"), "counts in half of 'rna', whole numbers of at least 0, found values from 0.5"),
-        (("--normalize", "rna=raw"), "counts in layer 'raw' of 'rna', found layers ['half']"),
+        (
+            ("--normalize", "rna=raw"),
+            "counts in raw of 'rna' with `--normalize`, found values in ['X', 'half']. Name one",
+        ),
         (("--normalize", "atac"), "no layer 'log1p' of 'atac' with `--normalize`, found one"),
         (("--normalize", "ATAC"), "modalities in `--normalize` among ['rna', 'atac'], found 'ATAC'"),
         (("--normalize", "rna", "--layer", "rna=half"), "found it in both. Write `--normalize rna=half`"),
@@ -68,6 +71,15 @@ def test_normalize_is_refused(refuses, counts, tmp_path, given, message):
     counts["atac"].layers["log1p"] = counts["atac"].X.copy()
     counts.write(tmp_path / "in.h5mu")
     refuses("run", "in.h5mu", "--modalities", "rna,atac", *given, "--out", "o.h5mu", message=message)
+
+
+def test_cells_without_values_cannot_be_normalised(counts):
+    del counts["rna"].X
+    with pytest.raises(KeyError, match=r"counts in X of 'rna' with `--normalize`, found values in \[\]"):
+        normalized(counts.mod, ["rna"])
+    counts["rna"].X = sp.csr_matrix((60, 40))
+    with pytest.raises(ValueError, match="counts in X of 'rna', whole numbers of at least 0, found none"):
+        normalized(counts.mod, ["rna"])
 
 
 def test_a_modality_and_a_column_of_its_cells(mdata):

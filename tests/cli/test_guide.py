@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 import couplevi as cvi
+from couplevi.model.jamie import settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "guide" / "tasks" / "pipelines.md"
 
@@ -47,14 +49,16 @@ def rules(snakefile):
 def project(tmp_path, monkeypatch):
     """Files that both pipelines read."""
     monkeypatch.chdir(tmp_path)
-    mdata = cvi.data.count_clusters(n_obs=90, n_clusters=2, n_features={"rna": 30, "atac": 12}, seed=0)
+    few = {**settings.PRESETS, "default": replace(settings.DEFAULT, n_steps=4)}  # a reader takes 1,600
+    monkeypatch.setattr(settings, "PRESETS", few)
+    mdata = cvi.data.count_clusters(n_obs=36, n_clusters=2, n_features={"rna": 30, "atac": 12}, seed=0)
     for adata in mdata.mod.values():
         adata.layers.clear()
-    mdata.obs["donor"] = np.where(np.arange(90) < 60, "d1", "d2")
-    mdata[:60].copy().write("cells.h5mu")
-    mdata[60:].copy().write("others.h5mu")
+    mdata.obs["donor"] = np.where(np.arange(36) < 24, "d1", "d2")
+    mdata[:24].copy().write("cells.h5mu")
+    mdata[24:].copy().write("others.h5mu")
     [options] = blocks("yaml")
-    Path("jamie.yaml").write_text(f"{options}max_epochs: 1\nn_latent: 3\n")
+    Path("jamie.yaml").write_text(options)
     return tmp_path
 
 
@@ -71,7 +75,7 @@ def test_snakemake_rules_run_one_after_the_other(project, run):
         assert all(Path(path).exists() for path in rule["output"].paths)
     assert all(Path(path).exists() for path in found["all"]["input"].paths)
     integrated = md.read_h5mu("results/integrated.h5mu")
-    assert integrated["rna"].obsm["jamie_atac"].shape == (60, 12)
+    assert integrated["rna"].obsm["jamie_atac"].shape == (24, 12)
     assert pd.read_csv("results/drivers.csv", index_col="feature").shape == (30, 12)
     assert set(pd.read_csv("results/labels.csv")["label"]) <= set(integrated.obs["cell_type"])
 
@@ -85,7 +89,7 @@ def test_nextflow_processes_run_one_after_the_other(project, run):
         assert run(*given[1:]) == 0
         for path in re.findall(r'path[ (]"(.+?)"', process):
             assert Path(path.replace("${sample}", "others")).exists()
-    assert md.read_h5mu("others.mapped.h5mu")["rna"].obsm["jamie_atac"].shape == (30, 12)
+    assert md.read_h5mu("others.mapped.h5mu")["rna"].obsm["jamie_atac"].shape == (12, 12)
 
 
 def test_every_subcommand_and_key_is_in_the_guide(project, run, capsys):

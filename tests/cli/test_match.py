@@ -4,9 +4,19 @@ import numpy as np
 import couplevi as cvi
 
 
-def test_match_writes_what_tl_does(run, h5mu, tmp_path, mdata):
-    out = tmp_path / "out.h5mu"
-    arguments = ("match", h5mu, "--modalities", "rna,ephys", "--layer", "rna=log1p", "--known", "by_name")
+def test_match_writes_what_tl_does(run, tmp_path, mdata):
+    mdata, out = mdata[:24].copy(), tmp_path / "out.h5mu"
+    mdata.write(tmp_path / "in.h5mu")
+    arguments = (
+        "match",
+        tmp_path / "in.h5mu",
+        "--modalities",
+        "rna,ephys",
+        "--layer",
+        "rna=log1p",
+        "--known",
+        "by_name",
+    )
     assert run(*arguments, "--method", "gw", "--group", "cell_type", "--seed", 1, "--out", out) == 0
     given = {"known": "by_name", "method": "gw", "group_key": "cell_type", "seed": 1}
     cvi.tl.match(mdata, modalities=("rna", "ephys"), layers={"rna": "log1p"}, **given)

@@ -54,6 +54,7 @@ def test_links_in_the_file_are_used(run, mdata, tmp_path):
         (("--modalities", "rna"), "at least two `modalities`"),
         (("--modalities", "rna,ephys", "--layer", "rna=raw"), "layers['raw']"),
         (("--modalities", "rna,ephys", "--impute", "rna:atac"), "modalities in `--impute` among"),
+        (("--modalities", "rna,ephys", "--impute", "rna:rna"), "`target` to differ from `source`, found 'rna'"),
         (("--modalities", "rna,ephys", "--correspondence", "x"), "obsp['x']"),
         (("--modalities", "rna,ephys", "--preset", "best"), "`preset` to be one of"),
         (("--modalities", "rna,ephys", "--n-latent", "0"), "`n_latent`"),

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from couplevi._paths import user_path
 from couplevi.cli._command import Pair, Parser
 from couplevi.cli._files import check_there, unreadable
 
@@ -19,7 +20,7 @@ def with_config(argv: Sequence[str], commands: Mapping[str, Parser]) -> list[str
         If the file is none of YAML with a mapping, or gives what is no option of the subcommand, or no value of one.
     """
     first = argparse.ArgumentParser(prog="couplevi", add_help=False, allow_abbrev=False, exit_on_error=False)
-    first.add_argument("--config", type=Path)
+    first.add_argument("--config", type=user_path)
     try:
         path = first.parse_known_args(argv)[0].config
     except argparse.ArgumentError:  # the parser of the subcommand says it

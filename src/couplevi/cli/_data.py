@@ -73,12 +73,15 @@ def _normalize(adata: AnnData, name: str, place: str) -> str:
     from couplevi._validate import are_counts, expected, named, stored_values
 
     layer, whose = Key.layers.LOG1P, "" if name == SINGLE else f" of {name!r}"
-    if place != "X" and place not in adata.layers:
-        raise KeyError(expected(f"counts in layer {place!r}{whose}", f"layers {named(adata.layers)}"))
+    counts = adata.X if place == "X" else adata.layers.get(place)
+    if counts is None:
+        there = [*(["X"] if adata.X is not None else []), *named(adata.layers)]
+        raise KeyError(
+            expected(f"counts in {place}{whose} with `--normalize`", f"values in {there}", "Name one of them.")
+        )
     if layer in adata.layers:
         remedy = "Leave `--normalize` out and read that layer with `--layer`, or remove it from the file."
         raise ValueError(expected(f"no layer {layer!r}{whose} with `--normalize`", "one", remedy))
-    counts = adata.X if place == "X" else adata.layers[place]
     if not are_counts(values := stored_values(counts)):
         found = f"values from {values.min():g} to {values.max():g}" if values.size else "none"
         remedy = "Name the layer of raw counts, or leave `--normalize` out."

@@ -29,8 +29,6 @@ STORE = {"zarr.json", ".zgroup"}
 def check_paths(arguments: argparse.Namespace) -> None:
     """Raise unless all outputs can be written, each to a place of its own that is no input."""
     check_suffix(arguments.input, arguments.kinds)
-    if (out := getattr(arguments, "out", None)) is not None:
-        check_suffix(out, arguments.kinds)
     read = {getattr(arguments, name, None): name for name in INPUTS}
     taken = {path.resolve(): name for path, name in read.items() if path is not None}
     if getattr(arguments, "overwrite", False):
@@ -48,6 +46,8 @@ def check_paths(arguments: argparse.Namespace) -> None:
         if other is not None:
             remedy = "Choose another name, or add `--overwrite`." if name == "out" else "Choose another name."
             raise ValueError(f"Expected `--{name}` to be no input, found {str(path)!r}, which is read. {remedy}")
+        if name == "out":
+            check_suffix(path, arguments.kinds)
         taken[path.resolve()] = name
 
 

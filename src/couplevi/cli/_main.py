@@ -26,6 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _execute(parser.parse_args(given))
     except (ValueError, TypeError, KeyError, RuntimeError, OSError, ImportError) as error:
         text = error.args[0] if isinstance(error, KeyError) and error.args else str(error)
+        if isinstance(error, UnicodeDecodeError):
+            text = f"Expected names and texts in UTF-8, found a file that is not: {text}. Save it as UTF-8."
         sys.stderr.write(f"couplevi: {' '.join(str(text).split())}\n")
         return 2
     return 0

@@ -16,9 +16,9 @@ from couplevi.cli._command import (
     add_table,
     add_training,
 )
-from couplevi.cli._data import check_names, label_table, normalized, saved_class
+from couplevi.cli._data import label_table, normalized, saved_class
 from couplevi.cli._files import read
-from couplevi.cli._run import impute
+from couplevi.cli._run import check_impute, impute
 
 if TYPE_CHECKING:
     from mudata import MuData
@@ -50,8 +50,7 @@ def _map(mdata: MuData, arguments: argparse.Namespace) -> Result:
         remedy = "Cells are named by a CellText with `couplevi annotate`, by an OTGM with `couplevi perturb`."
         raise ValueError(f"Expected a JAMIE or JAE in `--with-model`, found a {cls.__name__}. {remedy}")
     _check_labels(cls is JAE, arguments)
-    modalities = cls.load_registry(arguments.with_model)["setup_args"]["modalities"]
-    check_names([name for pair in arguments.impute for name in pair], modalities, "--impute")
+    check_impute(arguments, cls.load_registry(arguments.with_model)["setup_args"]["modalities"])
     normalized(mdata.mod, arguments.normalize)
     model = tl.map_query(
         mdata, arguments.with_model, seed=arguments.seed, train_kwargs={"max_epochs": arguments.max_epochs}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from couplevi._paths import user_path
@@ -50,7 +51,7 @@ def add(commands: Commands) -> None:
 def _run(mdata: MuData, arguments: argparse.Namespace) -> Result:
     from couplevi import tl
 
-    check_names([name for pair in arguments.impute for name in pair], arguments.modalities, "--impute")
+    check_impute(arguments, arguments.modalities)
     model = tl.jamie(
         mdata,
         modalities=arguments.modalities,
@@ -70,6 +71,15 @@ def _run(mdata: MuData, arguments: argparse.Namespace) -> Result:
     if arguments.umap:
         tl.umap(mdata, seed=arguments.seed)
     return Result(model)
+
+
+def check_impute(arguments: argparse.Namespace, modalities: Sequence[str]) -> None:
+    """Raise unless what is asked for can be imputed by a model of these modalities."""
+    from couplevi._validate import check_different
+
+    for pair in arguments.impute:
+        check_names(pair, modalities, "--impute")
+        check_different(*pair)
 
 
 def impute(mdata: MuData, model: JAMIE, arguments: argparse.Namespace) -> None:
