@@ -46,8 +46,13 @@ def test_the_input_is_replaced_only_if_asked(run, refuses, h5mu, mdata, tmp_path
 
 def test_other_inputs_are_never_replaced(refuses, h5mu, tmp_path):
     (tmp_path / "c.yaml").write_text("seed: 1\n")
+    (tmp_path / "names.txt").write_text("cell1\n")
     given = ("run", "in.h5mu", *GIVEN, "--out", "o.h5mu", "--config", "c.yaml", "--overwrite")
     refuses(*given, "--summary", "c.yaml", message="`--summary` to be no input, found 'c.yaml', which is read. Choose")
+    refuses(*given, "--summary", "in.h5mu", message="`--summary` to be no input, found 'in.h5mu'")
+    refuses(*given, "--checkpoint", "in.h5mu", message="`--checkpoint` to be no input, found 'in.h5mu'")
+    given = ("explain", "in.h5mu", "--model", "m", "--source", "rna", "--target", "ephys", "--cells", "names.txt")
+    refuses(*given, "--csv", "names.txt", "--out", "o.h5mu", message="`--csv` to be no input, found 'names.txt'")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from couplevi._paths import user_path
 from couplevi.cli._command import ANNDATA, MUDATA
 
 if TYPE_CHECKING:
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 
 SUFFIXES = {MUDATA: (".h5mu", ".zarr"), ANNDATA: (".h5ad", ".zarr")}
 INPUTS = ("input", "config", "with_model", "training_data", "reference", "descriptions", "ontology")
+LISTS = ("labels", "targets", "texts", "cells")
 OUTPUTS = ("out", "csv", "genes", "model", "summary")
-"""Options that name what is read, and what is written."""
+"""Options that name what is read, what may be a file of names, and what is written."""
 STORE = {"zarr.json", ".zgroup"}
 """One of these is in every zarr store."""
 
@@ -29,16 +31,18 @@ STORE = {"zarr.json", ".zgroup"}
 def check_paths(arguments: argparse.Namespace) -> None:
     """Raise unless all outputs can be written, each to a place of its own that is no input."""
     check_suffix(arguments.input, arguments.kinds)
-    read = {getattr(arguments, name, None): name for name in INPUTS}
-    taken = {path.resolve(): name for path, name in read.items() if path is not None}
-    if getattr(arguments, "overwrite", False):
-        taken.pop(arguments.input.resolve(), None)
-    for name in OUTPUTS:
-        path = getattr(arguments, name, None)
+    given = {name: value for name, value in vars(arguments).items() if value is not None}
+    taken = {given[name].resolve(): name for name in INPUTS if name in given}
+    lists = {name: user_path(given[name]).resolve() for name in LISTS if name in given}
+    taken |= {path: name for name, path in lists.items() if path.is_file()}
+    for name in (*OUTPUTS, "checkpoint"):
+        path = given.get(name)
         if path is None:
             continue
         _check_output(path, name)
         other = taken.get(path.resolve())
+        if other == "input" and name == "out" and arguments.overwrite:
+            other = None
         if other in OUTPUTS:
             raise ValueError(
                 f"Expected two files for `--{other}` and `--{name}`, found {str(path)!r} twice. Rename one."
