@@ -13,6 +13,7 @@ WITHOUT = {
     "_mudata.py": "one option of mudata, in the tests of either version",
     "_protocols.py": "types alone",
     "_types.py": "types alone",
+    "cli/__main__.py": "three lines, run in tests/cli/test_main",
 }
 """Files without a test file, and why."""
 

@@ -305,9 +305,9 @@ class Key:
             return f"{key}_from_{source}_sd"
 
         LOG1P: Final = "log1p"
-        """Logarithm of simulated counts.
+        """Logarithm of counts, simulated or normalised by the command line.
 
-        mdata[m] | logarithm of simulated counts | (n_m, n_vars_m) float32 | data.branching_manifold, data.count_clusters | setup_mudata(layers=)
+        mdata[m] | logarithm of simulated counts, or of those that `couplevi ... --normalize` names | (n_m, n_vars_m) float32 | data.branching_manifold, data.count_clusters | setup_mudata(layers=)
         adata | the same | (n_obs, n_vars) float32 | data.perturbation_screen | tl.otgm(layer=)
         """
 

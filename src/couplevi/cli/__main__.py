@@ -1,0 +1,5 @@
+import sys
+
+from couplevi.cli import main
+
+sys.exit(main())
