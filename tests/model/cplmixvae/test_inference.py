@@ -2,8 +2,9 @@ import mudata as md
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import false_discovery_control, linregress
 
-from couplevi.model.cplmixvae.inference import probabilities, profiles, states, votes
+from couplevi.model.cplmixvae.inference import probabilities, profiles, slopes, states, votes
 from couplevi.registry import Registered
 
 
@@ -94,3 +95,18 @@ def test_consensus_matrix_of_agreeing_arms_is_the_identity(pruned, adata):
     matrix = pruned.consensus_matrix(adata[:100].copy())
     assert list(matrix.index) == ["0", "1", "2"]
     np.testing.assert_allclose(matrix, np.eye(3), atol=0.1)
+
+
+def test_slopes_are_those_of_a_regression_of_each_feature():
+    rng = np.random.default_rng(0)
+    state = rng.normal(size=60)
+    x = np.outer(state, [2.0, 0.0, -1.0, 0.0]) + rng.normal(size=(60, 4))
+    x[:, 3] = 7
+    found = slopes(x, state)
+    for j in range(3):
+        r = linregress(state, x[:, j])
+        expected = [r.slope / r.stderr, r.slope / np.log(2), r.pvalue]
+        np.testing.assert_allclose(found.loc[j, ["scores", "logfoldchanges", "pvals"]].astype(float), expected)
+    np.testing.assert_allclose(found["pvals_adj"][:3], false_discovery_control(found["pvals"][:3]))
+    assert found.loc[3, ["scores", "pvals", "pvals_adj"]].isna().all()
+    assert found["logfoldchanges"][3] == 0

@@ -95,6 +95,28 @@ def test_traversal_follows_the_planted_gradient(pruned, adata):
     assert np.quantile(state[own], 0.0) <= low < high <= np.quantile(state[own], 1.0)
 
 
+def test_features_are_ranked_by_the_planted_gradient(pruned, adata):
+    own = (pruned.predict() == "0").to_numpy()
+    x, gradient = np.asarray(adata.X)[own], adata.obs["gradient"].to_numpy()[own]
+    state = pruned.get_latent_representation()[own]
+    r = [np.corrcoef(state[:, d], gradient)[0, 1] for d in range(2)]
+    best = int(np.argmax(np.abs(r)))
+    ranked = pruned.rank_features("0", dimension=best)
+    assert list(ranked.columns) == ["names", "scores", "logfoldchanges", "pvals", "pvals_adj"]
+    assert ranked["scores"].abs().is_monotonic_decreasing
+    slope = pd.Series(np.polyfit(gradient, x, 1)[0], adata.var_names)
+    along = ranked.set_index("names")["logfoldchanges"].loc[adata.var_names] * np.sign(r[best])
+    assert np.corrcoef(along, slope)[0, 1] > 0.95
+    with pytest.raises(ValueError, match="`dimension`"):
+        pruned.rank_features("0", dimension=9)
+
+
+def test_a_state_needs_three_cells(pruned, monkeypatch):
+    monkeypatch.setattr(pruned, "_states_of", lambda *_: (None, np.zeros((2, 3))))
+    with pytest.raises(ValueError, match="three or more cells of category '0', found 2"):
+        pruned.rank_features("0")
+
+
 def test_elbo_is_better_for_the_data_than_for_noise(pruned, adata):
     noise = adata.copy()
     noise.X = np.random.default_rng(0).permuted(adata.X, axis=0)

@@ -6,7 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import torch
+from scipy.stats import false_discovery_control
+from scipy.stats import t as student_t
 
 from couplevi.model._dataset import chunks
 from couplevi.model.cplmixvae.judge import votes_between, votes_within
@@ -84,3 +87,18 @@ def votes(
         return [*votes_within(labels, inside), *votes_between(labels, inside, links)]
     first, second = between
     return list(votes_between(labels, inside, {(first, second): links_between(links, first, second)}))
+
+
+def slopes(x: FloatArray, state: FloatArray) -> pd.DataFrame:
+    """Regression of each column of `x` on a state: columns as in :meth:`CplMixVAE.rank_features`, but for the names."""
+    n = len(state)
+    centred, deviation = x - x.mean(axis=0), state - state.mean()
+    slope = deviation @ centred / (deviation @ deviation)
+    left = np.square(centred - np.outer(deviation, slope)).sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = slope / np.sqrt(left / (n - 2) / (deviation @ deviation))
+    t = np.where(np.ptp(x, axis=0) > 0, t, np.nan)
+    p = 2 * student_t.sf(np.abs(t), n - 2)
+    adjusted, tested = np.full_like(p, np.nan), ~np.isnan(p)
+    adjusted[tested] = false_discovery_control(p[tested])
+    return pd.DataFrame({"scores": t, "logfoldchanges": slope / np.log(2), "pvals": p, "pvals_adj": adjusted})

@@ -10,13 +10,15 @@ import torch
 from mudata import MuData
 from scvi.model._utils import use_distributed_sampler
 
+from couplevi._arrays import dense
 from couplevi._constants import SINGLE, UNKNOWN
 from couplevi._docs import fill_docs
+from couplevi._streamed import loaded
 from couplevi._validate import check_count, check_number, check_option, expected, listing
 from couplevi.dataloaders import CoupledDataSplitter, set_sizes
 from couplevi.model._base import Model
 from couplevi.model._dataset import cells_of_units
-from couplevi.model.cplmixvae.inference import probabilities, profiles, states, votes
+from couplevi.model.cplmixvae.inference import probabilities, profiles, slopes, states, votes
 from couplevi.model.cplmixvae.judge import Judge
 from couplevi.model.cplmixvae.module import CplMixVAEModule, Modality
 from couplevi.model.cplmixvae.rounds import Rounds, RoundsTrainingPlan
@@ -29,14 +31,14 @@ from couplevi.model.cplmixvae.training import (
     warn_about_batches,
     warn_about_result,
 )
-from couplevi.preparation import COUNTS_PER_CELL
+from couplevi.preparation import COUNTS_PER_CELL, log_normalised
 from couplevi.registry import coupled_manager, registered_readers, single_manager
 from couplevi.train import BestWeights, TrainingRun, check_arguments
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from couplevi._types import FloatArray, IntArray
+    from couplevi._types import BoolArray, FloatArray, IntArray
     from couplevi.registry import Keys, Registered
 
 MIN_CONSENSUS, MIN_CONSENSUS_BETWEEN = 0.95, 0.8
@@ -591,6 +593,45 @@ class CplMixVAE(Model):
         """
         return self.pruning_.copy()
 
+    def rank_features(
+        self, category: str, *, dimension: int = 0, modality: str | None = None, arm: int = 0
+    ) -> pd.DataFrame:
+        """Features that go along with one dimension of the state among the cells of a category.
+
+        Each is regressed on that dimension; of counts their logarithms per 10,000 are. Which features tell *categories*
+        apart, ``sc.tl.rank_genes_groups(adata, "cplmixvae_category")`` finds.
+
+        Parameters
+        ----------
+        category, dimension, modality, arm
+            See :meth:`traverse_state`.
+
+        Returns
+        -------
+        A row per feature, by falling absolute score, with the columns of ``sc.get.rank_genes_groups_df``: `names`;
+        `scores`, the t statistic of the slope; `logfoldchanges`, the slope, in the units of the values per unit of the
+        state, over the logarithm of 2; `pvals` and, after Benjamini and Hochberg, `pvals_adj`. The state was found in the
+        same values, so that the p values rank features and do not test whether there is a gradient. NaN for constant
+        features, which come last.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not trained.
+        ValueError
+            If the model has no data, fewer than three cells are of the category, or there is no such category, dimension,
+            modality or arm.
+        """
+        own, state = self._states_of(category, dimension, modality, arm)
+        if len(state) < 3:
+            raise ValueError(expected(f"three or more cells of category {category!r}", len(state)))
+        m = modality or self.modalities_[0]
+        values = loaded(self._registered().values(m)[np.flatnonzero(own)])
+        x = dense(log_normalised(values) if self.module.observation(m).is_count else values).astype(np.float64)
+        ranked = slopes(x, state[:, dimension])
+        ranked.insert(0, "names", list(self.var_names_[m]))
+        return ranked.sort_values("scores", key=np.abs, ascending=False, ignore_index=True)
+
     @torch.inference_mode()
     def traverse_state(
         self,
@@ -630,26 +671,30 @@ class CplMixVAE(Model):
             arm.
         """
         check_count(n_steps, "n_steps", minimum=2)
-        if modality is None and len(self.modalities_) > 1:
-            raise ValueError(expected(f"`modality` to be one of {self.modalities_}", "None"))
-        m = modality or self.modalities_[0]
-        check_option(m, self.modalities_, "modality")
-        names = self._category_names()
-        check_option(category, names, "category")
-        check_count(dimension, "dimension", minimum=0)
-        check_option(dimension, range(self.settings_.n_state), "dimension")
-        own = (self.predict() == category).to_numpy()[self._checked(None).rows(m)]
-        if not own.any():
-            raise ValueError(expected(f"cells of category {category!r} that were measured in {m!r}", "none"))
-        state = self.get_latent_representation(modality=m, arm=arm)
-        low, high = np.quantile(state[own, dimension], TRAVERSED)
-        path = np.tile(np.median(state[own], axis=0), (n_steps, 1))
+        _, state = self._states_of(category, dimension, modality, arm)
+        m, names = modality or self.modalities_[0], self._category_names()
+        low, high = np.quantile(state[:, dimension], TRAVERSED)
+        path = np.tile(np.median(state, axis=0), (n_steps, 1))
         path[:, dimension] = np.linspace(low, high, n_steps)
         index = torch.full((n_steps,), int(self.categories_[names.index(category)]), device=self.device)
         library = torch.full((n_steps, 1), COUNTS_PER_CELL, device=self.device)
         decoded = self.module.decode(m, arm, index, torch.from_numpy(path).to(self.device), library)
         steps = pd.Index(path[:, dimension], name=f"state {dimension}")
         return pd.DataFrame(self.module.observation(m).features(decoded), index=steps, columns=list(self.var_names_[m]))
+
+    def _states_of(self, category: str, dimension: int, modality: str | None, arm: int) -> tuple[BoolArray, FloatArray]:
+        """Profiles of a modality that are of a category, and the states of these, ``(n_own, n_state)``."""
+        if modality is None and len(self.modalities_) > 1:
+            raise ValueError(expected(f"`modality` to be one of {self.modalities_}", "None"))
+        m = modality or self.modalities_[0]
+        check_option(m, self.modalities_, "modality")
+        check_option(category, self._category_names(), "category")
+        check_count(dimension, "dimension", minimum=0)
+        check_option(dimension, range(self.settings_.n_state), "dimension")
+        own = (self.predict() == category).to_numpy()[self._checked(None).rows(m)]
+        if not own.any():
+            raise ValueError(expected(f"cells of category {category!r} that were measured in {m!r}", "none"))
+        return own, self.get_latent_representation(modality=m, arm=arm)[own]
 
     # data
 
