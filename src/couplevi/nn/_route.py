@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from couplevi._arrays import dense
+from couplevi.nn._derivative import Derivable, Derivative
 
 if TYPE_CHECKING:
     from couplevi._streamed import Matrix
@@ -101,7 +102,7 @@ class Route:
         return nn.Sequential(enter, self.network, linear(mix, self.offset)).to(self.device)
 
 
-class With(nn.Module):
+class With(Derivable):
     """Puts the same covariates behind the features of all profiles."""
 
     covariates: torch.Tensor
@@ -112,6 +113,9 @@ class With(nn.Module):
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
         return torch.cat([h, self.covariates.expand(len(h), -1)], dim=1)
+
+    def derivative(self, n_passes: int) -> Derivative:
+        return lambda h: (self(h), None)
 
 
 class Mean(nn.Module):

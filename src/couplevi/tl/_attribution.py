@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from couplevi._validate import expected
+from couplevi.nn import chain
 from couplevi.preparation import row_chunks
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def expected_gradients(route: Route, background: FloatArray, n_nodes: int) -> At
         standardised = torch.from_numpy(np.concatenate(chunks)).to(device)
     n_background, n_prepared = prepared.shape
     n_inner = route.network(prepared[:1]).shape[1]
+    derivative = chain(route.network, n_inner)
     # of a work array (rows, outputs, prepared), rows are background profiles or features
     step = max(1, min(n_inner, MAX_VALUES // (n_prepared * max(p.n_vars, min(n_background, 512)))))
     n_rows = max(1, MAX_VALUES // (n_prepared * step))
@@ -75,7 +77,8 @@ def expected_gradients(route: Route, background: FloatArray, n_nodes: int) -> At
             from_h = prepared[rows]
             slope = torch.zeros(())
             for node, weight in path:
-                slope = slope + weight * _jacobian(route.network, from_h + node * (h - from_h), inner)
+                at = from_h + node * (h - from_h)
+                slope = slope + weight * (_jacobian(route.network, at, inner) if derivative is None else derivative(at)[1][:, inner])
             total = total + (
                 torch.einsum("bd,bkd->dk", h - from_h, slope)
                 if standardised is None or components is None
