@@ -59,7 +59,7 @@ def expected_gradients(route: Route, background: FloatArray, n_nodes: int) -> At
         standardised = torch.from_numpy(np.concatenate(chunks)).to(device)
     n_background, n_prepared = prepared.shape
     n_inner = route.network(prepared[:1]).shape[1]
-    derivative = chain(route.network, n_inner)
+    slopes = _slopes(route.network, n_inner)
     # of a work array (rows, outputs, prepared), rows are background profiles or features
     step = max(1, min(n_inner, MAX_VALUES // (n_prepared * max(p.n_vars, min(n_background, 512)))))
     n_rows = max(1, MAX_VALUES // (n_prepared * step))
@@ -75,10 +75,9 @@ def expected_gradients(route: Route, background: FloatArray, n_nodes: int) -> At
         for start in range(0, n_background, n_rows):
             rows = slice(start, start + n_rows)
             from_h = prepared[rows]
-            slope = torch.zeros(())
+            slope = from_h.new_zeros(len(from_h), len(range(n_inner)[inner]), n_prepared)
             for node, weight in path:
-                at = from_h + node * (h - from_h)
-                slope = slope + weight * (_jacobian(route.network, at, inner) if derivative is None else derivative(at)[1][:, inner])
+                slope.add_(slopes(from_h + node * (h - from_h), inner), alpha=weight)
             total = total + (
                 torch.einsum("bd,bkd->dk", h - from_h, slope)
                 if standardised is None or components is None
@@ -89,11 +88,23 @@ def expected_gradients(route: Route, background: FloatArray, n_nodes: int) -> At
     return attribute
 
 
-def _jacobian(network: nn.Module, h: torch.Tensor, outputs: slice) -> torch.Tensor:
-    """Derivatives of some outputs with respect to the rows of `h`, shape ``(n, n_outputs, n_prepared)``."""
-    h = h.requires_grad_()
-    rows = [torch.autograd.grad(y, h, retain_graph=True)[0] for y in network(h).sum(dim=0)[outputs]]
-    return torch.stack(rows, dim=1)
+def _slopes(network: nn.Module, n_outputs: int) -> Callable[[torch.Tensor, slice], torch.Tensor]:
+    """From rows to derivatives of some outputs with respect to them, shape ``(n, n_outputs, n_prepared)``."""
+
+    def by_gradients(h: torch.Tensor, outputs: slice) -> torch.Tensor:
+        h = h.requires_grad_()
+        rows = [torch.autograd.grad(y, h, retain_graph=True)[0] for y in network(h).sum(dim=0)[outputs]]
+        return torch.stack(rows, dim=1)
+
+    derivative = chain(network, n_outputs)
+    if derivative is None:
+        return by_gradients
+
+    def in_closed_form(h: torch.Tensor, outputs: slice) -> torch.Tensor:
+        _, all_slopes = derivative(h)
+        return all_slopes[..., outputs, :]
+
+    return in_closed_form
 
 
 def _carried(s: torch.Tensor, from_s: torch.Tensor, slope: torch.Tensor, components: torch.Tensor) -> torch.Tensor:

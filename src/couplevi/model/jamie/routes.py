@@ -177,7 +177,7 @@ class Blended(Derivable):
         def derivative(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             mean, slopes = decoded(x)
             of_path = self.path.weight[:, : x.shape[1] - self.n_covariates]
-            return self.decoder_share * mean + self._along_path(x), self.decoder_share * slopes + of_path
+            return self.decoder_share * mean + self._along_path(x), torch.add(of_path, slopes, alpha=self.decoder_share)
 
         return derivative
 
@@ -195,10 +195,10 @@ def _readout(
     gain = record.scale[columns] * np.float32(record.rms)
     offset = record.mean[columns].astype(np.float64)
     if record.components is None:
-        chosen = np.zeros((record.n_prepared, len(columns)), dtype=np.float32)
-        chosen[columns, np.arange(len(columns))] = gain
-        return [linear(chosen)], None, offset
-    mix = record.components[:, columns] * gain
-    if len(columns) <= len(mix):
+        mix = np.zeros((record.n_prepared, len(columns)), dtype=np.float32)
+        mix[columns, np.arange(len(columns))] = gain
+    else:
+        mix = record.components[:, columns] * gain
+    if len(columns) < len(mix):
         return [linear(mix)], None, offset
     return [], mix, offset
