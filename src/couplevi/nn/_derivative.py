@@ -15,11 +15,11 @@ MAX_TABLE = 2**24
 PASSES_SAVED = 2
 """How many times as quick as gradients a multiplication in closed form is: no pass reads and writes hidden units."""
 
-Derivative: TypeAlias = "Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor | None]]"
+Derivative: TypeAlias = "Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]"
 """From inputs, shape ``(n, n_in)``, to outputs, shape ``(n, n_out)``, and their derivatives by features.
 
-Covariates are held. Derivatives have shape ``(n, n_out, n_features)``, or ``(n_out, n_features)`` where they are those of
-all rows; None stands for features that are handed on.
+Covariates, which stand behind the features, are held. Derivatives have shape ``(n, n_out, n_features)``, or
+``(n_out, n_features)`` where they are those of all rows.
 """
 
 
@@ -36,25 +36,25 @@ def chain(network: nn.Module, n_passes: int) -> Derivative | None:
     if isinstance(network, Derivable):
         return network.derivative(n_passes)
     if isinstance(network, nn.Linear):
-        return lambda x: (network(x), network.weight)
+        return lambda x: (network(x), network.weight.detach())
     if not isinstance(network, nn.Sequential):
         return None
     found = [chain(layer, n_passes) for layer in network]
     parts = [part for part in found if part is not None]
-    return None if len(parts) < len(found) else lambda x: _one_after_another(parts, x)
+    if len(parts) < len(found):
+        return None
+
+    def derivative(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x, slopes = parts[0](x)
+        for part in parts[1:]:
+            x, own = part(x)
+            slopes = own @ slopes
+        return x, slopes
+
+    return derivative
 
 
-def _one_after_another(parts: list[Derivative], x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-    total = None
-    for part in parts:
-        x, own = part(x)
-        total = own if total is None else total if own is None else own @ total
-    return x, total
-
-
-def one_layer(
-    hidden: nn.Sequential, last: nn.Module, n_features: int, n_out: int, n_passes: int
-) -> Derivative | None:
+def one_layer(hidden: nn.Sequential, last: nn.Module, n_features: int, n_out: int, n_passes: int) -> Derivative | None:
     """Derivative of the first outputs of a hidden layer and a linear one by the first of what is read.
 
     With ``W`` and ``V`` the weights on the way in and out, the columns of ``W`` centred, ``u`` the normalised values of
@@ -77,10 +77,16 @@ def one_layer(
     -------
     None of more than one hidden layer, without layer normalisation, of large tables, or where gradients are quicker.
     """
-    first, norm, activation = hidden[0], hidden[1], hidden[2]
-    is_known = len(hidden) == 4 and isinstance(norm, nn.LayerNorm) and isinstance(last, nn.Linear)
+    first, norm, activation, *rest = hidden
+    if (
+        len(rest) > 1
+        or not isinstance(first, nn.Linear)
+        or not isinstance(norm, nn.LayerNorm)
+        or not isinstance(last, nn.Linear)
+    ):
+        return None
     size = n_features * n_out
-    if not is_known or size > PASSES_SAVED * n_passes * (n_features + n_out) or len(norm.weight) * size > MAX_TABLE:
+    if size > PASSES_SAVED * n_passes * (n_features + n_out) or len(norm.weight) * size > MAX_TABLE:
         return None
     enter, leave, bias = first.weight[:, :n_features], last.weight[:n_out], last.bias[:n_out]
     enter = enter - enter.mean(dim=0)

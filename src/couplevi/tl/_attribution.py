@@ -100,9 +100,10 @@ def _slopes(network: nn.Module, n_outputs: int) -> Callable[[torch.Tensor, slice
     if derivative is None:
         return by_gradients
 
+    @torch.no_grad()
     def in_closed_form(h: torch.Tensor, outputs: slice) -> torch.Tensor:
-        _, all_slopes = derivative(h)
-        return all_slopes[..., outputs, :]
+        _, of_all = derivative(h)
+        return of_all[..., outputs, :]
 
     return in_closed_form
 

@@ -75,12 +75,13 @@ class Shared(Derivable):
         return self._told(self.encoder(x)[:, : self.n_latent], x)
 
     def derivative(self, n_passes: int) -> Derivative | None:
+        """See :class:`~couplevi.nn.Derivable`."""
         encoder = cast("Encoder", self.encoder.module)
         latent = one_layer(encoder.hidden, encoder.mean, encoder.n_in, self.n_latent, n_passes)
         if latent is None:
             return None
 
-        def derivative(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        def derivative(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             z, slopes = latent(x)
             return self._told(z, x), slopes
 
@@ -116,6 +117,7 @@ class Decoded(Derivable):
         return mean_over_batches(decoded, covariates, self.n_batches, self.batches)
 
     def derivative(self, n_passes: int) -> Derivative | None:
+        """See :class:`~couplevi.nn.Derivable`."""
         decoder = cast("Decoder", self.decoder.module)
         layer = one_layer(decoder.hidden, decoder.output, self.n_latent, decoder.head.n_out, n_passes)
         if layer is None or not isinstance(decoder.head, UnitGaussianHead):  # whose mean is what the layer gives
@@ -170,6 +172,7 @@ class Blended(Derivable):
         return self.decoder_share * self.network(x) + self._along_path(x)
 
     def derivative(self, n_passes: int) -> Derivative | None:
+        """See :class:`~couplevi.nn.Derivable`."""
         decoded = chain(self.network, n_passes)
         if decoded is None:
             return None
