@@ -695,7 +695,7 @@ MUTANTS = [
         ("record.scale[columns] * np.float32(record.rms)", "record.scale[columns]"),
         ("record.mean[columns].astype(np.float64)", "0 * record.mean[columns].astype(np.float64)"),
         ("record.components[:, columns] * gain", "record.components[:, columns]"),
-        ("chosen[columns, np.arange(len(columns))] = gain", "chosen[np.sort(columns), np.arange(len(columns))] = gain"),
+        ("mix[columns, np.arange(len(columns))] = gain", "mix[np.sort(columns), np.arange(len(columns))] = gain"),
         (".to(module.device).eval()", ".to(module.device).train()"),
         ("module.observation(source).preparation.record()", "module.observation(target or source).preparation.record()"),
     ),
@@ -771,7 +771,7 @@ MUTANTS = [
         ("(total / n_background)", "(total / n_prepared)"),
         ("total[:, start + k : start + k + part.shape[1]]", "total[:, k : k + part.shape[1]]"),
         ("from_h + node * (h - from_h)", "h + node * (h - from_h)"),
-        ('"bd,bkd->dk", h - from_h, slope', '"bd,bkd->dk", from_h - h, slope'),
+        ('"bd,bkd->dk", h - prepared[rows], part', '"bd,bkd->dk", prepared[rows] - h, part'),
     ),
     *in_file(
         "tl/_baselines.py",
