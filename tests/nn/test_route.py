@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from couplevi.nn import Encoder, Mean, Route, frozen_copy, linear
+from couplevi.nn import Derivable, Encoder, Mean, Route, chain, frozen_copy, linear
 from couplevi.preparation import fit_preparation
 
 
@@ -88,3 +88,25 @@ def test_given_covariates_the_network_reads_features_alone():
     assert given.n_covariates == 0
     np.testing.assert_allclose(given.predict(h), together)
     assert given.given(c) is given
+
+
+def test_given_covariates_derivatives_are_those_by_features():
+    class Products(Derivable):
+        """Products of three features and a covariate."""
+
+        def forward(self, x):
+            return x[:, :3] * x[:, 3:]
+
+        def derivative(self, n_passes):
+            return lambda x: (self(x), torch.diag_embed(x[:, 3:].expand(-1, 3)))
+
+    preparation = fit_preparation(np.random.default_rng(0).normal(size=(20, 3)))
+    layers = [nn.Sequential(Products(), linear(np.eye(3))), nn.Sequential(nn.Tanh(), linear(np.eye(4)))]
+    known, unknown = (
+        Route(preparation, network, None, np.zeros(3), list("abc"), np.arange(3), 3, n_covariates=1).given([5.0])
+        for network in layers
+    )
+    y, slopes = chain(known.network, 3)(torch.ones(2, 3))
+    assert y.tolist() == [[5.0, 5.0, 5.0]] * 2
+    torch.testing.assert_close(slopes, 5 * torch.eye(3).expand(2, 3, 3))
+    assert chain(unknown.network, 3) is None

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from couplevi.nn import Route
+from couplevi.nn import HEADS, Derivable, Route, hidden_layers, one_layer
 from couplevi.preparation import fit_preparation
 from couplevi.tl._attribution import deep, expected_gradients, permutation
 
@@ -62,6 +62,40 @@ def test_work_in_small_pieces_changes_nothing(monkeypatch):
     np.testing.assert_allclose(expected_gradients(route, x, 4)(x[0]), values, atol=1e-5)
 
 
+class Hidden(Derivable):
+    """A hidden layer whose derivatives are known."""
+
+    def __init__(self, n_in, n_out):
+        super().__init__()
+        self.hidden = hidden_layers(n_in, [20], normalization="layer", activation="gelu", dropout_rate=0.1)
+        self.last = nn.Linear(20, n_out)
+
+    def forward(self, x):
+        return self.last(self.hidden(x))
+
+    def derivative(self, n_passes):
+        return one_layer(self.hidden, self.last, self.hidden[0].in_features, self.last.out_features, n_passes)
+
+
+@pytest.mark.parametrize("n_components", [None, 5])
+@pytest.mark.parametrize("max_values", [2**24, 150, 1])
+def test_derivatives_in_closed_form_give_the_values_of_gradients(monkeypatch, n_components, max_values):
+    x = numbers(30, 12)
+    preparation = fit_preparation(x, n_components)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        known = Hidden(preparation.n_prepared, 7).eval().requires_grad_(False)
+    plain = nn.Sequential(*known.hidden, known.last)
+    known_route, plain_route = (
+        Route(preparation, network, None, np.zeros(7), list("abcdefg"), np.arange(7), 7) for network in (known, plain)
+    )
+    expected = expected_gradients(plain_route, x[10:], 4)(x[0])
+    assert np.abs(expected).max() > 0.01
+    monkeypatch.setattr("couplevi.tl._attribution.MAX_VALUES", max_values)
+    monkeypatch.setattr("couplevi.tl._attribution._gradients", None)
+    np.testing.assert_allclose(expected_gradients(known_route, x[10:], 4)(x[0]), expected, atol=1e-5)
+
+
 def test_constant_features_get_nothing():
     x = numbers(30, 12)
     x[:, 4] = 2.0
@@ -118,6 +152,24 @@ def test_layer_normalisation_has_no_rule():
     x = numbers(10, 4)
     with pytest.raises(ValueError, match='found layer normalisation. Use `method="gradient"`'):
         deep(random_route(fit_preparation(x)), x)
+
+
+def test_exponentials_of_counts_have_no_rule():
+    x = numbers(10, 4)
+    head = HEADS["poisson"](3)
+
+    class Counts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.head = nn.Linear(4, 3).requires_grad_(False), head
+
+        def forward(self, h):
+            return self.head(self.layer(h)).mean
+
+    route = Route(fit_preparation(x), Counts(), None, np.zeros(3), list("abc"), np.arange(3), 3)
+    with pytest.raises(ValueError, match='found exponentials of a likelihood of counts. Use `method="gradient"`'):
+        deep(route, x)
+    assert np.isfinite(expected_gradients(route, x, 4)(x[0])).all()
 
 
 def test_permutations_of_a_seed_leave_numpys_state_alone():

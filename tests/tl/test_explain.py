@@ -228,6 +228,21 @@ def test_large_data_have_a_drawn_background(data, monkeypatch):
     np.testing.assert_array_equal(e.values, named.values)
 
 
+@pytest.mark.parametrize("method", ["gradient", "permutation"])
+def test_the_number_of_cells_drawn_for_the_background(data, method):
+    model, mdata = data
+    n_obs, options = mdata["rna"].n_obs, {"cells": mdata["rna"].obs_names[:2], "targets": ["ephys1"], "method": method}
+    drawn = mdata["rna"].obs_names[np.sort(np.random.default_rng(3).choice(n_obs, 6, replace=False))]
+    e = cvi.tl.explain(mdata, model, **ROUTE, **options, n_background=6, seed=3)
+    named = cvi.tl.explain(mdata, model, **ROUTE, **options, background=drawn, seed=3)
+    np.testing.assert_array_equal(e.values, named.values)
+    other = cvi.tl.explain(mdata, model, **ROUTE, **options, n_background=6, seed=4)
+    assert np.abs(other.base_values - e.base_values).min() > 0
+    everything = cvi.tl.explain(mdata, model, **ROUTE, **options, n_background=n_obs + 1, seed=3)
+    default = cvi.tl.explain(mdata, model, **ROUTE, **options, seed=3)
+    np.testing.assert_array_equal(everything.values, default.values)
+
+
 def test_no_gradient_and_no_hook_is_left_in_the_model(data):
     model, mdata = data
     gradients = [None if p.grad is None else p.grad.clone() for p in model.module.parameters()]
@@ -257,6 +272,13 @@ def test_no_gradient_and_no_hook_is_left_in_the_model(data):
         ({"method": "lime"}, ValueError, "`method` to be one of"),
         ({"aggregate": "sum"}, ValueError, "`aggregate` to be one of"),
         ({"n_nodes": 0}, ValueError, "`n_nodes` to be a whole number of at least 1"),
+        ({"n_background": 1}, ValueError, "`n_background` to be a whole number of at least 2, found 1"),
+        ({"n_background": 2.0}, ValueError, "`n_background` to be a whole number of at least 2, found 2.0"),
+        (
+            {"n_background": 2, "background": ["cell0"]},
+            ValueError,
+            "one of `background` and `n_background`, found both.*leave out one",
+        ),
     ],
 )
 def test_bad_input(data, arguments, error, message):

@@ -3,18 +3,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
 from couplevi._arrays import dense
+from couplevi.nn._derivative import Derivable, Derivative, chain
 
 if TYPE_CHECKING:
     from couplevi._streamed import Matrix
     from couplevi._types import FloatArray, IntArray
     from couplevi.preparation import Preparation
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +82,7 @@ class Route:
         """The route of profiles with these covariates, shape ``(n_covariates,)``, whose network reads features alone."""
         if not self.n_covariates:
             return self
-        network = nn.Sequential(With(covariates), self.network).to(self.device).eval()
+        network = With(covariates, self.network).to(self.device).eval()
         return replace(self, network=network, n_covariates=0)
 
     def outputs(self, inner: FloatArray) -> FloatArray:
@@ -101,16 +104,24 @@ class Route:
         return nn.Sequential(enter, self.network, linear(mix, self.offset)).to(self.device)
 
 
-class With(nn.Module):
-    """Puts the same covariates behind the features of all profiles."""
+class With(Derivable):
+    """A network that reads the same covariates behind the features of all profiles."""
 
     covariates: torch.Tensor
 
-    def __init__(self, covariates: FloatArray) -> None:
+    def __init__(self, covariates: FloatArray, network: nn.Module) -> None:
         super().__init__()
         self.register_buffer("covariates", torch.from_numpy(np.asarray(covariates, dtype=np.float32)))
+        self.network = network
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
+        return self.network(self._told(h))
+
+    def derivative(self, n_passes: int) -> Derivative | None:
+        found = chain(self.network, n_passes)
+        return None if found is None else lambda h: found(self._told(h))
+
+    def _told(self, h: torch.Tensor) -> torch.Tensor:
         return torch.cat([h, self.covariates.expand(len(h), -1)], dim=1)
 
 
@@ -125,7 +136,7 @@ class Mean(nn.Module):
         return self.module(x).mean
 
 
-def frozen_copy(module: nn.Module) -> nn.Module:
+def frozen_copy(module: Network) -> Network:
     """A copy whose parameters take no gradients, and to which others may attach hooks."""
     return deepcopy(module).requires_grad_(False)
 

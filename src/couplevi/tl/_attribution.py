@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from couplevi._validate import expected
+from couplevi.nn import CountHead, chain
 from couplevi.preparation import row_chunks
 
 if TYPE_CHECKING:
@@ -58,39 +59,48 @@ def expected_gradients(route: Route, background: FloatArray, n_nodes: int) -> At
         standardised = torch.from_numpy(np.concatenate(chunks)).to(device)
     n_background, n_prepared = prepared.shape
     n_inner = route.network(prepared[:1]).shape[1]
+    derivative = chain(route.network, n_inner)
     # of a work array (rows, outputs, prepared), rows are background profiles or features
     step = max(1, min(n_inner, MAX_VALUES // (n_prepared * max(p.n_vars, min(n_background, 512)))))
-    n_rows = max(1, MAX_VALUES // (n_prepared * step))
+    together = step if derivative is None else n_inner
+    n_rows = max(1, MAX_VALUES // (n_prepared * together))
 
     def attribute(profile: FloatArray) -> FloatArray:
         h = torch.from_numpy(p.transform(profile[None])).to(device)
         s = torch.from_numpy(p.standardise(profile[None])).to(device)
-        values = [part(h, s, slice(start, start + step)) for start in range(0, n_inner, step)]
-        return route.outputs(torch.cat(values, dim=1).cpu().numpy())
+        total = h.new_zeros(p.n_vars, n_inner)
+        for start in range(0, n_inner, together):
+            outputs = range(start, min(start + together, n_inner))
+            for first in range(0, n_background, n_rows):
+                rows = slice(first, first + n_rows)
+                slope = integrated(h, prepared[rows], outputs)
+                for k in range(0, len(outputs), step):
+                    part = slope[:, k : k + step]
+                    total[:, start + k : start + k + part.shape[1]] += (
+                        torch.einsum("bd,bkd->dk", h - prepared[rows], part)
+                        if standardised is None or components is None
+                        else _carried(s, standardised[rows], part, components)
+                    )
+        return route.outputs((total / n_background).cpu().numpy())
 
-    def part(h: torch.Tensor, s: torch.Tensor, inner: slice) -> torch.Tensor:
-        total = torch.zeros(())
-        for start in range(0, n_background, n_rows):
-            rows = slice(start, start + n_rows)
-            from_h = prepared[rows]
-            slope = torch.zeros(())
-            for node, weight in path:
-                slope = slope + weight * _jacobian(route.network, from_h + node * (h - from_h), inner)
-            total = total + (
-                torch.einsum("bd,bkd->dk", h - from_h, slope)
-                if standardised is None or components is None
-                else _carried(s, standardised[rows], slope, components)
+    def integrated(h: torch.Tensor, from_h: torch.Tensor, outputs: range) -> torch.Tensor:
+        """Mean derivatives of some outputs on the path from each row, shape ``(n, n_outputs, n_prepared)``."""
+        slope = h.new_zeros(len(from_h), len(outputs), n_prepared)
+        for node, weight in path:
+            at = from_h + node * (h - from_h)
+            slope.add_(
+                _gradients(route.network, at, outputs) if derivative is None else derivative(at)[1], alpha=weight
             )
-        return total / n_background
+        return slope
 
-    return attribute
+    return torch.no_grad()(attribute)
 
 
-def _jacobian(network: nn.Module, h: torch.Tensor, outputs: slice) -> torch.Tensor:
+@torch.enable_grad()
+def _gradients(network: nn.Module, h: torch.Tensor, outputs: range) -> torch.Tensor:
     """Derivatives of some outputs with respect to the rows of `h`, shape ``(n, n_outputs, n_prepared)``."""
-    h = h.requires_grad_()
-    rows = [torch.autograd.grad(y, h, retain_graph=True)[0] for y in network(h).sum(dim=0)[outputs]]
-    return torch.stack(rows, dim=1)
+    y = network(h.requires_grad_()).sum(dim=0)
+    return torch.stack([torch.autograd.grad(y[k], h, retain_graph=True)[0] for k in outputs], dim=1)
 
 
 def _carried(s: torch.Tensor, from_s: torch.Tensor, slope: torch.Tensor, components: torch.Tensor) -> torch.Tensor:
@@ -109,9 +119,15 @@ def deep(route: Route, background: FloatArray) -> Attribute:
     ValueError
         If the network has layers for which DeepLIFT has no rule.
     """
-    if any(isinstance(layer, nn.LayerNorm) for layer in route.network.modules()):
+    layers = list(route.network.modules())
+    if any(isinstance(layer, nn.LayerNorm) for layer in layers):
         remedy = 'Use `method="gradient"`, or train with `normalization="batch"`.'
         raise ValueError(expected("layers that DeepLIFT has rules for", "layer normalisation", remedy))
+    if any(isinstance(layer, CountHead) for layer in layers):  # without a rule, sums of values are off by 16 to 74 %
+        remedy = 'Use `method="gradient"`, or explain the latent.'
+        raise ValueError(
+            expected("layers that DeepLIFT has rules for", "exponentials of a likelihood of counts", remedy)
+        )
     network = route.from_features()
     explainer = shap.DeepExplainer(network, torch.from_numpy(background).to(route.device))
 

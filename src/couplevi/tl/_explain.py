@@ -40,6 +40,7 @@ def explain(
     targets: Sequence[str] | None = None,
     cells: Sequence[str] | None = None,
     background: Sequence[str] | None = None,
+    n_background: int | None = None,
     method: Literal["gradient", "deep", "permutation"] = "gradient",
     aggregate: Literal["none", "mean_abs"] = "none",
     n_nodes: int = 8,
@@ -71,12 +72,17 @@ def explain(
         Names of the cells of the source to explain; None takes all.
     background
         Names of at least 2 cells of the source that stand for "not this cell". None takes, for ``"gradient"``, all
-        cells of the source, or 200 drawn at random if there are more than 2,000 (on Patch-seq data 200 of 1,208
-        changed mean absolute values by 4 %, 500 by 2 %); for the other methods 100 drawn at random.
+        cells of the source, or 200 drawn at random if there are more than 2,000; for the other methods 100 drawn at
+        random.
+    n_background
+        How many cells are drawn at random for the background, at least 2, in place of these numbers; all are taken if
+        there are not so many. Time is proportional to it. Values of a cell correlated with those against all 1,208
+        cells of Patch-seq data at 0.97, 0.98, 0.99 and 0.997 with 25, 50, 100 and 200 drawn, and mean absolute values
+        differed from theirs by 11, 8, 6 and 4 %; their sums were as exact.
     method
         ``"gradient"``: expected gradients, deterministic. ``"permutation"``: exact sums, needs
         ``(2 n_vars + 1) n_background`` predictions per cell. ``"deep"``: DeepLIFT, for models without layer
-        normalisation (``preset="paper"``). The latter two are those of the ``shap`` package.
+        normalisation (``preset="paper"``), and targets that are not explained as counts. The latter two are those of the ``shap`` package.
     aggregate
         ``"none"`` returns the values of each cell; ``"mean_abs"`` only their mean absolute value, in memory that does
         not grow with the number of cells explained.
@@ -111,8 +117,8 @@ def explain(
         If the target, one of `targets` or a cell is unknown, or `mdata` lacks the source.
     ValueError
         If the source is no modality of the model or the same as the target, a name is repeated, labels were learned
-        from another model, the background has fewer than 2 cells, all values would take more than
-        2 GB, ``"deep"`` meets layer normalisation, or an option is out of range.
+        from another model, the background has fewer than 2 cells, or both its cells and their number are given, all
+        values would take more than 2 GB, ``"deep"`` meets layer normalisation or counts, or an option is out of range.
     RuntimeError
         If the model is not trained.
 
@@ -140,13 +146,20 @@ def explain(
     check_option(method, list(N_BACKGROUND), "method")
     check_option(aggregate, ["none", "mean_abs"], "aggregate")
     check_count(n_nodes, "n_nodes")
+    if n_background is not None:
+        check_count(n_background, "n_background", minimum=2)
+        if background is not None:
+            remedy = "The first names the cells, the second is the number of those drawn: leave out one of them."
+            raise ValueError(expected("one of `background` and `n_background`", "both", remedy))
     route = find_route(mdata, model, source, target, targets, key_added)
     check_modality(mdata, source, "source")
     names = mdata[source].obs_names
     reader = model.reader(source)
     x = route.read(reader.read(mdata), reader.where)
     rows = np.arange(len(names)) if cells is None else find_names(names, cells, f"cells of {source!r}")
-    from_rows = _background(names, background, N_BACKGROUND[method], method == "gradient", source, seed)
+    all_if_few = method == "gradient" and len(names) <= MAX_FULL_BACKGROUND
+    n_drawn = n_background or (len(names) if all_if_few else N_BACKGROUND[method])
+    from_rows = _background(names, background, n_drawn, source, seed)
     shape = (len(rows), x.shape[1], len(route.names))
     if aggregate == "none" and 4 * np.prod(shape, dtype=np.int64) > MAX_ARRAY_BYTES:
         remedy = 'Pass `aggregate="mean_abs"`, or fewer `cells` or `targets`.'
@@ -187,13 +200,11 @@ def explain(
     return explanation
 
 
-def _background(
-    names: pd.Index, chosen: Sequence[str] | None, n_drawn: int, all_if_few: bool, source: str, seed: int
-) -> np.ndarray:
+def _background(names: pd.Index, chosen: Sequence[str] | None, n_drawn: int, source: str, seed: int) -> np.ndarray:
     """Rows of the background."""
     if chosen is not None:
         rows = find_names(names, chosen, f"cells of {source!r}")
-    elif len(names) <= (MAX_FULL_BACKGROUND if all_if_few else n_drawn):
+    elif len(names) <= n_drawn:
         rows = np.arange(len(names))
     else:
         rows = np.sort(np.random.default_rng(seed).choice(len(names), n_drawn, replace=False))

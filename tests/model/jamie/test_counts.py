@@ -164,6 +164,20 @@ def test_explanations_of_counts_add_up(trained):
     np.testing.assert_allclose(explained.data, np.log1p(mdata["rna"][names].X), rtol=1e-4)
 
 
+def test_deeplift_of_counts_is_refused(trained):
+    _, mdata = trained
+    model = cvi.tl.jamie(
+        mdata.copy(), modalities=("rna", "atac"), likelihoods=LIKELIHOODS, normalization="batch", train_kwargs=QUICK
+    )
+    with pytest.raises(ValueError, match="found exponentials of a likelihood of counts"):
+        cvi.tl.explain(mdata, model, **ROUTE, cells=mdata.obs_names[:2], method="deep")
+    latent = cvi.tl.explain(
+        mdata.copy(), model, source="rna", target="latent", cells=mdata.obs_names[:2], method="deep"
+    )
+    expected = model.get_latent_representation(modality="rna")[:2]
+    np.testing.assert_allclose(latent.values.sum(axis=1) + latent.base_values, expected, atol=1e-3)
+
+
 def test_counts_read_in_parts_are_those_in_memory(tmp_path):
     mdata = cells(sparse=True)
     mdata.write(tmp_path / "data.h5mu")

@@ -7,6 +7,7 @@ import couplevi as cvi
 from couplevi._arrays import dense
 from couplevi.model.jamie.module import TERMS, JAMIEModule
 from couplevi.model.jamie.routes import make_route
+from couplevi.nn import chain
 from couplevi.preparation import fit_preparation
 
 
@@ -132,7 +133,7 @@ def reduced():
 
 @pytest.mark.parametrize("features", [None, ["b7", "b0"], ["b2", "b5", "b1"], ["b1", "b2", "b3", "b4"]])
 def test_a_route_through_components_predicts_what_the_module_decodes(reduced, features):
-    """Fewer features than components are decoded one by one, more through a mix of the components."""
+    """Fewer features than components are decoded one by one, as many or more through a mix of the components."""
     module, names, x = reduced
     route = make_route(module, names, "a", "b", features)
     h = route.preparation.transform(x["a"])
@@ -142,7 +143,7 @@ def test_a_route_through_components_predicts_what_the_module_decodes(reduced, fe
             "b", module.encode("a", torch.from_numpy(h), torch.zeros(len(h), 0)).loc, torch.zeros(len(h), 0), ()
         )
     columns = [names["b"].index(f) for f in features or names["b"]]
-    assert (route.mix is None) == (len(columns) <= 3)
+    assert (route.mix is None) == (len(columns) < 3)
     np.testing.assert_allclose(route.predict(h), expected[:, columns], rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(
         route.from_features()(torch.from_numpy(x["a"])).detach(), expected[:, columns], rtol=1e-3, atol=1e-3
@@ -157,3 +158,46 @@ def test_a_route_is_without_randomness_though_its_module_is_in_training(reduced)
     h = route.preparation.transform(x["b"])
     np.testing.assert_array_equal(route.predict(h), route.predict(h))
     assert module.training
+
+
+def by_gradients(network, h):
+    return torch.stack([torch.autograd.functional.jacobian(lambda row: network(row[None])[0], row) for row in h])
+
+
+@pytest.mark.parametrize("batch_key", [None, "batch"])
+@pytest.mark.parametrize("target", ["ephys", None])
+def test_derivatives_of_a_route_are_those_that_gradients_give(mdata, quick, batch_key, target):
+    """Through private latents that are left out, a mean over batches, the linear path and the readout."""
+    mdata.obs["batch"] = np.where(np.arange(mdata.n_obs) % 2, "b", "a")
+    model = cvi.tl.jamie(mdata, modalities=("rna", "ephys"), batch_key=batch_key, train_kwargs=quick)
+    path, generator = model.module.linear_path("rna", "ephys"), torch.Generator().manual_seed(0)
+    for values in path.buffers():
+        values.copy_(torch.randn(values.shape, generator=generator))
+    path.share.fill_(0.3)
+    reader = model.reader("rna")
+    route = model.route("rna", target)
+    h = torch.from_numpy(route.preparation.transform(dense(reader.read(mdata)))[:5])
+    network = route.given(reader.covariates(mdata)[0]).network
+    y, slopes = chain(network, 32)(h)
+    torch.testing.assert_close(y, network(h), rtol=1e-4, atol=1e-5)
+    expected = by_gradients(network, h)
+    assert expected.abs().max() > 0.01
+    torch.testing.assert_close(slopes.expand_as(expected), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"likelihoods": {"ephys": "nb"}},  # exponentials follow the decoder
+        {"likelihoods": {"ephys": "nb"}, "n_pcs": {"ephys": 3}},
+        {"normalization": "batch"},
+        {"encoder_widths": (8, 8)},
+    ],
+)
+def test_other_routes_are_left_to_gradients(mdata, quick, kwargs):
+    if "likelihoods" in kwargs:
+        mdata["ephys"].X = np.round(10 * np.abs(mdata["ephys"].X))
+    model = cvi.tl.jamie(mdata, modalities=("rna", "ephys"), train_kwargs=quick, **kwargs)
+    assert chain(model.route("rna", "ephys").network, 100) is None
+    latents_alone = model.route("rna").network
+    assert (chain(latents_alone, 100) is None) == ("likelihoods" not in kwargs)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -28,8 +28,6 @@ class Placed(nn.Module):
 
 def make_text_route(module: CellTextModule, texts: Sequence[str], placed: FloatArray) -> Route:
     """Route from features to the cosine with texts, see :meth:`~couplevi.model.CellText.route`."""
-    network = (
-        nn.Sequential(Placed(cast("CellTextModule", frozen_copy(module))), linear(placed.T)).to(module.device).eval()
-    )
+    network = nn.Sequential(Placed(frozen_copy(module)), linear(placed.T)).to(module.device).eval()
     record, n = module.observation.preparation.record(), len(texts)
     return Route(record, network, None, np.zeros(n), list(texts), np.arange(n), n)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -9,11 +9,12 @@ from torch import nn
 
 from couplevi._validate import find_names
 from couplevi.model.jamie.module import mean_over_batches, within
-from couplevi.nn import Mean, Route, frozen_copy, linear
+from couplevi.nn import Derivable, Derivative, Mean, Route, UnitGaussianHead, chain, frozen_copy, linear, one_layer
 
 if TYPE_CHECKING:
     from couplevi._types import FloatArray, IntArray
     from couplevi.model.jamie.module import JAMIEModule
+    from couplevi.nn import Decoder, Encoder
 
 
 def make_route(
@@ -28,7 +29,7 @@ def make_route(
     names = [str(k) for k in range(module.n_latent)] if target is None else list(var_names[target])
     what = "latent" if target is None else target
     columns = np.arange(len(names)) if features is None else find_names(names, features, f"the outputs of {what!r}")
-    encoder = Mean(frozen_copy(module.encoder(source)))
+    encoder = frozen_copy(module.encoder(source))
     parts: list[nn.Module] = [Shared(encoder, module.n_latent, module.n_covariates if target is not None else 0)]
     mix: FloatArray | None = None
     offset: FloatArray = np.zeros(len(columns))
@@ -61,26 +62,42 @@ def make_route(
     )
 
 
-class Shared(nn.Module):
+class Shared(Derivable):
     """Shared latents, and covariates behind them, of features and covariates."""
 
-    def __init__(self, encoder: nn.Module, n_latent: int, n_covariates: int) -> None:
+    def __init__(self, encoder: Encoder, n_latent: int, n_covariates: int) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder = Mean(encoder)
         self.n_latent, self.n_covariates = n_latent, n_covariates
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Latents of prepared features and covariates, shape ``(n, n_latent + n_covariates)``."""
-        z = self.encoder(x)[:, : self.n_latent]
+        return self._told(self.encoder(x)[:, : self.n_latent], x)
+
+    def derivative(self, n_passes: int) -> Derivative | None:
+        """See :class:`~couplevi.nn.Derivable`."""
+        encoder = cast("Encoder", self.encoder.module)
+        latent = one_layer(encoder.hidden, encoder.mean, encoder.n_in, self.n_latent, n_passes)
+        if latent is None:
+            return None
+
+        def derivative(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            z, slopes = latent(x)
+            return self._told(z, x), slopes
+
+        return derivative
+
+    def _told(self, z: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """Latents, and the covariates that stand behind the features."""
         return torch.cat([z, x[:, x.shape[1] - self.n_covariates :]], dim=1) if self.n_covariates else z
 
 
-class Decoded(nn.Module):
+class Decoded(Derivable):
     """Mean of a decoder over batches, given shared latents and covariates."""
 
     library_range: torch.Tensor
 
-    def __init__(self, decoder: nn.Module, module: JAMIEModule, target: str, batches: Sequence[int]) -> None:
+    def __init__(self, decoder: Decoder, module: JAMIEModule, target: str, batches: Sequence[int]) -> None:
         super().__init__()
         self.decoder = Mean(decoder)
         self.has_library = module.has_library(target)
@@ -99,6 +116,26 @@ class Decoded(nn.Module):
 
         return mean_over_batches(decoded, covariates, self.n_batches, self.batches)
 
+    def derivative(self, n_passes: int) -> Derivative | None:
+        """See :class:`~couplevi.nn.Derivable`."""
+        decoder = cast("Decoder", self.decoder.module)
+        layer = one_layer(decoder.hidden, decoder.output, self.n_latent, decoder.head.n_out, n_passes)
+        if layer is None or not isinstance(decoder.head, UnitGaussianHead):  # whose mean is what the layer gives
+            return None
+
+        def derivative(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            z, covariates = x[:, : self.n_latent], x[:, self.n_latent :]
+            private = z.new_zeros(len(z), self.n_private)
+
+            def both(told: torch.Tensor) -> torch.Tensor:
+                mean, slopes = layer(torch.cat([z, private, told], dim=1))
+                return torch.cat([slopes, mean[:, :, None]], dim=2)
+
+            slopes_and_mean = mean_over_batches(both, covariates, self.n_batches, self.batches)
+            return slopes_and_mean[:, :, -1], slopes_and_mean[:, :, :-1]
+
+        return derivative
+
 
 class Columns(nn.Module):
     """Some of the features."""
@@ -114,7 +151,7 @@ class Columns(nn.Module):
         return x[:, self.columns]
 
 
-class Blended(nn.Module):
+class Blended(Derivable):
     """Decoder and linear path together, by the share of the latter, given prepared features and covariates.
 
     The path being linear, its mean over batches is that of the mean of their covariates.
@@ -132,9 +169,25 @@ class Blended(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Mean of the prepared features of the target."""
+        return self.decoder_share * self.network(x) + self._along_path(x)
+
+    def derivative(self, n_passes: int) -> Derivative | None:
+        """See :class:`~couplevi.nn.Derivable`."""
+        decoded = chain(self.network, n_passes)
+        if decoded is None:
+            return None
+
+        def derivative(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            mean, slopes = decoded(x)
+            of_path = self.path.weight[:, : x.shape[1] - self.n_covariates]
+            return self.decoder_share * mean + self._along_path(x), torch.add(of_path, slopes, alpha=self.decoder_share)
+
+        return derivative
+
+    def _along_path(self, x: torch.Tensor) -> torch.Tensor:
         covariates = x[:, x.shape[1] - self.n_covariates :]
         told = mean_over_batches(lambda c: c, covariates, self.n_batches, self.batches)
-        return self.decoder_share * self.network(x) + self.path(torch.cat([x, told], dim=1))
+        return self.path(torch.cat([x, told], dim=1))
 
 
 def _readout(
@@ -145,10 +198,10 @@ def _readout(
     gain = record.scale[columns] * np.float32(record.rms)
     offset = record.mean[columns].astype(np.float64)
     if record.components is None:
-        chosen = np.zeros((record.n_prepared, len(columns)), dtype=np.float32)
-        chosen[columns, np.arange(len(columns))] = gain
-        return [linear(chosen)], None, offset
-    mix = record.components[:, columns] * gain
-    if len(columns) <= len(mix):
+        mix = np.zeros((record.n_prepared, len(columns)), dtype=np.float32)
+        mix[columns, np.arange(len(columns))] = gain
+    else:
+        mix = record.components[:, columns] * gain
+    if len(columns) < len(mix):
         return [linear(mix)], None, offset
     return [], mix, offset
