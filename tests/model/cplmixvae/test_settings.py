@@ -11,7 +11,7 @@ from couplevi.model.cplmixvae.settings import make_mixture_settings
     [
         ("euclidean", None, 10),
         ("aitchison", None, 0.1),
-        ("minimum_variance", None, 0.01),
+        ("minimum_variance", None, 0.03),
         ("aitchison", 0.0, 0),
         ("euclidean", 3.0, 3),
     ],
