@@ -46,17 +46,48 @@ def test_python_of_the_readme_runs_as_pasted(tmp_path, monkeypatch, capsys, tabl
     monkeypatch.chdir(tmp_path)
     few = {**settings.PRESETS, "default": replace(settings.DEFAULT, n_steps=60)}  # a reader takes 1,600
     monkeypatch.setattr(settings, "PRESETS", few)
-    [code] = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    [code, shown] = re.findall(r"```(?:python|text)\n(.*?)```", README.read_text(), flags=re.DOTALL)
     names = {}
     exec(code, names)
     assert (tmp_path / "jamie_model" / "model.pt").is_file()
     assert names["mdata"]["rna"].obsm["jamie_ephys"].shape == (225, 40)
-    assert "foscttm" in capsys.readouterr().out
+    printed = [line.split()[:-2] for line in capsys.readouterr().out.splitlines()]  # without the scores themselves
+    assert printed == [line.split()[:-2] for line in shown.splitlines()]
+    assert ["foscttm", "smaller", "rna-ephys", "held_out", "150"] in printed
     written = slots(names["mdata"]) - slots(cvi.data.branching_manifold(n_obs=300, paired=0.5, seed=0))
     known = [re.escape(re.sub(r"\[[st]\]", "[m]", slot.name)) for slot in tables.slots()]
     known = [re.sub(r"\\{\w+\\}", ".+", pattern) for pattern in known]
     assert len(written) > 5
     assert {slot for slot in written if not any(re.fullmatch(pattern, slot) for pattern in known)} == set()
+
+
+def one_line(path):
+    return " ".join(path.read_text().split())
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "guide" / "models").glob("*.md")), ids=lambda page: page.stem)
+def test_what_a_model_is_for_is_said_in_the_same_words_everywhere(page):
+    title, mission, _ = page.read_text().split("\n\n", 2)
+    mission = " ".join(mission.split())
+    assert title.removeprefix("# ") in cvi.model.__all__
+    assert mission.endswith(".")
+    for place in ("README.md", "docs/index.md", "llms.txt"):
+        assert f"`cvi.tl.{page.stem}`. {mission}" in one_line(ROOT / place)
+
+
+def test_tools_to_choose_from_are_the_same_in_the_readme_and_on_the_landing_page():
+    tables = [
+        [
+            re.sub(r"\[(\w+)\]\(.*?\)|{doc}`(\w+) <.*?>`", r"\1\2", row)
+            for row in re.findall(r"^\|.*\|.*\|.*\|$", text, re.M)
+        ]
+        for text in (README.read_text(), (ROOT / "docs" / "index.md").read_text())
+    ]
+    readme, landing = (
+        rows[rows.index("| your cells, and what you want | use | what it gives |") :][:14] for rows in tables
+    )
+    assert readme == landing
+    assert {row.split("|")[2].strip() for row in readme} >= set(cvi.model.__all__) | {"MIDAS", "GLUE", "moscot"}
 
 
 def test_slots_of_the_readme_are_in_the_guide(tables):
@@ -96,5 +127,5 @@ def test_rooms_of_the_documentation_are_those_that_are_enforced():
 def test_links_to_files_resolve(path):
     folder = ROOT / "docs" / "tutorials" if path.suffix == ".ipynb" else path.parent
     text = re.sub(r"```\w+\n.*?```", "", path.read_text(), flags=re.DOTALL)  # code has brackets of its own
-    links = re.findall(r"\]\(([^)\s#]+)(?:#[^)]*)?\)", text)
+    links = re.findall(r"\]\(([^)\s#]+)(?:#[^)]*)?\)", text) + re.findall(r"<img src=\"(.+?)\"", text)
     assert [link for link in links if "://" not in link and not Path(os.path.normpath(folder / link)).exists()] == []
