@@ -11,6 +11,8 @@ from couplevi.model import JAMIE, OTGM, CellText
 from couplevi.model._files import FORMAT, UPGRADES
 
 FOLDER = Path(__file__).parents[1] / "golden"
+ROUNDING = {"rtol": 1e-5, "atol": 1e-5}
+"""What another processor may round differently: 4e-6 of values up to 9 were seen."""
 GOLDEN = [(name, golden, data) for name, row in MODELS.items() for golden, (_, data) in row.golden.items()]
 
 
@@ -19,7 +21,7 @@ GOLDEN = [(name, golden, data) for name, row in MODELS.items() for golden, (_, d
 def test_golden_model_gives_what_it_gave(name, golden, data, with_data):
     own = data()
     model = MODELS[name].cls.load(FOLDER / golden, adata=own if with_data else False, accelerator="cpu")
-    assert_same(gives(model, query(own)), dict(np.load(FOLDER / golden / "outputs.npz")), atol=1e-6)
+    assert_same(gives(model, query(own)), dict(np.load(FOLDER / golden / "outputs.npz")), **ROUNDING)
 
 
 @pytest.mark.parametrize("golden", SINGLE)
@@ -30,7 +32,7 @@ def test_golden_model_of_an_anndata_gives_what_it_gave(golden, with_data):
     cls = {"otgm": OTGM, "celltext": CellText}[golden]
     model = cls.load(FOLDER / golden, adata=own if with_data else False, accelerator="cpu")
     found, expected = gives_single(model, own[:12].copy()), dict(np.load(FOLDER / golden / "outputs.npz"))
-    assert_same(found, expected, atol=1e-5)
+    assert_same(found, expected, **ROUNDING)
 
 
 @pytest.mark.parametrize(("name", "golden", "data"), GOLDEN, ids=[golden for _, golden, _ in GOLDEN])
