@@ -329,6 +329,22 @@ class Key:
             return f"{key}_shap_to_{target}"
 
         @staticmethod
+        def direction_from(key: str, source: str) -> str:
+            """Whether a higher value of a feature of the source raises those of a modality.
+
+            mdata[t] | correlation, over the cells explained, of the values of a feature of the source with its Shapley values: whether a high one raises or lowers the prediction | (n_vars_t, n_vars_s) float32 in [-1, 1], NaN where one of both does not vary | tl.explain | pl.explain
+            """
+            return f"{key}_shap_direction_from_{source}"
+
+        @staticmethod
+        def direction_to(key: str, target: str) -> str:
+            """Whether a higher value of a feature of the source raises latents or probabilities of labels.
+
+            mdata[s] | the same where t is `latent` or a column of labels | (n_vars_s, outputs) float32 | tl.explain | pl.explain
+            """
+            return f"{key}_shap_direction_to_{target}"
+
+        @staticmethod
         def shap(key: str) -> str:
             """Mean absolute Shapley values of texts.
 

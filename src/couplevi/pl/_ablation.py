@@ -8,7 +8,7 @@ import pandas as pd
 
 from couplevi._docs import fill_docs
 from couplevi._validate import check_count, expected
-from couplevi.pl._figure import finish, make_axes
+from couplevi.pl._figure import BLUE, ORANGE, finish, make_axes
 from couplevi.pl._values import check_columns
 
 if TYPE_CHECKING:
@@ -89,13 +89,11 @@ def _boxes(ax: Axes, frame: pd.DataFrame, groups: list[str]) -> None:
     table = frame.pivot(index="target", columns="group", values="ablated")[groups]
     table.insert(0, "intact", frame.groupby("target")["intact"].first().reindex(table.index))
     table = table.dropna()
-    ax.plot(
-        np.arange(table.shape[1]), table.to_numpy().T, color="tab:blue", alpha=min(0.4, 20 / len(table)), linewidth=0.6
-    )
+    ax.plot(np.arange(table.shape[1]), table.to_numpy().T, color=BLUE, alpha=min(0.4, 20 / len(table)), linewidth=0.6)
     ax.boxplot(
         table.to_numpy(),
         positions=np.arange(table.shape[1]),
-        medianprops={"color": "tab:orange", "linewidth": 2},
+        medianprops={"color": ORANGE, "linewidth": 2},
         showfliers=False,
         widths=0.4,
     )
@@ -106,7 +104,7 @@ def _boxes(ax: Axes, frame: pd.DataFrame, groups: list[str]) -> None:
 
 def _bars(ax: Axes, frame: pd.DataFrame, n_groups: int) -> None:
     change = frame.groupby("group", sort=False)["change"].mean().nsmallest(n_groups)[::-1]
-    ax.barh(np.arange(len(change)), -change, color="tab:blue")
+    ax.barh(np.arange(len(change)), -change, color=BLUE)
     ax.set_yticks(range(len(change)), change.index, fontsize="small")
     ax.locator_params(axis="x", nbins=4)  # losses of a thousandth have long names
     n_targets = frame["target"].nunique()

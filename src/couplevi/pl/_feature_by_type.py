@@ -2,21 +2,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from couplevi._docs import fill_docs
 from couplevi.metrics import pearson_per_feature
-from couplevi.pl._figure import finish, legend_beside, make_axes
-from couplevi.pl._values import imputed_values, shown_labels
+from couplevi.pl._figure import BLUE, finish, legend_beside, make_axes
+from couplevi.pl._values import imputed_values, is_mostly_zero, shown_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from mudata import MuData
 
-COLORS = {"measured": "0.7", "imputed": "tab:blue"}
+COLORS = {"measured": "0.7", "imputed": BLUE}
 
 
 @fill_docs
@@ -36,6 +37,9 @@ def feature_by_type(
     return_fig: bool = False,
 ) -> Figure | Axes | list[Axes] | None:
     """Measured beside imputed values of a feature in each cell type, as box plots.
+
+    Of a feature that is 0 or one other value, or 0 in three quarters of the cells, as those of chromatin are, the means
+    of the types are shown: for values 0 and 1 the share of open cells.
 
     Imputed values vary less than measured ones inside a type: they are expectations, without noise.
 
@@ -84,11 +88,16 @@ def feature_by_type(
     types = shown_labels(mdata, labels, values.cells)
     shown = list(types.cat.categories)
     r = pearson_per_feature(values.measured, values.imputed[key])
+    is_mean = is_mostly_zero(values.measured)
     axes = make_axes(len(values.features), ax, width=max(2.8, 1.5 + 0.45 * len(shown)), height=3.4)
     for i, axes_i in enumerate(axes):
-        for offset, (name, x) in zip(
-            (-0.2, 0.2), zip(COLORS, (values.measured, values.imputed[key]), strict=True), strict=True
-        ):
+        for offset, name, x in zip((-0.2, 0.2), COLORS, (values.measured, values.imputed[key]), strict=True):
+            if is_mean[i]:
+                by_type = pd.Series(x[:, i]).groupby(types.cat.codes.to_numpy()).agg(["mean", "sem"]).drop(-1, errors="ignore")
+                place = by_type.index + offset
+                style: dict[str, Any] = {"color": COLORS[name], "ecolor": "black", "error_kw": {"linewidth": 0.8}}
+                axes_i.bar(place, by_type["mean"], 0.35, yerr=by_type["sem"], label=name, **style)
+                continue
             boxes = axes_i.boxplot(
                 [x[(types == label).to_numpy(), i] for label in shown],
                 positions=np.arange(len(shown)) + offset,
@@ -101,6 +110,6 @@ def feature_by_type(
             boxes["boxes"][0].set_label(name)
         axes_i.set_xticks(range(len(shown)), shown, rotation=90)
         axes_i.set_title(f"{values.features[i]}\nr = {r[i]:.2f}\n{values.told}", fontsize="medium")
-        axes_i.set_ylabel("value")
+        axes_i.set_ylabel("mean, with its standard error" if is_mean[i] else "value")
     legend_beside(axes[-1])
     return finish(axes, show, save, return_fig, "feature_by_type")

@@ -10,6 +10,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
 
 from couplevi._paths import user_path
 from couplevi._validate import expected
@@ -17,8 +18,20 @@ from couplevi._validate import expected
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
 
 logger = logging.getLogger(__name__)
+
+BLUE, ORANGE, GREEN, PURPLE, RED, SKY, YELLOW = (
+    "#0072b2",
+    "#e69f00",
+    "#009e73",
+    "#cc79a7",
+    "#d55e00",
+    "#56b4e9",
+    "#f0e442",
+)
+"""Colours that are told apart with any colour vision: those of Okabe and Ito without black, which texts have."""
 
 
 def make_axes(
@@ -76,16 +89,25 @@ def _scanpys_path(name: str) -> Path:
     return path
 
 
-def legend_beside(ax: Axes, n_columns: int = 1, handles: Sequence[Artist] | None = None) -> None:
+def legend_beside(ax: Axes, n_columns: int = 1, handles: Sequence[Artist] | None = None) -> Legend:
     """Name `handles`, or what is labelled, to the right of the axes, where it hides nothing."""
     style: dict[str, Any] = {"frameon": False, "fontsize": "small", "ncols": n_columns}
-    ax.legend(handles=handles, loc="center left", bbox_to_anchor=(1, 0.5), **style)
+    return ax.legend(handles=handles, loc="center left", bbox_to_anchor=(1, 0.5), **style)
 
 
-def palette(categories: Sequence[str]) -> dict[str, Any]:
-    """A colour for each category: distinct up to 20, along a colour map above."""
-    if len(categories) <= 20:
-        colors = mpl.colormaps["tab10" if len(categories) <= 10 else "tab20"](range(len(categories)))
-    else:
-        colors = mpl.colormaps["turbo"](np.linspace(0.02, 0.98, len(categories)))
-    return dict(zip(categories, colors, strict=False))
+def palette(categories: Sequence[str]) -> dict[str, str]:
+    """A colour for each category, none grey: up to 7 for any colour vision, then those of scanpy, then a colour map."""
+    n = len(categories)
+    colors: Sequence[Any] = (BLUE, ORANGE, GREEN, PURPLE, RED, SKY, YELLOW)
+    if n > len(colors):
+        from scanpy.plotting import palettes  # takes seconds, and few categories do not need it
+
+        longer = (palettes.default_20, [c for c in palettes.default_102 if _is_colorful(c)])
+        colors = next((c for c in longer if n <= len(c)), list(mpl.colormaps["turbo"](np.linspace(0.02, 0.98, n))))
+    return dict(zip(categories, map(to_hex, colors), strict=False))
+
+
+def _is_colorful(color: str) -> bool:
+    """Whether a colour is told from grey, and from a white background."""
+    red, green, blue = to_rgb(color)
+    return max(red, green, blue) - min(red, green, blue) > 0.15 and red + green + blue < 2.4

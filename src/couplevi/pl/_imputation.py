@@ -8,16 +8,21 @@ import numpy as np
 
 from couplevi._docs import fill_docs
 from couplevi._validate import check_count, expected
-from couplevi.metrics import pearson_per_feature
-from couplevi.pl._figure import finish, make_axes
-from couplevi.pl._values import imputed_values
+from couplevi.metrics import auroc_per_feature, pearson_per_feature
+from couplevi.pl._figure import BLUE, finish, make_axes
+from couplevi.pl._values import imputed_values, is_mostly_zero
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from mudata import MuData
 
-    from couplevi._types import FloatArray, IntArray
+    from couplevi._types import BoolArray, FloatArray, IntArray
+
+
+GREY = "0.6"
+SPREAD = 0.2
+"""Half the width over which cells of one side are spread."""
 
 
 @fill_docs
@@ -38,6 +43,9 @@ def imputation(
     return_fig: bool = False,
 ) -> Figure | Axes | list[Axes] | None:
     """Measured against imputed values, one panel per feature, with their correlation.
+
+    Of features that are 0 or one other value, or 0 in three quarters of the cells, as those of chromatin are, imputed
+    values are shown by whether the measured one is 0, with the area under the ROC curve of telling that.
 
     How good an imputation is shows on cells whose pairs the model was not trained on: keep some from it, as with
     ``cvi.pp.link(hide=0.2)`` or ``train_size``, or show new cells. Titles say how many cells there are, and whether
@@ -86,6 +94,7 @@ def imputation(
     values = imputed_values(mdata, source, target, [key], layer=layer, features=features, cells=cells)
     measured, imputed = values.measured, values.imputed[key]
     r = pearson_per_feature(measured, imputed)
+    is_split, auroc = is_mostly_zero(measured), auroc_per_feature((measured > 0).astype(float), imputed)
     if features is None:
         ranked = _ranked(measured, r)
         ranks = np.unique(((np.arange(n_features) + 0.5) * len(ranked) / n_features).astype(int))
@@ -96,12 +105,29 @@ def imputation(
     area = size or 10_000 / max(500, len(values.cells))
     for i, rank, axes_i in zip(chosen, of_all, axes, strict=True):
         x, y = measured[:, i], imputed[:, i]
-        axes_i.scatter(x, y, s=area, linewidths=0, alpha=0.6, rasterized=True)
-        ends = [min(x.min(), y.min()), max(x.max(), y.max())]
-        axes_i.plot(ends, ends, color="grey", linewidth=0.8, linestyle="--", zorder=0)
-        axes_i.set_title(f"{values.features[i]}\nr = {r[i]:.2f}{rank}\n{values.told}", fontsize="medium")
+        score = f"r = {r[i]:.2f}"
+        if is_split[i]:
+            score += f", AUROC {auroc[i]:.2f}"
+            _split(axes_i, x > 0, y, area)
+        else:
+            axes_i.scatter(x, y, s=area, color=BLUE, linewidths=0, alpha=0.6, rasterized=True)
+            ends = [min(x.min(), y.min()), max(x.max(), y.max())]
+            axes_i.plot(ends, ends, color="grey", linewidth=0.8, linestyle="--", zorder=0)
+        axes_i.set_title(f"{values.features[i]}\n{score}{rank}\n{values.told}", fontsize="medium")
         axes_i.set(xlabel="measured", ylabel=f"imputed from {source}")
     return finish(axes, show, save, return_fig, "imputation")
+
+
+def _split(ax: Axes, is_open: BoolArray, imputed: FloatArray, area: float) -> None:
+    """Imputed values of cells without and with a measured one, with their quartiles."""
+    rng = np.random.default_rng(0)
+    for place, (cells, color) in enumerate(((~is_open, GREY), (is_open, BLUE))):
+        x = place + rng.uniform(-SPREAD, SPREAD, int(cells.sum()))
+        ax.scatter(x, imputed[cells], s=area, color=color, linewidths=0, alpha=0.6, rasterized=True)
+        if cells.any():
+            ax.boxplot(imputed[cells], positions=[place], widths=0.5, showfliers=False, medianprops={"color": "black"})
+    ax.set_xticks([0, 1], [f"0\n{int((~is_open).sum()):,} cells", f"above 0\n{int(is_open.sum()):,} cells"])
+    ax.set_xlim(-0.6, 1.6)
 
 
 def _ranked(measured: FloatArray, r: FloatArray) -> IntArray:

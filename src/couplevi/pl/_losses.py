@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from couplevi._docs import fill_docs
 from couplevi._validate import expected
-from couplevi.pl._figure import finish, make_axes
+from couplevi.pl._figure import BLUE, ORANGE, finish, make_axes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TRAIN, VALIDATION = "train", "validation"
+COLORS = {TRAIN: BLUE, VALIDATION: ORANGE}
 
 
 class HasHistory(Protocol):
@@ -74,12 +75,12 @@ def losses(
     terms = [terms] if isinstance(terms, str) else list(terms)
     axes = make_axes(len(terms), ax, width=3.2, height=2.6)
     for term, axes_t in zip(terms, axes, strict=True):
-        curves = {mode: _curve(history, term, mode) for mode in (TRAIN, VALIDATION)}
+        curves = {mode: _curve(history, term, mode) for mode in COLORS}
         if curves[TRAIN] is None:
             raise KeyError(expected(f"a term in `model.history`, such as {sorted(history)[:5]}", repr(term)))
         for mode, curve in curves.items():
             if curve is not None:
-                axes_t.plot(curve.index, curve.to_numpy(dtype=float), label=mode, linewidth=1)
+                axes_t.plot(curve.index, curve.to_numpy(dtype=float), label=mode, color=COLORS[mode], linewidth=1)
         axes_t.set(title=term, xlabel="epoch")
         if curves[VALIDATION] is not None:
             axes_t.legend(frameon=False)

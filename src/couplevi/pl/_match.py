@@ -12,7 +12,7 @@ from couplevi._constants import MATCH, Key
 from couplevi._docs import fill_docs
 from couplevi._validate import check_mudata, expected
 from couplevi.pl._colors import ordered_labels
-from couplevi.pl._figure import finish, make_axes
+from couplevi.pl._figure import BLUE, finish, make_axes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +90,7 @@ def _sharpness(ax: Axes, f: sp.coo_array, rows: str, columns: str) -> None:
     matches = effective_matches(sp.csr_array(f))
     matches = matches[matches > 0]
     top = max(matches.max(), 1.5)
-    ax.hist(matches, bins=list(np.geomspace(1, top, N_BINS)), color="tab:blue")
+    ax.hist(matches, bins=list(np.geomspace(1, top, N_BINS)), color=BLUE)
     ax.axvline(float(np.median(matches)), color="0.2", linestyle="--", linewidth=1)
     ax.set(xscale="log", xlabel=f"effective matches in {columns}", ylabel=f"cells of {rows}")
     ax.set_title(f"median {np.median(matches):.3g} of {len(np.unique(f.coords[1]))}")

@@ -8,7 +8,7 @@ from matplotlib.patheffects import withStroke
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.text import Annotation
+    from matplotlib.text import Annotation, Text
 
     from couplevi._types import BoolArray, FloatArray
 
@@ -23,6 +23,10 @@ PER_CROSSED = 300.0
 """The same for its line to cross one name less."""
 ALONG = np.linspace(0, 1, 16)[1:]
 """Where a line is looked at, from its point to its name."""
+
+BADGE = 14.0
+"""Distance of two numbers in points, at least."""
+N_STEPS = 200
 
 LARGEST, SMALLEST = 8.5, 5.0
 """Size of the names of rows and columns in points; where there is no room for the smallest, only some are named."""
@@ -115,6 +119,49 @@ def _place(
 def _within(points: FloatArray, box: FloatArray) -> BoolArray:
     """Which points lie in a box, shape ``(n,)``."""
     return np.logical_and.reduce((points >= box[:2]) & (points <= box[2:]), axis=1)
+
+
+def number_points(
+    ax: Axes, xy: FloatArray, colors: Sequence[Any], *, numbers: Sequence[int] | None = None
+) -> list[Text]:
+    """Number points in circles, as far apart as is needed to read the numbers; call it last, when all else is drawn.
+
+    Parameters
+    ----------
+    xy
+        Points in the units of the axes, shape ``(n, 2)``.
+    colors
+        Of the circles.
+    numbers
+        None counts from 1.
+    """
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    ax.set(xlim=ax.get_xlim(), ylim=ax.get_ylim())
+    figure.draw_without_rendering()  # where anything is, is known once the layout is
+    unit = figure.dpi / 72
+    places = ax.transData.inverted().transform(_apart(ax.transData.transform(xy) / unit) * unit)
+    written = []
+    for number, place, color in zip(numbers or range(1, len(xy) + 1), places, colors, strict=True):
+        circle = {"boxstyle": "circle,pad=0.2", "facecolor": "white", "edgecolor": color, "linewidth": 1.2}
+        written.append(ax.text(place[0], place[1], str(number), ha="center", va="center", fontsize=6.5, bbox=circle))
+    return written
+
+
+def _apart(points: FloatArray) -> FloatArray:
+    """Move points that are nearer than `BADGE` away from each other, step by step."""
+    found = points + 1e-3 * np.random.default_rng(0).standard_normal(
+        points.shape
+    )  # those at one place have a direction
+    for _ in range(N_STEPS):
+        between = found[:, None] - found[None]
+        distance = np.linalg.norm(between, axis=2)
+        np.fill_diagonal(distance, np.inf)
+        if distance.min(initial=np.inf) >= BADGE:
+            break
+        push = np.maximum(0, BADGE * 1.02 - distance) / 2 / distance
+        found = found + (between * push[:, :, None]).sum(axis=1)
+    return found
 
 
 def name_cells(ax: Axes, rows: Sequence[str], columns: Sequence[str]) -> float:

@@ -15,7 +15,7 @@ from couplevi._validate import check_count, expected, listing
 from couplevi.pl._colors import category_colors
 from couplevi.pl._cosines import cosines, number, short, wrapped
 from couplevi.pl._figure import finish, legend_beside, make_axes
-from couplevi.pl._names import name_points
+from couplevi.pl._names import name_points, number_points
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,9 +41,6 @@ MOST_OBSTACLES = 5_000
 """Cells that texts keep off."""
 DARKER = 0.7
 """Brightness of a text beside that of its group."""
-BADGE = 14.0
-"""Distance of two numbers in points, at least."""
-N_STEPS = 200
 
 
 @fill_docs
@@ -156,7 +153,7 @@ def nearest_texts(
             for i, (group, text) in enumerate(zip(names, legend, strict=True), start=1)
         ]
         legend_beside(axes, n_columns, handles)
-        _write_numbers(axes, centres, colors)
+        number_points(axes, centres, list(colors.values()))
     return finish([axes], show, save, return_fig, "nearest_texts")
 
 
@@ -226,31 +223,3 @@ def _write_beside(
     for text in list(ax.texts)[before:]:
         text.remove()
     return False
-
-
-def _write_numbers(ax: Axes, centres: FloatArray, colors: Mapping[str, Any]) -> None:
-    """Number the groups from 1 at their middles, as far apart as is needed to read the numbers."""
-    figure = _figure(ax)
-    ax.set(xlim=ax.get_xlim(), ylim=ax.get_ylim())
-    figure.draw_without_rendering()  # where anything is, is known once the layout is
-    unit = figure.dpi / 72
-    places = ax.transData.inverted().transform(_apart(ax.transData.transform(centres) / unit) * unit)
-    for i, (place, color) in enumerate(zip(places, colors.values(), strict=True), start=1):
-        circle = {"boxstyle": "circle,pad=0.2", "facecolor": "white", "edgecolor": color, "linewidth": 1.2}
-        ax.text(place[0], place[1], str(i), ha="center", va="center", fontsize=6.5, bbox=circle)
-
-
-def _apart(points: FloatArray) -> FloatArray:
-    """Move points that are nearer than `BADGE` away from each other, step by step."""
-    found = points + 1e-3 * np.random.default_rng(0).standard_normal(
-        points.shape
-    )  # those at one place have a direction
-    for _ in range(N_STEPS):
-        between = found[:, None] - found[None]
-        distance = np.linalg.norm(between, axis=2)
-        np.fill_diagonal(distance, np.inf)
-        if distance.min(initial=np.inf) >= BADGE:
-            break
-        push = np.maximum(0, BADGE * 1.02 - distance) / 2 / distance
-        found = found + (between * push[:, :, None]).sum(axis=1)
-    return found

@@ -9,7 +9,7 @@ from matplotlib.patches import Patch
 
 from couplevi._docs import fill_docs
 from couplevi._validate import check_count, expected
-from couplevi.pl._figure import finish, legend_beside, make_axes
+from couplevi.pl._figure import BLUE, ORANGE, finish, legend_beside, make_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from couplevi._protocols import DescribesStates
 
-COLORS = {"down": "tab:blue", "up": "tab:orange"}
+COLORS = {"down": BLUE, "up": ORANGE}
 SIGNIFICANT = 0.05
 PALE = 0.35
 """Opacity of what is not significant."""

@@ -8,7 +8,7 @@ import pandas as pd
 
 from couplevi._docs import fill_docs
 from couplevi._validate import check_count, expected, listing
-from couplevi.pl._figure import finish, make_axes
+from couplevi.pl._figure import BLUE, finish, make_axes
 from couplevi.pl._names import name_points
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def shift(
     axes.axhline(0, color="0.85", linewidth=0.8, zorder=0)
     axes.axvline(0, color="0.85", linewidth=0.8, zorder=0)
     area = 15_000 / max(500, len(both))
-    axes.scatter(both["x"], both["y"], s=area, color="tab:blue", linewidths=0, alpha=0.7, rasterized=True)
+    axes.scatter(both["x"], both["y"], s=area, color=BLUE, linewidths=0, alpha=0.7, rasterized=True)
     axes.axline((0, 0), slope=1, color="0.4", linestyle="--", linewidth=1, zorder=0.5)
     axes.margins(0.1)
     axes.set(xlabel=f"{names[0]} shift", ylabel=f"{names[1]} shift")

@@ -15,7 +15,8 @@ from couplevi._constants import Key
 from couplevi._docs import fill_docs
 from couplevi._labels import label_texts
 from couplevi._validate import check_fraction, expected, find_names
-from couplevi.pl._figure import finish, legend_beside, make_axes, palette
+from couplevi.pl._colors import category_colors
+from couplevi.pl._figure import finish, legend_beside, make_axes
 from couplevi.pl._names import name_points
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def states(
 ) -> Figure | Axes | list[Axes] | None:
     """Cells and Gaussians of states in two principal components, with the transport from the control to each.
 
-    The control is grey. An ellipse holds the given share of a state's Gaussian in these two components; arrows go from
+    The control is grey, and states have the colours of ``uns["{state_key}_colors"]`` if scanpy put them. An ellipse holds the given share of a state's Gaussian in these two components; arrows go from
     the mean of the control to those of the states. More than 10 states are named in a legend.
 
     Parameters
@@ -121,7 +122,7 @@ def states(
     area = size or 15_000 / max(500, int(np.isin(labels, [model.control_, *chosen]).sum()))
     points = partial(axes.scatter, linewidths=0, rasterized=True)
     points(scores[is_control, 0], scores[is_control, 1], s=area / 2, color="0.75")
-    colors = _colors(chosen)
+    colors = category_colors(adata, str(model.get_setup_arg("state_key")), chosen)
     order = np.random.default_rng(0).permutation(np.flatnonzero(np.isin(labels, chosen)))  # no state lies on top
     points(scores[order, 0], scores[order, 1], s=area, c=[colors[s] for s in labels[order]], alpha=0.5)
     axes.add_patch(_ellipse(origin, control.covariance[plane], level, CONTROL_COLOR))
@@ -185,14 +186,6 @@ def _ellipse(mean: FloatArray, covariance: FloatArray, level: float, color: Any)
 def _n_columns(n: int) -> int:
     """Columns of a legend."""
     return 1 + n // 18
-
-
-def _colors(states: Sequence[str]) -> dict[str, Any]:
-    """A colour for each state that is not grey, as the control is."""
-    n = len(states)
-    grey = {7} if n <= 9 else {14, 15} if n <= 18 else set()  # of tab10 and of tab20
-    colors = palette([str(i) for i in range(n + len(grey) if grey else max(n, 21))])  # from 21 on along a colour map
-    return dict(zip(states, (color for i, color in colors.items() if int(i) not in grey), strict=False))
 
 
 def _name(ax: Axes, means: Mapping[str, FloatArray], colors: Mapping[str, Any]) -> None:

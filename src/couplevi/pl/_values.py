@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from couplevi._types import BoolArray, FloatArray
 
+MOSTLY = 0.75
+"""Share of zeros from which a feature is open or closed in a cell rather than more or less."""
 FEWEST_CELLS = 3
 """Cells from which a correlation says anything."""
 
@@ -137,6 +139,13 @@ def _fitted(profiles: AnnData, columns: Sequence[str]) -> BoolArray | None:
     if not all(column in profiles.obs for column in columns):
         return None
     return np.logical_or.reduce([profiles.obs[column].to_numpy(dtype=bool) for column in columns])
+
+
+def is_mostly_zero(measured: FloatArray) -> BoolArray:
+    """Which features are 0 or one other value, or 0 in most cells, as those of chromatin are, shape ``(n_features,)``."""
+    zero = measured == 0
+    is_binary = (zero | (measured == measured.max(axis=0))).all(axis=0)
+    return (measured >= 0).all(axis=0) & zero.any(axis=0) & (is_binary | (zero.mean(axis=0) >= MOSTLY))
 
 
 def shown_labels(mdata: MuData, labels: str, cells: pd.Index) -> pd.Series:

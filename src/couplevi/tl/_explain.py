@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
@@ -107,7 +107,10 @@ def explain(
     Also writes mean absolute values, float32, NaN for what was not explained: for a modality, where `mdata` has it and
     its features were registered from ``X`` or a layer, ``mdata[t].varm["jamie_shap_from_{s}"]``, shape
     ``(n_vars_t, n_vars_s)``, columns named in ``mdata.uns["jamie"]["var_names"][s]``; for latents and labels
-    ``mdata[s].varm["jamie_shap_to_{target}"]``, shape ``(n_vars_s, n_outputs)``.
+    ``mdata[s].varm["jamie_shap_to_{target}"]``, shape ``(n_vars_s, n_outputs)``. And beside them, in
+    ``"jamie_shap_direction_from_{s}"`` and ``"jamie_shap_direction_to_{target}"``, in [-1, 1], the correlation of each
+    feature with its Shapley values over the cells explained: 1 if high values raise the prediction, -1 if they lower it,
+    near 0 if it depends on the cell, NaN if one of both does not vary.
 
     Raises
     ------
@@ -179,7 +182,7 @@ def explain(
     parts = ((i, attribute(design_of[i])(_float32(x, rows[i : i + 1])[0])) for i in shown)
     features = list(model.var_names_[source])
     if aggregate == "mean_abs":
-        table = _mean_abs((part for _, part in parts), shape)
+        table, direction = _summary(((_float32(x, rows[i : i + 1])[0], part) for i, part in parts), shape)
         explanation = shap.Explanation(table, feature_names=features, output_names=route.names)
     else:
         values = np.empty(shape, dtype=np.float32)
@@ -187,15 +190,19 @@ def explain(
             values[i] = part
         prepared = route.preparation.transform(reference)
         base = np.stack([r.predict(prepared).mean(axis=0) for r in given])
+        profiles = _float32(x, rows)
         explanation = shap.Explanation(
             values,
             base[design_of],
-            _float32(x, rows),
+            profiles,
             feature_names=features,
             output_names=route.names,
         )
-        table = _mean_abs(iter(values), shape)
-    _write(mdata, model, source, target, route, table, key_added)
+        table, direction = _summary(zip(profiles, values, strict=True), shape)
+    slots = (Key.varm.shap_from, Key.varm.direction_from), (Key.varm.shap_to, Key.varm.direction_to)
+    is_modality = target in model.modalities_
+    for written, slot in zip((table, direction), slots[0] if is_modality else slots[1], strict=True):
+        _write(mdata, model, source, target, route, written, slot(key_added, source if is_modality else target))
     mdata.uns.setdefault(key_added, {}).setdefault(Key.uns.VAR_NAMES, {})[source] = features
     return explanation
 
@@ -218,21 +225,42 @@ def _float32(x: Matrix, rows: IntArray) -> FloatArray:
     return np.ascontiguousarray(dense(x[rows]), dtype=np.float32)
 
 
-def _mean_abs(parts: Iterator[FloatArray], shape: tuple[int, int, int]) -> FloatArray:
-    """Mean absolute value over cells, shape ``(n_vars, n_outputs)``."""
-    table = np.zeros(shape[1:])
-    for part in parts:
-        table += np.abs(part)
-    return (table / shape[0]).astype(np.float32)
+def _summary(
+    parts: Iterable[tuple[FloatArray, FloatArray]], shape: tuple[int, int, int]
+) -> tuple[FloatArray, FloatArray]:
+    """Mean absolute value, and correlation with the feature, over cells, both of shape ``(n_vars, n_outputs)``.
+
+    Parameters
+    ----------
+    parts
+        Profile of a cell, shape ``(n_vars,)``, and its values, shape ``(n_vars, n_outputs)``.
+
+    Returns
+    -------
+    Float32; the correlation is NaN where a feature or its values do not vary.
+    """
+    size, mean, squares, products = (np.zeros(shape[1:]) for _ in range(4))
+    mean_x, squares_x = (np.zeros((shape[1], 1)) for _ in range(2))
+    for n, (profile, values) in enumerate(parts, start=1):  # Welford 1962: sums of squares would cancel
+        x = profile[:, None].astype(float)
+        size += np.abs(values)
+        off_x, off = x - mean_x, values - mean
+        mean_x += off_x / n
+        mean += off / n
+        squares_x += off_x * (x - mean_x)
+        squares += off * (values - mean)
+        products += off_x * (values - mean)
+    varies = (squares_x > 0) & (squares > 0)
+    direction = np.divide(products, np.sqrt(squares_x * squares), out=np.full(size.shape, np.nan), where=varies)
+    return (size / shape[0]).astype(np.float32), direction.clip(-1, 1).astype(np.float32)
 
 
-def _write(mdata: MuData, model: Routes, source: str, target: str, route: Route, table: FloatArray, key: str) -> None:
+def _write(mdata: MuData, model: Routes, source: str, target: str, route: Route, table: FloatArray, slot: str) -> None:
     """Put the table beside the features of the target, or of the source if the target is no modality."""
     is_modality = target in model.modalities_
     place = target if is_modality else source
     if place not in mdata.mod or model.reader(place).attribute == "obsm":
         return
-    slot = Key.varm.shap_from(key, source) if is_modality else Key.varm.shap_to(key, target)
     everything = np.full((len(table), route.n_possible), np.nan, dtype=np.float32)
     everything[:, route.columns] = table
     values, names = (everything.T, model.var_names_[target]) if is_modality else (everything, model.var_names_[source])

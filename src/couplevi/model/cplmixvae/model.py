@@ -589,7 +589,7 @@ class CplMixVAE(Model):
 
         Columns: number of active categories and of those in use; consensus on held-out cells and smallest agreement on
         those trained on; held-out evidence lower bound in nats, how much it is below the best one's and the standard
-        error of that; and whether the round was kept.
+        error of that; the consensus that was asked for; and whether the round was kept.
         """
         return self.pruning_.copy()
 

@@ -122,6 +122,7 @@ def history_of(rounds: Sequence[Round], selected: int, min_consensus: float) -> 
             "elbo": [float(r.elbo.mean()) for r in rounds],
             "elbo_shortfall": [mean for mean, _ in shortfalls],
             "elbo_shortfall_se": [error for _, error in shortfalls],
+            "min_consensus": [min_consensus] * len(rounds),
             "selected": [i == selected for i in range(len(rounds))],
         }
     )
