@@ -1,35 +1,57 @@
-"""Figures of couplevi from one MuData: Patch-seq cells of the motor cortex, one fifth of the pairs held back.
+"""Every figure of couplevi, on simulated cells: two modalities, a screen of perturbations, types described by texts.
 
-    python demo/gallery.py patchseq_motor.h5mu --out gallery
+    python demo/gallery.py --out gallery
+    python demo/gallery.py --out docs/_static/gallery --width 480  # those of the documentation
 
-The file needs modalities ``rna`` (counts in ``X``) and ``ephys``, and ``obs["cell_type"]``. Perturbations and
-texts are of simulated cells.
+With a MuData, modalities are those of Patch-seq cells: ``rna`` (counts in ``X``), ``ephys`` and ``obs["cell_type"]``.
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import mudata as md
+import numpy as np
 import pandas as pd
 import scanpy as sc
+from PIL import Image
 
 import couplevi as cvi
 
 MODALITIES = ("rna", "ephys")
+ROUTE = {"source": "rna", "target": "ephys"}
 RANKS = ("first", "second", "third", "fourth", "fifth")
 
 
 def main() -> None:
     """Train once, then draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("input", type=Path, help="MuData, .h5mu")
+    parser.add_argument("input", type=Path, nargs="?", help="MuData, .h5mu; simulated cells without one")
     parser.add_argument("--out", type=Path, default=Path("gallery"), help="folder of the figures")
+    parser.add_argument("--width", type=int, help="pixels to which figures are shrunk, in 64 colours")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     if hasattr(md, "set_options"):  # mudata before 0.4
         md.set_options(pull_on_update=False)
 
-    mdata = md.read_h5mu(arguments.input)
+    def save(name: str) -> dict:
+        return {"save": arguments.out / f"{name}.png", "show": False}
+
+    modalities(
+        cvi.data.branching_manifold(n_obs=400) if arguments.input is None else md.read_h5mu(arguments.input), save
+    )
+    chromatin(save)
+    links(save)
+    categories(save)
+    perturbations(save)
+    texts(save)
+    if arguments.width is not None:
+        for path in arguments.out.glob("*.png"):
+            shrink(path, arguments.width)
+
+
+def modalities(mdata: md.MuData, save: Callable[[str], dict]) -> None:
+    """Figures of two modalities in one space, one fifth of the pairs held back."""
     mdata["rna"].layers["log1p"] = sc.pp.log1p(
         sc.pp.normalize_total(mdata["rna"], target_sum=1e4, copy=True), copy=True
     ).X
@@ -38,65 +60,79 @@ def main() -> None:
     setup = {"modalities": MODALITIES, "layers": {"rna": "log1p"}, "correspondence_key": "correspondence"}
     model = cvi.tl.jamie(mdata, **setup, seed=0)
     held_out = both[~model.is_fitted(both, *MODALITIES)]
-    route = {"source": "rna", "target": "ephys"}
     cvi.tl.umap(mdata)
-    cvi.tl.impute(mdata, model, **route)
-    cvi.tl.impute_baseline(mdata, model, **route, method="knn")
+    cvi.tl.impute(mdata, model, **ROUTE)
+    cvi.tl.impute_baseline(mdata, model, **ROUTE, method="knn")
     cvi.tl.predict_labels(mdata, model, labels="cell_type", cells=mdata.obs_names.difference(held_out))
-    some = mdata["rna"].obs_names[::6]
     for target in ("ephys", "latent", "cell_type"):
-        cvi.tl.explain(mdata, model, source="rna", target=target, cells=some)
-    by_gene = cvi.tl.ablate(mdata, model, **route, metric="lta", labels="cell_type", n_seeds=5)
-    markers = {"interneurons": ["Gad1", "Gad2", "Slc6a1"], "Pvalb": ["Pvalb"], "all genes": mdata["rna"].var_names}
-    by_group = cvi.tl.ablate(mdata, model, **route, groups=markers, cells=held_out)
-
-    def save(name: str) -> dict:
-        return {"save": arguments.out / f"{name}.png", "show": False}
-
-    scored = {**route, "cells": held_out}
+        cvi.tl.explain(mdata, model, source="rna", target=target, cells=mdata["rna"].obs_names[::6])
+        cvi.pl.explain(mdata, source="rna", target=target, **save(f"explain_{target}"))
+    by_gene = cvi.tl.ablate(mdata, model, **ROUTE, metric="lta", labels="cell_type", n_seeds=5)
+    cvi.pl.ablation(by_gene, **save("ablation_genes"))
+    genes = mdata["rna"].var_names
+    first = genes[np.argsort(-np.nansum(mdata["ephys"].varm["jamie_shap_from_rna"], axis=0))[:20]]
+    groups = {"20 that matter most": first, "20 at random": genes[::20][:20], "all": genes}
+    cvi.pl.ablation(cvi.tl.ablate(mdata, model, **ROUTE, groups=groups, cells=held_out), **save("ablation_groups"))
     cvi.pl.losses(model, **save("losses"))
-    cvi.pl.latent(mdata, color="cell_type", **save("latent"))
-    cvi.pl.accuracy(accuracy_table(mdata, model, setup), **save("c_accuracy"))
+    cvi.pl.latent(mdata, color=["cell_type", genes[0]], **save("latent"))
+    cvi.pl.accuracy(accuracy_table(mdata, model, setup), **save("accuracy"))
     cvi.pl.embedding_scores(embedding_scores(mdata, held_out), **save("embedding_scores"))
     known = {"labels": "cell_type", "predicted": "jamie_cell_type"}
     cvi.pl.confusion(mdata, **known, cells=held_out, **save("confusion"))
-    cvi.pl.distribution_similarity(
-        mdata, **scored, labels="cell_type", keys=["jamie", "knn"], **save("d_distribution_similarity")
-    )
-    cvi.pl.feature_by_type(
-        mdata,
-        **scored,
-        labels="cell_type",
-        features=["AP.width..ms.", "Max.number.of.APs"],
-        **save("e_feature_by_type"),
-    )
-    cvi.pl.imputation_comparison(mdata, **scored, **save("f_imputation_comparison"))
-    cvi.pl.imputation(mdata[held_out].copy(), **route, **save("imputation"))
-    for target in ("ephys", "latent", "cell_type"):
-        cvi.pl.explain(mdata, source="rna", target=target, **save(f"explain_{target}"))
-    cvi.pl.ablation(by_gene, **save("ablation_genes"))
-    cvi.pl.ablation(by_group, **save("ablation_groups"))
-    perturbations(arguments.out)
-    texts(arguments.out)
+    scored = {**ROUTE, "cells": held_out}
+    shown = {"labels": "cell_type", "keys": ["jamie", "knn"]}
+    cvi.pl.distribution_similarity(mdata, **scored, **shown, **save("distribution_similarity"))
+    features = {"labels": "cell_type", "features": list(mdata["ephys"].var_names[:2])}
+    cvi.pl.feature_by_type(mdata, **scored, **features, **save("feature_by_type"))
+    cvi.pl.imputation_comparison(mdata, **scored, **save("imputation_comparison"))
+    cvi.pl.imputation(mdata, **scored, n_features=4, **save("imputation"))
 
 
-def perturbations(out: Path) -> None:
-    """Figures of perturbations, those of two genes at once predicted from either: a simulated screen."""
+def chromatin(save: Callable[[str], dict]) -> None:
+    """Figures of open and closed chromatin, imputed from RNA."""
+    mdata = cvi.data.count_clusters(n_obs=400, n_features={"rna": 200, "atac": 400})
+    mdata["atac"].X = (mdata["atac"].X > 0).astype(np.float32)
+    cvi.pp.link(mdata, modalities=("rna", "atac"), hide=0.3)
+    setup = {"modalities": ("rna", "atac"), "layers": {"rna": "log1p"}, "correspondence_key": "correspondence"}
+    model = cvi.tl.jamie(mdata, **setup, seed=0)
+    route = {"source": "rna", "target": "atac"}
+    cvi.tl.impute(mdata, model, **route)
+    cvi.tl.impute_baseline(mdata, model, **route, method="knn")
+    cvi.pl.imputation(mdata, **route, n_features=4, **save("imputation_chromatin"))
+    cvi.pl.imputation_comparison(mdata, **route, **save("imputation_comparison_chromatin"))
+    features = {"labels": "cell_type", "features": list(mdata["atac"].var_names[:2])}
+    cvi.pl.feature_by_type(mdata, **route, **features, **save("feature_by_type_chromatin"))
+
+
+def links(save: Callable[[str], dict]) -> None:
+    """Figure of links that were inferred."""
+    mdata = cvi.data.branching_manifold(n_obs=150)
+    cvi.tl.match(mdata, modalities=MODALITIES, layers={"rna": "log1p"})
+    cvi.pl.match(mdata, labels="cell_type", **save("match"))
+
+
+def categories(save: Callable[[str], dict]) -> None:
+    """Figures of types and states that were found without labels."""
+    adata = cvi.data.count_clusters(n_obs=600, n_clusters=6)["rna"]
+    model = cvi.tl.cplmixvae(adata, n_categories=9, layers="log1p", seed=0, train_kwargs={"max_connectivity": 0.6})
+    cvi.pl.pruning(adata, **save("pruning"))
+    cvi.pl.consensus(adata, **save("consensus"))
+    cvi.pl.state_traversal(model, "0", n_features=20, **save("state_traversal"))
+
+
+def perturbations(save: Callable[[str], dict]) -> None:
+    """Figures of perturbations, those of two genes at once predicted from either."""
     adata = cvi.data.perturbation_screen(n_obs=1_500, doubles=True)
     model = cvi.tl.otgm(adata, state_key="perturbation", control="control", layer="log1p", n_pcs=20)
     measured = model.rank_genes("gene0+gene1").set_index("gene")["delta"]
-
-    def save(name: str) -> dict:
-        return {"save": out / f"{name}.png", "show": False}
-
     cvi.pl.states(adata, model, **save("states"))
     cvi.pl.ranked_genes(model, "gene0", **save("ranked_genes"))
     cvi.pl.state_distances(model.distances(), **save("state_distances"))
     cvi.pl.shift(model.predict_combination(["gene0", "gene1"]), measured, **save("shift"))
 
 
-def texts(out: Path) -> None:
-    """Figures of cells and texts in one space: simulated types, described by their place in the order."""
+def texts(save: Callable[[str], dict]) -> None:
+    """Figures of cells and texts in one space: types, described by their place in the order."""
     mdata = cvi.data.count_clusters(n_obs=600)
     adata = mdata["rna"].copy()
     adata.obs["type"] = mdata.obs["cell_type"].astype(str)
@@ -105,13 +141,11 @@ def texts(out: Path) -> None:
     model = cvi.tl.celltext(adata, labels_key="type", layer="log1p", descriptions=described, seed=0)
     sc.pp.neighbors(adata, use_rep="X_celltext")
     sc.tl.umap(adata)
-
-    def save(name: str) -> dict:
-        return {"groupby": "type", "save": out / f"{name}.png", "show": False}
-
-    cvi.pl.nearest_texts(adata, model, corpus=list(described.values()), **save("nearest_texts"))
-    cvi.pl.text_similarity(adata, model, **save("text_similarity"))
-    cvi.pl.retrieval(adata, model, texts=["cells of the first kind", types[1]], k=100, **save("retrieval"))
+    shown = {"groupby": "type"}
+    cvi.pl.nearest_texts(adata, model, corpus=list(described.values()), **shown, **save("nearest_texts"))
+    cvi.pl.text_similarity(adata, model, **shown, **save("text_similarity"))
+    asked = {"texts": ["cells of the first kind", types[1]], "k": 100}
+    cvi.pl.retrieval(adata, model, **asked, **shown, **save("retrieval"))
 
 
 def embedding_scores(mdata: md.MuData, cells: pd.Index) -> dict[str, pd.DataFrame]:
@@ -137,6 +171,13 @@ def accuracy_table(mdata: md.MuData, model: cvi.model.JAMIE, setup: dict) -> pd.
             values = scores.groupby("metric")["value"].mean()
             rows.append({"method": preset, "foscttm": values["foscttm"], "lta": values["lta"]})
     return pd.DataFrame(rows)
+
+
+def shrink(path: Path, width: int) -> None:
+    """Make a figure as small as a page needs it."""
+    image = Image.open(path).convert("RGB")
+    image = image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)
+    image.quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 if __name__ == "__main__":

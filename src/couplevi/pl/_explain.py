@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import matplotlib as mpl
 import numpy as np
+from matplotlib.lines import Line2D
+from matplotlib.transforms import ScaledTranslation
 from scipy.cluster.hierarchy import leaves_list, linkage
 
 from couplevi._constants import Key
@@ -18,6 +21,11 @@ if TYPE_CHECKING:
     from mudata import MuData
 
     from couplevi._types import FloatArray, IntArray
+
+LARGEST = 110.0
+"""Area of the largest dot in square points."""
+SIDE = 0.2
+"""Side of the square of a dot in inches."""
 
 
 @fill_docs
@@ -34,15 +42,18 @@ def explain(
     save: str | os.PathLike[str] | bool | None = None,
     return_fig: bool = False,
 ) -> Figure | Axes | list[Axes] | None:
-    """Which source features drive which targets: mean absolute Shapley values, targets by features.
+    """Which source features drive which targets, and whether a high value raises or lowers the prediction.
 
-    Shown are the features that are among the first of any target; a dot marks for which. Each row is relative to its
-    largest value, since targets differ in units. Rows and columns of similar pattern are neighbours.
+    Dots are as large as mean absolute Shapley values are, relative to the largest of the row, since targets differ in
+    units. They are red where a high value of the feature raises the prediction, blue where it lowers it: the
+    correlation of the feature with its Shapley values, pale where that depends on the cell, grey where it is unknown.
+    Shown are the features that are among the first of any target; an edge marks for which. Rows and columns of similar
+    pattern are neighbours.
 
     Parameters
     ----------
     mdata
-        MuData with mean absolute values, as written by :func:`couplevi.tl.explain`.
+        MuData with values, as written by :func:`couplevi.tl.explain`.
     source, target
         Those of :func:`couplevi.tl.explain`: a modality and a modality, ``"latent"`` or a column of labels.
     targets
@@ -76,51 +87,76 @@ def explain(
     """
     check_mudata(mdata)
     check_count(n_features, "n_features")
-    table, rows, columns = _table(mdata, source, target, key)
+    table, direction, rows, columns = _tables(mdata, source, target, key)
     if targets is not None:
         chosen = find_names(list(rows), targets, f"explained targets in {target!r}")
-        table, rows = table[chosen], rows[chosen]
+        table, direction, rows = table[chosen], direction[chosen], rows[chosen]
     top = np.argsort(-table, axis=1)[:, :n_features]
     shown = np.unique(top)
     share = table[:, shown] / np.maximum(table.max(axis=1, keepdims=True), np.finfo(np.float32).tiny)
     is_top = np.zeros(table.shape, dtype=bool)
     np.put_along_axis(is_top, top, True, axis=1)
-    order, across = _similar_first(share), _similar_first(share.T)
-    share, is_top = share[np.ix_(order, across)], is_top[:, shown][np.ix_(order, across)]
-    axes = make_axes(1, ax, width=max(4.5, 2.5 + 0.2 * len(shown)), height=max(3.2, 1.5 + 0.2 * len(rows)))
-    image = axes[0].imshow(share, aspect="auto", cmap="Blues", vmin=0, vmax=1)
-    y, x = np.nonzero(is_top)
-    axes[0].scatter(x, y, s=9, color="tab:orange", linewidths=0)
-    axes[0].set_yticks(range(len(rows)), rows[order], fontsize="small")
-    axes[0].set_xticks(range(len(shown)), columns[shown][across], rotation=90, fontsize="small")
-    axes[0].set(xlabel=f"feature of {source}", ylabel=target, title=f"What predicts {target} from {source}")
-    axes[0].figure.colorbar(image, ax=axes[0], label="mean |SHAP| / row maximum", fraction=0.03)
-    return finish(axes, show, save, return_fig, "explain")
+    signed = share * np.nan_to_num(direction[:, shown])
+    order, across = _similar_first(signed), _similar_first(signed.T)
+    cells = np.ix_(order, across)
+    share, is_top, sign = share[cells], is_top[:, shown][cells], direction[:, shown][cells]
+    width, height = max(4.5, 3.2 + SIDE * len(shown)), max(3.2, 1.5 + SIDE * len(rows))
+    [axes] = make_axes(1, ax, width=width, height=height)
+    y, x = np.indices(share.shape).reshape(2, -1)
+    edges = np.where(is_top.ravel(), "black", "none")
+    cmap = mpl.colormaps["RdBu_r"].with_extremes(bad="0.6")
+    style: dict[str, Any] = {"cmap": cmap, "vmin": -1, "vmax": 1, "plotnonfinite": True, "linewidths": 0.8}
+    dots = axes.scatter(x, y, LARGEST * share.ravel(), c=np.ma.masked_invalid(sign.ravel()), edgecolors=edges, **style)
+    axes.set_yticks(range(len(rows)), rows[order], fontsize="small")
+    axes.set_xticks(range(len(shown)), columns[shown][across], rotation=90, fontsize="small")
+    axes.set(xlim=(-0.7, len(shown) - 0.3), ylim=(len(rows) - 0.3, -0.7), axisbelow=True)
+    axes.grid(color="0.93", linewidth=0.6)
+    axes.set(xlabel=f"feature of {source}", ylabel=target, title=f"What predicts {target} from {source}")
+    beside = axes.figure.dpi_scale_trans + ScaledTranslation(1, 1, axes.transAxes)  # inches from the corner
+    bar = axes.figure.colorbar(dots, cax=axes.inset_axes((0.15, -1.1, 0.12, 0.9), transform=beside), ticks=[-1, 0, 1])
+    bar.ax.set_yticklabels(["lower", "unclear", "higher"], fontsize="small")
+    bar.ax.set_title("prediction for a\nhigh value", fontsize="small", loc="left")
+    entries = [(1.0, "none", "largest of the row"), (0.25, "none", "a quarter of it")]
+    entries.append((0.5, "black", f"among the first {n_features}"))
+    marks: dict[str, Any] = {"marker": "o", "linestyle": "", "markerfacecolor": "0.7"}
+    handles = [
+        Line2D([], [], markersize=np.sqrt(LARGEST * share), markeredgecolor=edge, label=told, **marks)
+        for share, edge, told in entries
+    ]
+    legend: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (0.05, -1.2), "bbox_transform": beside}
+    axes.legend(handles=handles, frameon=False, fontsize="small", **legend)
+    return finish([axes], show, save, return_fig, "explain")
 
 
-def _table(mdata: MuData, source: str, target: str, key: str) -> tuple[FloatArray, np.ndarray, np.ndarray]:
-    """Mean absolute values, explained targets by source features, and their names."""
+def _tables(mdata: MuData, source: str, target: str, key: str) -> tuple[FloatArray, FloatArray, np.ndarray, np.ndarray]:
+    """Mean absolute values and directions, explained targets by source features, and the names of both."""
     check_modality(mdata, source, "source")
     is_modality = target in mdata.mod
-    place, slot = (target, Key.varm.shap_from(key, source)) if is_modality else (source, Key.varm.shap_to(key, target))
-    if slot not in mdata[place].varm:
-        remedy = (
-            f"Run `cvi.tl.explain(mdata, model, source={source!r}, target={target!r})` first; for modalities "
-            "registered by `use_rep` it writes nothing, and there is only the figure of `shap.plots`."
-        )
-        found = f"keys {list(mdata[place].varm)}"
-        raise KeyError(expected(f"`mdata[{place!r}].varm[{slot!r}]`", found, remedy))
-    values = np.asarray(mdata[place].varm[slot])
+    place = target if is_modality else source
+    slots = (
+        (Key.varm.shap_from(key, source), Key.varm.direction_from(key, source))
+        if is_modality
+        else (Key.varm.shap_to(key, target), Key.varm.direction_to(key, target))
+    )
+    for slot in slots:
+        if slot not in mdata[place].varm:
+            remedy = (
+                f"Run `cvi.tl.explain(mdata, model, source={source!r}, target={target!r})` first; for modalities "
+                "registered by `use_rep` it writes nothing, and there is only the figure of `shap.plots`."
+            )
+            found = f"keys {list(mdata[place].varm)}"
+            raise KeyError(expected(f"`mdata[{place!r}].varm[{slot!r}]`", found, remedy))
+    table, direction = (np.asarray(mdata[place].varm[slot]) for slot in slots)
     record = mdata.uns.get(key, {})
     if is_modality:
-        table, rows, columns = values, mdata[target].var_names, record[Key.uns.VAR_NAMES][source]
+        rows, columns = mdata[target].var_names, record[Key.uns.VAR_NAMES][source]
     else:
-        table, columns = values.T, mdata[source].var_names
+        table, direction, columns = table.T, direction.T, mdata[source].var_names
         classifier = record.get(Key.uns.CLASSIFIERS, {}).get(target)
         rows = [str(k) for k in range(len(table))] if classifier is None else classifier["classes"]
     explained = np.isfinite(table).any(axis=1)
     rows, columns = (np.asarray(names, dtype=object) for names in (rows, columns))
-    return np.nan_to_num(table[explained]), rows[explained], columns
+    return np.nan_to_num(table[explained]), direction[explained], rows[explained], columns
 
 
 def _similar_first(table: FloatArray) -> IntArray:

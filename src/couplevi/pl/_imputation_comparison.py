@@ -91,7 +91,9 @@ def imputation_comparison(
     result = binomial_comparison(ours, other)
     axes = make_axes(1, ax)
     area = 15_000 / max(1_000, len(ours))
-    axes[0].scatter(other, ours, s=area, c=np.where(ours > other, BLUE, ORANGE), linewidths=0, alpha=0.7, rasterized=True)
+    axes[0].scatter(
+        other, ours, s=area, c=np.where(ours > other, BLUE, ORANGE), linewidths=0, alpha=0.7, rasterized=True
+    )
     both = np.concatenate([ours, other])
     low, high = float(np.nanmin(both, initial=uninformed)) - 0.03, float(np.nanmax(both)) + 0.03
     axes[0].plot([low, high], [low, high], color="grey", linewidth=0.8, linestyle="--", zorder=0)

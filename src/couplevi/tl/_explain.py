@@ -239,10 +239,11 @@ def _summary(
     -------
     Float32; the correlation is NaN where a feature or its values do not vary.
     """
-    size, mean, squares, products = (np.zeros(shape[1:]) for _ in range(4))
-    mean_x, squares_x = (np.zeros((shape[1], 1)) for _ in range(2))
+    size = np.zeros(shape[1:])
+    mean, squares, products = (np.zeros(shape[1:], dtype=np.float32) for _ in range(3))
+    mean_x, squares_x = (np.zeros((shape[1], 1), dtype=np.float32) for _ in range(2))
     for n, (profile, values) in enumerate(parts, start=1):  # Welford 1962: sums of squares would cancel
-        x = profile[:, None].astype(float)
+        x = profile[:, None]
         size += np.abs(values)
         off_x, off = x - mean_x, values - mean
         mean_x += off_x / n
@@ -251,8 +252,9 @@ def _summary(
         squares += off * (values - mean)
         products += off_x * (values - mean)
     varies = (squares_x > 0) & (squares > 0)
-    direction = np.divide(products, np.sqrt(squares_x * squares), out=np.full(size.shape, np.nan), where=varies)
-    return (size / shape[0]).astype(np.float32), direction.clip(-1, 1).astype(np.float32)
+    scale = np.sqrt(squares_x) * np.sqrt(squares)
+    direction = np.divide(products, scale, out=np.full_like(scale, np.nan), where=varies)
+    return (size / shape[0]).astype(np.float32), direction.clip(-1, 1)
 
 
 def _write(mdata: MuData, model: Routes, source: str, target: str, route: Route, table: FloatArray, slot: str) -> None:
