@@ -30,12 +30,32 @@ def test_the_first_features_of_each_target_are_shown(explained):
     assert sorted(rows) == ["ephys1", "ephys2", "ephys5"]
     first = {row: set(np.argsort(-table[int(row[5:])])[:2]) for row in rows}
     assert {int(c[3:]) for c in columns} == set.union(*first.values())
-    image = np.asarray(ax.images[0].get_array())
-    for i, row in enumerate(rows):
-        values = table[int(row[5:])]
-        np.testing.assert_allclose(image[i], [values[int(c[3:])] / values.max() for c in columns], rtol=1e-5)
-    dots = {(rows[int(y)], int(columns[int(x)][3:])) for x, y in ax.collections[0].get_offsets()}
-    assert dots == {(row, feature) for row, features in first.items() for feature in features}
+    [dots] = ax.collections
+    at = [(rows[int(y)], int(columns[int(x)][3:])) for x, y in dots.get_offsets()]
+    share = [table[int(row[5:]), j] / table[int(row[5:])].max() for row, j in at]
+    np.testing.assert_allclose(dots.get_sizes() / dots.get_sizes().max(), share, rtol=1e-5)
+    edged = {cell for cell, color in zip(at, dots.get_edgecolors(), strict=True) if color[3] > 0}
+    assert edged == {(row, feature) for row, features in first.items() for feature in features}
+
+
+def test_a_dot_says_whether_a_high_value_raises_or_lowers_the_prediction(explained):
+    mdata = explained.copy()
+    direction = mdata["ephys"].varm["jamie_shap_direction_from_rna"]
+    direction[:], direction[1, :], direction[2, :] = np.nan, 1, -1  # 5 is not known
+    ax = cvi.pl.explain(mdata, **ROUTE, n_features=2, show=False)
+    rows = labels(ax.get_yticklabels())
+    [dots] = ax.collections
+    dots.update_scalarmappable()
+    for (_, y), (red, green, blue, _) in zip(dots.get_offsets(), dots.get_facecolors(), strict=True):
+        if rows[int(y)] == "ephys5":
+            assert red == green == blue
+        else:
+            assert (red > 2 * blue) == (rows[int(y)] == "ephys1")
+            assert (blue > 2 * red) == (rows[int(y)] == "ephys2")
+    [bar] = ax.child_axes
+    assert [text.get_text() for text in bar.get_yticklabels()] == ["lower", "unclear", "higher"]
+    low, high = bar.get_ylim()
+    assert (low, high) == (-1, 1)
 
 
 def test_latents_and_labels_are_shown(explained):
@@ -47,9 +67,13 @@ def test_latents_and_labels_are_shown(explained):
 
 def test_a_single_target_has_room_for_its_texts(explained, overlapping):
     ax = cvi.pl.explain(explained, **ROUTE, targets="ephys1", n_features=1, show=False)
-    label = ax.figure.axes[1].yaxis.label
-    assert not overlapping(ax.title, label, ax.yaxis.label, *ax.get_yticklabels())
-    assert 0 <= label.get_window_extent().y0 < label.get_window_extent().y1 <= ax.figure.bbox.height
+    [bar] = ax.child_axes
+    beside = [bar.yaxis.label, *bar.get_yticklabels(), *ax.get_legend().get_texts()]
+    assert not overlapping(ax.title, ax.yaxis.label, *ax.get_yticklabels(), *beside)
+    for text in beside:
+        box, whole = text.get_window_extent(), ax.figure.bbox
+        assert ax.bbox.x1 < box.x0 < box.x1 <= whole.width
+        assert 0 <= box.y0 < box.y1 <= whole.height
 
 
 def test_what_was_explained_is_named(explained, fitted):
@@ -66,7 +90,7 @@ def test_what_was_explained_is_named(explained, fitted):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"source": "ephys", "target": "rna"}, KeyError, "Run `cvi.tl.explain"),
+        ({"source": "ephys", "target": "rna"}, KeyError, r"varm\['jamie_shap_from_ephys'\]`.*Run `cvi.tl.explain"),
         ({"source": "no", "target": "rna"}, KeyError, "`source` to be one of"),
         ({**ROUTE, "targets": ["ephys0"]}, KeyError, "explained targets in 'ephys'"),
         ({**ROUTE, "n_features": 0}, ValueError, "`n_features`"),
@@ -75,3 +99,10 @@ def test_what_was_explained_is_named(explained, fitted):
 def test_bad_input(explained, arguments, error, message):
     with pytest.raises(error, match=message):
         cvi.pl.explain(explained, **arguments)
+
+
+def test_values_without_a_direction_are_explained_again(explained):
+    mdata = explained.copy()
+    del mdata["ephys"].varm["jamie_shap_direction_from_rna"]
+    with pytest.raises(KeyError, match=r"varm\['jamie_shap_direction_from_rna'\]`.*Run `cvi.tl.explain"):
+        cvi.pl.explain(mdata, **ROUTE)

@@ -1,6 +1,7 @@
 """What all figures have in common."""
 
 import inspect
+from itertools import combinations
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scanpy as sc
+from matplotlib.colors import to_rgb
 
 import couplevi as cvi
 from couplevi._docs import TEXTS
@@ -141,8 +143,36 @@ def test_a_legend_beside_the_axes_hides_nothing():
     assert len(heights) == 6
 
 
-@pytest.mark.parametrize("n", [1, 10, 11, 20, 21, 60])
-def test_categories_have_colours_of_their_own(n):
+@pytest.mark.parametrize("n", [1, 7, 8, 20, 21, 79, 80])
+def test_categories_have_colours_of_their_own_and_none_is_grey_or_white(n):
     colors = palette([str(k) for k in range(n)])
     assert list(colors) == [str(k) for k in range(n)]
-    assert len({tuple(color) for color in colors.values()}) == n
+    assert len(set(colors.values())) == n
+    for red, green, blue in map(to_rgb, colors.values()):
+        assert max(red, green, blue) - min(red, green, blue) > 0.1
+        assert red + green + blue < 2.6
+
+
+DEUTERANOPIA = [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+PROTANOPIA = [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+"""Machado, Oliveira and Fernandes 2009, of linear RGB."""
+XYZ = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+
+
+def least_difference(colors, vision):
+    """Smallest distance of two colours in CIELAB; about 2 is just noticed."""
+    rgb = np.array([to_rgb(color) for color in colors])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(linear @ np.array(vision).T, 0, 1)
+    x, y, z = np.cbrt((seen @ np.array(XYZ).T) / np.sum(XYZ, axis=1)).clip(6 / 29).T
+    lab = np.column_stack([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+    return min(np.linalg.norm(a - b) for a, b in combinations(lab, 2))
+
+
+@pytest.mark.parametrize("vision", [np.eye(3), DEUTERANOPIA, PROTANOPIA])
+def test_up_to_seven_colours_are_told_apart_with_any_colour_vision(vision):
+    ours = palette([str(k) for k in range(7)]).values()
+    assert least_difference(ours, vision) > 10
+    if vision is not DEUTERANOPIA:
+        return
+    assert least_difference(mpl.colormaps["tab10"].colors[:7], vision) < 10  # matplotlib's are not

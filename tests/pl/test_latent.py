@@ -1,3 +1,6 @@
+from itertools import combinations
+
+import anndata as ad
 import matplotlib.pyplot as plt
 import mudata as md
 import numpy as np
@@ -7,6 +10,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 import couplevi as cvi
+
+pytestmark = pytest.mark.filterwarnings("ignore:var_names are not unique")
 
 
 def bars(figure):
@@ -149,7 +154,6 @@ def test_values_that_are_not_finite_are_grey(placed):
     assert not bars(figure)  # nothing that one could explain
 
 
-@pytest.mark.filterwarnings("ignore:var_names are not unique")
 def test_a_row_has_at_most_four_panels_unless_it_is_one_of_several(placed):
     mdata = md.MuData({f"m{i}": placed["rna"].copy() for i in range(5)})
     mdata.obs["cell_type"] = placed.obs["cell_type"].reindex(mdata.obs_names)
@@ -188,3 +192,86 @@ def test_bad_input(placed, arguments, error, message):
 def test_another_number_of_axes_is_refused(placed):
     with pytest.raises(ValueError, match="3 axes in `ax`"):
         cvi.pl.latent(placed, ax=plt.subplots()[1])
+
+
+def crowded(n, length=60):
+    """Three modalities of cells of `n` types with long names, around middles of their own."""
+    rng = np.random.default_rng(0)
+    codes = np.tile(np.arange(n), 4)
+    obs = pd.DataFrame(index=[f"c{i}" for i in range(len(codes))])
+    names = [f"{'intratelencephalic neuron of layer ' * 3}"[: length - 3] + f"{i:03d}" for i in range(n)]
+    mdata = md.MuData({m: ad.AnnData(np.zeros((len(codes), 1)), obs=obs.copy()) for m in ("rna", "atac", "protein")})
+    for m in mdata.mod:
+        mdata[m].obsm["X_jamie_umap"] = rng.normal(size=(n, 2))[codes] + 0.02 * rng.normal(size=(len(codes), 2))
+    mdata.obs["type"] = pd.Categorical.from_codes(codes, names)
+    mdata.obs["score"] = rng.normal(size=len(codes))
+    return mdata
+
+
+def beside(ax):
+    """Boxes of what explains the colours of a panel."""
+    legend = ax.get_legend()
+    return [*([legend.get_window_extent()] if legend else []), *(bar.get_tightbbox() for bar in ax.child_axes)]
+
+
+def nothing_collides(axes):
+    figure = axes[0].figure
+    figure.draw_without_rendering()
+    for ax in axes:
+        for box in beside(ax):
+            assert not any(box.overlaps(other.get_tightbbox(for_layout_only=True)) for other in axes if other is not ax)
+            assert not box.overlaps(ax.get_window_extent())
+            assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+            assert 0 <= box.y0 < box.y1 <= figure.bbox.height
+    legends = [ax.get_legend() for ax in axes if ax.get_legend()]
+    texts = [t.get_window_extent() for legend in legends for t in legend.get_texts()]
+    assert not any(a.overlaps(b) for a, b in combinations(texts, 2))
+
+
+@pytest.mark.parametrize("modalities", [["rna"], ["rna", "atac"], ["rna", "atac", "protein"]])
+@pytest.mark.parametrize("n", [3, 20, 45])
+def test_legends_have_room_of_their_own(n, modalities):
+    mdata = crowded(n)
+    for color in ("type", "score", ["type", "score"]):
+        axes = cvi.pl.latent(mdata, color=color, modalities=modalities, show=False)
+        nothing_collides(axes)
+        assert min(ax.get_window_extent().width for ax in axes) > 2.5 * axes[0].figure.dpi  # panels do not pay for it
+        plt.close("all")
+
+
+@pytest.mark.parametrize("n", [3, 20, 45])
+@pytest.mark.parametrize("layout", [None, "constrained"])
+def test_legends_have_room_beside_axes_that_were_given(n, layout):
+    mdata = crowded(n)
+    for color in ("type", "score"):
+        given = plt.subplots(1, 3, figsize=(12, 3.6), layout=layout)[1]
+        axes = cvi.pl.latent(mdata, color=color, modalities=["rna", "atac"], ax=given, show=False)
+        nothing_collides(axes)
+        if color == "type" and axes[1].get_legend() is None:  # no room: names are in the panels
+            assert n == 45
+            assert len(axes[0].texts) > 5
+        plt.close("all")
+
+
+def test_more_than_twenty_categories_are_numbered_in_each_panel_and_in_the_legend():
+    few = cvi.pl.latent(crowded(20), color="type", modalities=["rna", "atac"], show=False)
+    assert not any(ax.texts for ax in few)
+    assert few[1].get_legend().get_texts()[3].get_text().startswith("intra")
+    mdata = crowded(22)
+    types = mdata.obs["type"].cat.categories
+    absent = (mdata.obs["type"] == types[4]).to_numpy()
+    mdata.mod["atac"] = mdata["atac"][~absent].copy()
+    mdata.update()
+    rna, atac, both = cvi.pl.latent(mdata, color="type", modalities=["rna", "atac"], show=False)
+    legend = [text.get_text() for text in atac.get_legend().get_texts()]
+    assert [entry.split("  ")[0] for entry in legend] == [str(i) for i in range(1, 23)]
+    assert [text.get_text() for text in rna.texts] == [str(i) for i in range(1, 23)]
+    assert [text.get_text() for text in atac.texts] == [str(i) for i in range(1, 23) if i != 5]
+    assert not both.texts
+    boxes = [text.get_window_extent() for text in rna.texts]
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+    place = np.median(mdata["rna"].obsm["X_jamie_umap"][(mdata.obs["type"] == types[9]).to_numpy()], axis=0)
+    off = rna.transData.transform(rna.texts[9].get_position()) - rna.transData.transform(place)
+    assert np.linalg.norm(off) < 0.5 * rna.figure.dpi  # near the middle of its cells
+    colors = dict(zip(legend, (line.get_color() for line in atac.get_legend().get_lines()), strict=True))
+    assert [to_hex(text.get_bbox_patch().get_edgecolor()) for text in rna.texts] == list(colors.values())

@@ -81,9 +81,9 @@ def imputation_comparison(
     'knn, correlation'
     """
     values = imputed_values(mdata, source, target, [key, baseline], layer=layer, cells=cells)
-    measured, score, told, uninformed = values.measured, pearson_per_feature, "correlation", 0.0
+    measured, score, told = values.measured, pearson_per_feature, "correlation"
     if is_mostly_zero(measured).mean() > 0.5:
-        measured, score, told, uninformed = (measured > 0).astype(float), auroc_per_feature, "AUROC", 0.5
+        measured, score, told = (measured > 0).astype(float), auroc_per_feature, "AUROC"
     ours, other = (score(measured, values.imputed[name]) for name in (key, baseline))
     if not np.isfinite(ours).any():
         found = f"{len(values.cells)} cells"
@@ -95,7 +95,7 @@ def imputation_comparison(
         other, ours, s=area, c=np.where(ours > other, BLUE, ORANGE), linewidths=0, alpha=0.7, rasterized=True
     )
     both = np.concatenate([ours, other])
-    low, high = float(np.nanmin(both, initial=uninformed)) - 0.03, float(np.nanmax(both)) + 0.03
+    low, high = float(np.nanmin(both)) - 0.03, float(np.nanmax(both)) + 0.03
     axes[0].plot([low, high], [low, high], color="grey", linewidth=0.8, linestyle="--", zorder=0)
     axes[0].set(xlim=(low, high), ylim=(low, high), xlabel=f"{baseline}, {told}", ylabel=f"{key}, {told}")
     axes[0].set_title(

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import MaxNLocator
 
 from couplevi._constants import Key
 from couplevi._docs import fill_docs
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mudata import MuData
 
+MOST_TICKS = 12
 LIMIT: dict[str, Any] = {"color": RED, "linestyle": "--", "linewidth": 1}
 
 
@@ -87,7 +87,7 @@ def pruning(
             kept["n_categories"], kept[score], 130, "none", edgecolor=ORANGE, linewidth=2, label="kept", zorder=4
         )
         panel.set(xlabel="number of categories", xlim=(n.max() + 0.5, n.min() - 0.5))  # pruning goes to the right
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.set_xticks(n[:: -(-len(n) // MOST_TICKS)])
     axes[1].plot(
         [], [], **LIMIT, label=f"limits: consensus {least:g}; the best bound,\nwhich bars (1 s.e.) have to reach"
     )
