@@ -49,6 +49,16 @@ def both(imputed):
     return imputed["ephys"].obs_names[imputed["ephys"].obs_names.isin(imputed["rna"].obs_names)]
 
 
+@pytest.fixture
+def opened(imputed):
+    """The same with ephys0 binary, ephys1 counts that are mostly 0, and the others as they are."""
+    mdata = imputed.copy()
+    x = mdata["ephys"].X
+    x[:, 0] = x[:, 0] > np.quantile(x[:, 0], 0.4)
+    x[:, 1] = np.where(x[:, 1] > np.quantile(x[:, 1], 0.87), np.arange(len(x)) % 3 + 1, 0)
+    return mdata
+
+
 @pytest.fixture(scope="session")
 def fitted_mixture():
     """A mixture of five categories or fewer, and its data. Not to be changed."""

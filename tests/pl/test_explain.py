@@ -34,7 +34,7 @@ def test_the_first_features_of_each_target_are_shown(explained):
     at = [(rows[int(y)], int(columns[int(x)][3:])) for x, y in dots.get_offsets()]
     share = [table[int(row[5:]), j] / table[int(row[5:])].max() for row, j in at]
     np.testing.assert_allclose(dots.get_sizes() / dots.get_sizes().max(), share, rtol=1e-5)
-    edged = {cell for cell, color in zip(at, dots.get_edgecolors(), strict=True) if color[3] > 0}
+    edged = {cell for cell, color in zip(at, dots.get_edgecolors(), strict=True) if max(color[:3]) == 0}
     assert edged == {(row, feature) for row, features in first.items() for feature in features}
 
 

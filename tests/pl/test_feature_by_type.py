@@ -64,3 +64,22 @@ def test_cells_without_any_label_are_refused(imputed):
     mdata.obs["none"] = "unknown"
     with pytest.raises(ValueError, match="cells with a label in `mdata.obs\\['none'\\]`"):
         cvi.pl.feature_by_type(mdata, **ROUTE, labels="none", features="ephys0")
+
+
+def test_of_chromatin_the_means_of_types_are_drawn(opened, both):
+    axes = cvi.pl.feature_by_type(opened, **ROUTE, **TYPES, features=["ephys0", "ephys1", "ephys2"], show=False)
+    types = opened.obs.loc[both, "cell_type"].astype(str).to_numpy()
+    for j, ax in enumerate(axes[:2]):
+        ephys = opened["ephys"][both, f"ephys{j}"]
+        tables = [np.asarray(x).ravel() for x in (ephys.X, ephys.layers["jamie_from_rna"])]
+        heights = [bar.get_height() for bar in ax.patches]
+        np.testing.assert_allclose(heights, [x[types == t].mean() for x in tables for t in "ABC"], rtol=1e-4)
+        errors = [np.ptp(segment[:, 1]) / 2 for c in ax.collections for segment in c.get_segments()]
+        sems = [x[types == t].std(ddof=1) / np.sqrt((types == t).sum()) for x in tables for t in "ABC"]
+        np.testing.assert_allclose(errors, sems, rtol=1e-4)
+        assert [t.get_text() for t in ax.get_xticklabels()] == ["A", "B", "C"]
+        assert ax.get_ylabel() == "mean, with its standard error"
+    assert axes[2].get_ylabel() == "value"
+    assert [t.get_text() for t in axes[2].get_legend().get_texts()] == ["measured", "imputed"]
+    alone = cvi.pl.feature_by_type(opened, **ROUTE, **TYPES, features="ephys1", show=False)
+    assert [t.get_text() for t in alone.get_legend().get_texts()] == ["measured", "imputed"]

@@ -57,7 +57,7 @@ def test_a_feature_that_differs_in_two_cells_is_not_chosen(half_fitted, both):
     assert "ephys7" not in {ax.get_title().split("\n")[0] for ax in axes}
     assert len(axes) == 7
     asked = cvi.pl.imputation(half_fitted, **ROUTE, features="ephys7", show=False)
-    assert asked.get_title().startswith("ephys7\nr = 1.00\n")
+    assert asked.get_title().startswith("ephys7\nr = 1.00, AUROC 1.00\n")
     with pytest.raises(
         ValueError, match="a feature that differs from its median in 3 cells, found none over the 2 cells"
     ):
@@ -100,3 +100,32 @@ def test_cells_measured_in_both_are_needed(imputed):
 def test_one_name_is_enough(imputed):
     axes = cvi.pl.imputation(imputed, **ROUTE, features="ephys1", show=False)
     assert axes.get_title().startswith("ephys1")
+
+
+def test_open_and_closed_cells_are_apart(opened, both, overlapping):
+    axes = cvi.pl.imputation(opened, **ROUTE, features=["ephys0", "ephys1", "ephys2"], show=False)
+    ephys = opened["ephys"][both]
+    for j, ax in enumerate(axes[:2]):
+        is_open, values = ephys.X[:, j] > 0, ephys.layers["jamie_from_rna"][:, j]
+        closed, others = (np.asarray(c.get_offsets()) for c in ax.collections)
+        np.testing.assert_allclose(closed[:, 1], values[~is_open], rtol=1e-6)
+        np.testing.assert_allclose(others[:, 1], values[is_open], rtol=1e-6)
+        assert closed[:, 0].max() < 0.5 < others[:, 0].min()
+        assert len(np.unique(closed[:, 0])) == len(closed)  # not on top of each other
+        lines = [np.asarray(line.get_ydata()).ravel() for line in ax.lines if line.get_color() == "black"]
+        flat = [y[0] for y in lines if len(y) == 2 and y[0] == y[1]]
+        for part in (values[is_open], values[~is_open]):
+            assert np.isclose(flat, np.median(part), rtol=1e-5).any()
+        ticks = [label.get_text() for label in ax.get_xticklabels()]
+        assert ticks == [f"0\n{(~is_open).sum()} cells", f"above 0\n{is_open.sum()} cells"]
+        better = (values[is_open][:, None] > values[~is_open]).mean()
+        assert f", AUROC {better:.2f}" in ax.get_title()
+        assert not overlapping(ax.title, ax.xaxis.label, *ax.get_xticklabels())
+    assert len(axes[2].collections) == 1
+    assert "AUROC" not in axes[2].get_title()
+
+
+def test_a_feature_that_is_open_everywhere_is_no_split(opened):
+    opened["ephys"].X[:, 0] = 1
+    ax = cvi.pl.imputation(opened, **ROUTE, features="ephys0", show=False)
+    assert len(ax.collections) == 1

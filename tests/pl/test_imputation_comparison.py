@@ -44,3 +44,21 @@ def test_bad_input(imputed, arguments, message):
 def test_cells_over_which_features_vary_are_needed(imputed, both):
     with pytest.raises(ValueError, match="cells over which a measured feature varies, found 1 cells"):
         cvi.pl.imputation_comparison(imputed, **ROUTE, cells=both[:1])
+
+
+def test_of_chromatin_it_is_told_which_cells_are_open(imputed, both):
+    mdata = imputed.copy()
+    x = mdata["ephys"].X
+    x[:, :6] = x[:, :6] > np.quantile(x[:, :6], 0.6, axis=0)
+    ax = cvi.pl.imputation_comparison(mdata, **ROUTE, show=False)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("knn, AUROC", "jamie, AUROC")
+    ephys = mdata["ephys"][both]
+    is_open, values = ephys.X[:, 2] > 0, ephys.layers["jamie_from_rna"][:, 2]
+    better = (values[is_open][:, None] > values[~is_open]).mean()
+    np.testing.assert_allclose(ax.collections[0].get_offsets()[2, 1], better, rtol=1e-6)
+
+
+def test_points_fill_the_axes(imputed):
+    ax = cvi.pl.imputation_comparison(imputed, **ROUTE, show=False)
+    points = np.asarray(ax.collections[0].get_offsets())
+    assert np.ptp(points) > 0.8 * np.ptp(ax.get_xlim()) or np.ptp(ax.get_xlim()) < 0.3

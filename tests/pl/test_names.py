@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from couplevi.pl._names import name_cells, name_points
+from couplevi.pl._names import name_cells, name_points, number_points
 
 NOTHING = np.empty((0, 2))
 
@@ -84,3 +84,17 @@ def test_rows_and_columns_are_named_where_they_have_room(shape, n_named, overlap
     assert 5 <= ax.get_yticklabels()[0].get_fontsize() <= 8.5
     (_, high), (_, low) = ax.transData.transform([(0, 0), (0, 1)])
     assert side == pytest.approx((high - low) / ax.figure.dpi * 72, rel=0.1)
+
+
+def test_numbers_stay_near_their_points_and_off_each_other():
+    ax = axes()
+    xy = np.array([[0.5, 0.5]] * 6 + [[0.1, 0.1], [0.9, 0.2]])
+    texts = number_points(ax, xy, ["red"] * 6 + ["blue"] * 2, numbers=[*range(11, 19)])
+    assert [text.get_text() for text in texts] == [str(i) for i in range(11, 19)]
+    ax.figure.draw_without_rendering()
+    boxes = [box(text) for text in texts]
+    assert not any(boxes[i].overlaps(boxes[j]) for i in range(8) for j in range(i))
+    np.testing.assert_allclose(texts[6].get_position(), [0.1, 0.1], atol=1e-3)  # nobody is near
+    away = [np.linalg.norm(np.subtract(text.get_position(), point)) for text, point in zip(texts, xy, strict=True)]
+    assert max(away) < 0.2
+    assert [text.get_text() for text in number_points(axes(), xy[6:], ["red", "red"])] == ["1", "2"]

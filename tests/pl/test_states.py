@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.patches import Ellipse
 from scipy import stats
 
@@ -186,3 +186,13 @@ def test_data_that_are_not_of_the_model(screened):
     other.obsm["X_otgm"] = adata.obsm["X_otgm"]
     with pytest.raises(KeyError, match="column 'perturbation'"):
         cvi.pl.states(other, model)
+
+
+def test_states_have_the_colours_of_scanpy(screened):
+    model, adata = screened
+    adata = adata.copy()
+    adata.obs["perturbation"] = adata.obs["perturbation"].astype("category")
+    names = list(adata.obs["perturbation"].cat.categories)
+    adata.uns["perturbation_colors"] = ["#111111", "#ff0000", "#00ff00", "#0000ff"][: len(names)]
+    ax = cvi.pl.states(adata, model, states=names[1:3], show=False)
+    assert [to_hex(e.get_edgecolor()) for e in ellipses(ax)[1:]] == ["#ff0000", "#00ff00"]

@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sp
 from anndata import AnnData
 
-from couplevi.pl._values import check_columns, imputed_values, shown_labels, written
+from couplevi.pl._values import check_columns, imputed_values, is_mostly_zero, shown_labels, written
 
 CELLS = ["c0", "c1", "c2", "c3"]
 
@@ -131,3 +131,20 @@ def test_columns_of_a_table_are_all_there_or_named():
     check_columns(frame, ("c", "a"), "")
     with pytest.raises(KeyError, match="columns \\['a', 'd'\\], found \\['a', 'b', 'c'\\]. Do this."):
         check_columns(frame, ("a", "d"), "Do this.")
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ([0, 1, 1, 1], True),  # open in most cells
+        ([0, 0, 3, 3], True),
+        ([0, 0, 0, 2.5], True),
+        ([0, 0, 0, 0, 0, 0, 1, 2], True),  # three quarters are 0
+        ([0, 0, 0, 0, 0, 4, 1, 2], False),
+        ([1, 1, 1, 1], False),
+        ([0, 0, 0, -1], False),
+        ([1, 2, 2, 2], False),
+    ],
+)
+def test_chromatin_is_told_by_its_values(values, found):
+    assert is_mostly_zero(np.array(values, dtype=float)[:, None]).tolist() == [found]

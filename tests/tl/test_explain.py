@@ -107,6 +107,34 @@ def test_mean_absolute_values_are_those_of_all_values_and_are_written(reduced):
     assert table[:, "ephys2"].feature_names[0] == "rna0"
 
 
+@pytest.mark.parametrize("target", ["ephys", "latent"])
+def test_the_direction_is_the_correlation_of_features_with_their_values(reduced, target):
+    model, mdata = reduced
+    mdata = mdata.copy()
+    cells = mdata.obs_names[3:23]
+    route = {"source": "rna", "target": target, "cells": cells, "progress_bar": False}
+    e = cvi.tl.explain(mdata, model, **route)
+    place, slot = ("ephys", "direction_from_rna") if target == "ephys" else ("rna", "direction_to_latent")
+    found = mdata[place].varm[f"jamie_shap_{slot}"]
+    found = found.T if target == "ephys" else found
+    x = e.data
+    with np.errstate(invalid="ignore"):
+        r = [[np.corrcoef(x[:, j], e.values[:, j, t])[0, 1] for t in range(found.shape[1])] for j in range(150)]
+    varies = np.ptp(x, axis=0) > 0
+    np.testing.assert_allclose(found[varies], np.array(r)[varies], atol=1e-3)
+    assert np.isnan(found[~varies]).all()
+    assert (found[varies] < -0.5).any()
+    assert (found[varies] > 0.5).any()
+    cvi.tl.explain(mdata, model, **route, aggregate="mean_abs", key_added="other")
+    np.testing.assert_allclose(mdata[place].varm[f"other_shap_{slot}"], mdata[place].varm[f"jamie_shap_{slot}"])
+
+
+def test_a_single_cell_has_no_direction(data):
+    model, mdata = data
+    cvi.tl.explain(mdata, model, **ROUTE, cells=mdata["rna"].obs_names[:1], progress_bar=False)
+    assert np.isnan(mdata["ephys"].varm["jamie_shap_direction_from_rna"]).all()
+
+
 def test_a_cell_does_not_depend_on_the_others_explained_or_their_order(reduced):
     model, mdata = reduced
     names = mdata.obs_names[[7, 3, 11]]

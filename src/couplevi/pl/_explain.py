@@ -103,7 +103,7 @@ def explain(
     width, height = max(4.5, 3.2 + SIDE * len(shown)), max(3.2, 1.5 + SIDE * len(rows))
     [axes] = make_axes(1, ax, width=width, height=height)
     y, x = np.indices(share.shape).reshape(2, -1)
-    edges = ["black" if first else "none" for first in is_top.flat]
+    edges = ["black" if first else "0.75" for first in is_top.flat]
     cmap = mpl.colormaps["RdBu_r"].with_extremes(bad="0.6")
     style: dict[str, Any] = {"cmap": cmap, "vmin": -1, "vmax": 1, "plotnonfinite": True, "linewidths": 0.8}
     dots = axes.scatter(x, y, LARGEST * share.ravel(), c=np.ma.masked_invalid(sign.ravel()), edgecolors=edges, **style)
@@ -117,7 +117,7 @@ def explain(
     bar = axes.figure.colorbar(dots, cax=axes.inset_axes((0.15, -1.1, 0.12, 0.9), transform=beside), ticks=[-1, 0, 1])
     bar.ax.set_yticklabels(["lower", "unclear", "higher"], fontsize="small")
     bar.set_label("prediction for\na high value", fontsize="small")
-    entries = [(1.0, "none", "largest of the row"), (0.25, "none", "a quarter of it")]
+    entries = [(1.0, "0.75", "largest of the row"), (0.25, "0.75", "a quarter of it")]
     entries.append((0.5, "black", f"among the first {n_features}"))
     marks: dict[str, Any] = {"marker": "o", "linestyle": "", "markerfacecolor": "0.7"}
     handles = [

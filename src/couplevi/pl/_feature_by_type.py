@@ -93,13 +93,8 @@ def feature_by_type(
     for i, axes_i in enumerate(axes):
         for offset, name, x in zip((-0.2, 0.2), COLORS, (values.measured, values.imputed[key]), strict=True):
             if is_mean[i]:
-                by_type = (
-                    pd.Series(x[:, i])
-                    .groupby(types.cat.codes.to_numpy())
-                    .agg(["mean", "sem"])
-                    .drop(-1, errors="ignore")
-                )
-                place = by_type.index + offset
+                by_type = pd.Series(x[:, i]).groupby(types.array, observed=True).agg(["mean", "sem"])
+                place = np.arange(len(shown)) + offset
                 style: dict[str, Any] = {"color": COLORS[name], "ecolor": "black", "error_kw": {"linewidth": 0.8}}
                 axes_i.bar(place, by_type["mean"], 0.35, yerr=by_type["sem"], label=name, **style)
                 continue
