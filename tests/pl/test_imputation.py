@@ -57,7 +57,7 @@ def test_a_feature_that_differs_in_two_cells_is_not_chosen(half_fitted, both):
     assert "ephys7" not in {ax.get_title().split("\n")[0] for ax in axes}
     assert len(axes) == 7
     asked = cvi.pl.imputation(half_fitted, **ROUTE, features="ephys7", show=False)
-    assert asked.get_title().startswith("ephys7\nr = 1.00, AUROC 1.00\n")
+    assert asked.get_title().startswith("ephys7\nr = 1.00\nAUROC 1.00\n")
     with pytest.raises(
         ValueError, match="a feature that differs from its median in 3 cells, found none over the 2 cells"
     ):
@@ -119,7 +119,7 @@ def test_open_and_closed_cells_are_apart(opened, both, overlapping):
         ticks = [label.get_text() for label in ax.get_xticklabels()]
         assert ticks == [f"0\n{(~is_open).sum()} cells", f"above 0\n{is_open.sum()} cells"]
         better = (values[is_open][:, None] > values[~is_open]).mean()
-        assert f", AUROC {better:.2f}" in ax.get_title()
+        assert f"\nAUROC {better:.2f}\n" in ax.get_title()
         assert not overlapping(ax.title, ax.xaxis.label, *ax.get_xticklabels())
     assert len(axes[2].collections) == 1
     assert "AUROC" not in axes[2].get_title()

@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sp
 from anndata import AnnData
 
-from couplevi.pl._values import check_columns, imputed_values, is_mostly_zero, shown_labels, written
+from couplevi.pl._values import auroc_of_open, check_columns, imputed_values, is_mostly_zero, shown_labels, written
 
 CELLS = ["c0", "c1", "c2", "c3"]
 
@@ -148,3 +148,16 @@ def test_columns_of_a_table_are_all_there_or_named():
 )
 def test_chromatin_is_told_by_its_values(values, found):
     assert is_mostly_zero(np.array(values, dtype=float)[:, None]).tolist() == [found]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_open_cells_are_told_from_closed_ones_however_many_there_are(share):
+    rng = np.random.default_rng(0)
+    measured = np.where(np.arange(200) < 200 * share, rng.integers(1, 4, 200), 0).astype(float)[:, None]
+    imputed = rng.normal(measured > 0, 1.0)
+    is_open = measured[:, 0] > 0
+    better = (imputed[is_open] > imputed[~is_open].T).mean()
+    np.testing.assert_allclose(auroc_of_open(measured, imputed), [better])
+    assert 0.7 < better < 0.85
+    assert np.isnan(auroc_of_open(np.ones((5, 1)), imputed[:5])).all()
+    assert np.isnan(auroc_of_open(np.zeros((5, 1)), imputed[:5])).all()

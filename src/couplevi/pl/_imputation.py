@@ -8,9 +8,9 @@ import numpy as np
 
 from couplevi._docs import fill_docs
 from couplevi._validate import check_count, expected
-from couplevi.metrics import auroc_per_feature, pearson_per_feature
+from couplevi.metrics import pearson_per_feature
 from couplevi.pl._figure import BLUE, finish, make_axes
-from couplevi.pl._values import imputed_values, is_mostly_zero
+from couplevi.pl._values import auroc_of_open, imputed_values, is_mostly_zero
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,7 +94,7 @@ def imputation(
     values = imputed_values(mdata, source, target, [key], layer=layer, features=features, cells=cells)
     measured, imputed = values.measured, values.imputed[key]
     r = pearson_per_feature(measured, imputed)
-    is_split, auroc = is_mostly_zero(measured), auroc_per_feature((measured > 0).astype(float), imputed)
+    is_split, auroc = is_mostly_zero(measured), auroc_of_open(measured, imputed)
     if features is None:
         ranked = _ranked(measured, r)
         ranks = np.unique(((np.arange(n_features) + 0.5) * len(ranked) / n_features).astype(int))
@@ -105,15 +105,15 @@ def imputation(
     area = size or 10_000 / max(500, len(values.cells))
     for i, rank, axes_i in zip(chosen, of_all, axes, strict=True):
         x, y = measured[:, i], imputed[:, i]
-        score = f"r = {r[i]:.2f}"
+        score = f"r = {r[i]:.2f}{rank}"
         if is_split[i]:
-            score += f", AUROC {auroc[i]:.2f}"
+            score += f"\nAUROC {auroc[i]:.2f}"
             _split(axes_i, x > 0, y, area)
         else:
             axes_i.scatter(x, y, s=area, color=BLUE, linewidths=0, alpha=0.6, rasterized=True)
             ends = [min(x.min(), y.min()), max(x.max(), y.max())]
             axes_i.plot(ends, ends, color="grey", linewidth=0.8, linestyle="--", zorder=0)
-        axes_i.set_title(f"{values.features[i]}\n{score}{rank}\n{values.told}", fontsize="medium")
+        axes_i.set_title(f"{values.features[i]}\n{score}\n{values.told}", fontsize="medium")
         axes_i.set(xlabel="measured", ylabel=f"imputed from {source}")
     return finish(axes, show, save, return_fig, "imputation")
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from couplevi._docs import fill_docs
 from couplevi._validate import expected
-from couplevi.metrics import auroc_per_feature, binomial_comparison, pearson_per_feature
+from couplevi.metrics import binomial_comparison, pearson_per_feature
 from couplevi.pl._figure import BLUE, ORANGE, finish, make_axes
-from couplevi.pl._values import imputed_values, is_mostly_zero
+from couplevi.pl._values import auroc_of_open, imputed_values, is_mostly_zero
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,10 +81,9 @@ def imputation_comparison(
     'knn, correlation'
     """
     values = imputed_values(mdata, source, target, [key, baseline], layer=layer, cells=cells)
-    measured, score, told = values.measured, pearson_per_feature, "correlation"
-    if is_mostly_zero(measured).mean() > 0.5:
-        measured, score, told = (measured > 0).astype(float), auroc_per_feature, "AUROC"
-    ours, other = (score(measured, values.imputed[name]) for name in (key, baseline))
+    is_open = is_mostly_zero(values.measured).mean() > 0.5
+    score, told = (auroc_of_open, "AUROC") if is_open else (pearson_per_feature, "correlation")
+    ours, other = (score(values.measured, values.imputed[name]) for name in (key, baseline))
     if not np.isfinite(ours).any():
         found = f"{len(values.cells)} cells"
         raise ValueError(expected("cells over which a measured feature varies", found, "Pass more `cells`."))

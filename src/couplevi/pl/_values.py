@@ -9,6 +9,7 @@ import pandas as pd
 from couplevi._arrays import dense
 from couplevi._constants import Key
 from couplevi._validate import check_cells, check_modality, expected, find_names, listing, named
+from couplevi.metrics import auroc_per_feature
 from couplevi.pl._colors import ordered_labels
 
 if TYPE_CHECKING:
@@ -146,6 +147,13 @@ def is_mostly_zero(measured: FloatArray) -> BoolArray:
     zero = measured == 0
     is_binary = (zero | (measured == measured.max(axis=0))).all(axis=0)
     return (measured >= 0).all(axis=0) & zero.any(axis=0) & (is_binary | (zero.mean(axis=0) >= MOSTLY))
+
+
+def auroc_of_open(measured: FloatArray, imputed: FloatArray) -> FloatArray:
+    """Area under the ROC curve of telling cells above 0 from those at 0, NaN of features with one kind alone."""
+    closed = (measured == 0).astype(float)
+    few_closed = auroc_per_feature(closed, -imputed)  # the metric needs the kind that fewer cells are of to be 1
+    return np.where(closed.mean(axis=0) < 0.5, few_closed, auroc_per_feature(1 - closed, imputed))
 
 
 def shown_labels(mdata: MuData, labels: str, cells: pd.Index) -> pd.Series:
