@@ -1,7 +1,7 @@
 """Every figure of couplevi, on simulated cells: two modalities, a screen of perturbations, types described by texts.
 
     python demo/gallery.py --out gallery
-    python demo/gallery.py --out docs/_static/gallery --width 480  # those of the documentation
+    python demo/gallery.py --out docs/_static/gallery --dpi 75  # those of the documentation
 
 With a MuData, modalities are those of Patch-seq cells: ``rna`` (counts in ``X``), ``ephys`` and ``obs["cell_type"]``.
 """
@@ -20,6 +20,8 @@ import couplevi as cvi
 
 MODALITIES = ("rna", "ephys")
 ROUTE = {"source": "rna", "target": "ephys"}
+DPI = 150
+"""Of saved figures."""
 RANKS = ("first", "second", "third", "fourth", "fifth")
 
 
@@ -28,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("input", type=Path, nargs="?", help="MuData, .h5mu; simulated cells without one")
     parser.add_argument("--out", type=Path, default=Path("gallery"), help="folder of the figures")
-    parser.add_argument("--width", type=int, help="pixels to which figures are shrunk, in 64 colours")
+    parser.add_argument("--dpi", type=int, help="dots per inch to which figures are shrunk, in 64 colours")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     if hasattr(md, "set_options"):  # mudata before 0.4
@@ -45,9 +47,9 @@ def main() -> None:
     categories(save)
     perturbations(save)
     texts(save)
-    if arguments.width is not None:
+    if arguments.dpi is not None:
         for path in arguments.out.glob("*.png"):
-            shrink(path, arguments.width)
+            shrink(path, arguments.dpi / DPI)
 
 
 def modalities(mdata: md.MuData, save: Callable[[str], dict]) -> None:
@@ -67,8 +69,7 @@ def modalities(mdata: md.MuData, save: Callable[[str], dict]) -> None:
     for target in ("ephys", "latent", "cell_type"):
         cvi.tl.explain(mdata, model, source="rna", target=target, cells=mdata["rna"].obs_names[::6])
         cvi.pl.explain(mdata, source="rna", target=target, **save(f"explain_{target}"))
-    by_gene = cvi.tl.ablate(mdata, model, **ROUTE, metric="lta", labels="cell_type", n_seeds=5)
-    cvi.pl.ablation(by_gene, **save("ablation_genes"))
+    cvi.pl.ablation(cvi.tl.ablate(mdata, model, **ROUTE, cells=held_out), **save("ablation_genes"))
     genes = mdata["rna"].var_names
     first = genes[np.argsort(-np.nansum(mdata["ephys"].varm["jamie_shap_from_rna"], axis=0))[:20]]
     groups = {"20 that matter most": first, "20 at random": genes[::20][:20], "all": genes}
@@ -175,10 +176,10 @@ def accuracy_table(mdata: md.MuData, model: cvi.model.JAMIE, setup: dict) -> pd.
     return pd.DataFrame(rows)
 
 
-def shrink(path: Path, width: int) -> None:
+def shrink(path: Path, scale: float) -> None:
     """Make a figure as small as a page needs it."""
     image = Image.open(path).convert("RGB")
-    image = image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)
+    image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
     image.quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
 
 

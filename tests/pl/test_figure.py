@@ -1,7 +1,9 @@
 """What all figures have in common."""
 
 import inspect
+import re
 from itertools import combinations
+from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -15,6 +17,7 @@ import couplevi as cvi
 from couplevi._docs import TEXTS
 from couplevi.pl._figure import finish, legend_beside, make_axes, palette
 
+ROOT = Path(__file__).parents[2]
 LAST = ["ax", "show", "save", "return_fig"]
 
 
@@ -176,3 +179,18 @@ def test_up_to_seven_colours_are_told_apart_with_any_colour_vision(vision):
     if vision is not DEUTERANOPIA:
         return
     assert least_difference(mpl.colormaps["tab10"].colors[:7], vision) < 10  # matplotlib's are not
+
+
+@pytest.mark.parametrize("name", cvi.pl.__all__)
+def test_the_gallery_has_each_figure(name):
+    page = (ROOT / "docs" / "gallery.md").read_text()
+    assert f"{{func}}`~couplevi.pl.{name}`" in page
+    assert f"cvi.pl.{name}(" in (ROOT / "demo" / "gallery.py").read_text()
+    assert re.search(rf"\(_static/gallery/{name}(_\w+)?\.png\)", page)
+
+
+def test_figures_of_the_gallery_are_there_and_small():
+    shown = re.findall(r"\(_static/(gallery/\w+\.png)\)", (ROOT / "docs" / "gallery.md").read_text())
+    files = sorted((ROOT / "docs" / "_static" / "gallery").iterdir())
+    assert sorted(ROOT / "docs" / "_static" / path for path in shown) == files
+    assert sum(path.stat().st_size for path in files) < 400_000

@@ -101,7 +101,7 @@ def imputation(
         chosen, of_all = ranked[ranks], [f", rank {rank + 1} of {len(ranked)}" for rank in ranks]
     else:
         chosen, of_all = np.arange(len(r)), [""] * len(r)
-    axes = make_axes(len(chosen), ax, width=2.8, height=2.8)
+    axes = make_axes(len(chosen), ax, width=2.8, height=3.3 if is_split.any() else 2.8)
     area = size or 10_000 / max(500, len(values.cells))
     for i, rank, axes_i in zip(chosen, of_all, axes, strict=True):
         x, y = measured[:, i], imputed[:, i]
