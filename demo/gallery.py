@@ -30,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("input", type=Path, nargs="?", help="MuData, .h5mu; simulated cells without one")
     parser.add_argument("--out", type=Path, default=Path("gallery"), help="folder of the figures")
-    parser.add_argument("--dpi", type=int, help="dots per inch to which figures are shrunk, in 64 colours")
+    parser.add_argument("--dpi", type=int, help="dots per inch to which figures are shrunk, in 96 colours")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     if hasattr(md, "set_options"):  # mudata before 0.4
@@ -180,7 +180,8 @@ def shrink(path: Path, scale: float) -> None:
     """Make a figure as small as a page needs it."""
     image = Image.open(path).convert("RGB")
     image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
-    image.quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
+    few = image.quantize(96, method=Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE)
+    few.save(path, optimize=True)
 
 
 if __name__ == "__main__":
