@@ -196,6 +196,14 @@ class Key:
             return f"{key}_confidence"
 
         @staticmethod
+        def category_stability(key: str) -> str:
+            """Share of other trainings that agree on the category.
+
+            data | share of other trainings in which it is of the corresponding category | in [0, 1]; with `n_init` above 1 | tl.cplmixvae |
+            """
+            return f"{key}_stability"
+
+        @staticmethod
         def state(key: str) -> str:
             """Most probable state.
 

@@ -1,10 +1,12 @@
 import anndata as ad
 import mudata as md
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 import couplevi as cvi
+from couplevi.tl._cplmixvae import compared
 
 QUICK = {"max_epochs": 5, "prune": False, "enable_progress_bar": False, "accelerator": "cpu"}
 LAYERS = {"rna": "log1p", "atac": "log1p"}
@@ -25,6 +27,38 @@ def test_slots_of_an_anndata_are_those_of_the_model(counts):
     np.testing.assert_array_equal(adata.obsm["X_cplmixvae_state"], model.get_latent_representation())
     np.testing.assert_array_equal(adata.uns["cplmixvae"]["consensus"], model.consensus_matrix())
     assert adata.uns["cplmixvae"]["pruning"]["n_categories"].tolist() == [5]
+
+
+def test_of_several_trainings_the_most_typical_is_kept(counts):
+    adata = counts["rna"].copy()
+    model = cvi.tl.cplmixvae(adata, n_categories=6, n_init=3, layers="log1p", seed=0, train_kwargs=QUICK)
+    assert (adata.obs["cplmixvae_category"] == model.predict()).all()
+    stability = adata.obs["cplmixvae_stability"]
+    assert set(stability.unique()) <= {0.0, 0.5, 1.0}
+    assert 0.3 < stability.mean() <= 1
+    cvi.tl.cplmixvae(adata, n_categories=6, layers="log1p", seed=0, key_added="one", train_kwargs=QUICK)
+    assert "one_stability" not in adata.obs
+    with pytest.raises(ValueError, match="`n_init`"):
+        cvi.tl.cplmixvae(adata, n_categories=6, n_init=0)
+
+
+def categories(*values):
+    return pd.Series(pd.Categorical.from_codes(list(values), ["0", "1", "2"]), [f"c{i}" for i in range(len(values))])
+
+
+def test_stability_is_the_share_of_other_trainings_that_agree():
+    """The second and third differ in one cell; the first parts what they do not. The last cell has no category."""
+    runs = [categories(0, 1, 2, 2, 1, -1), categories(2, 2, 0, 0, 1, -1), categories(1, 1, 2, 2, 2, -1)]
+    kept, stability = compared(runs)
+    assert kept == 1
+    np.testing.assert_array_equal(stability, [1, 0.5, 1, 1, 0.5, np.nan])
+    assert list(stability.index) == [f"c{i}" for i in range(6)]
+
+
+def test_a_single_training_has_nothing_to_agree_with():
+    kept, stability = compared([categories(0, 1, -1)])
+    assert kept == 0
+    assert stability.isna().all()
 
 
 def test_slots_of_a_mudata(counts):

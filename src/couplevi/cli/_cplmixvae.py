@@ -38,6 +38,7 @@ def add(commands: Commands) -> None:
     add_repeated(parser, "--use-rep", Pair("=", SINGLE), "[A=]KEY", "representation in .obsm in place of a layer")
     add_normalize(parser)
     parser.add_argument("--correspondence", metavar="KEY", help="links in .obsp; default: cells of the same name")
+    parser.add_argument("--n-init", type=int, default=1, help="trainings, of which the most typical one is kept")
     parser.add_argument("--max-epochs-prune", type=int, help="passes through the data after a type is removed")
     add_switch(parser, "--prune", about="remove types that are not needed", default=True)
     add_training(parser)
@@ -55,6 +56,7 @@ def _cplmixvae(data: AnnData | MuData, arguments: argparse.Namespace) -> Result:
         cells,
         n_categories=arguments.n_categories,
         correspondence_key=arguments.correspondence,
+        n_init=arguments.n_init,
         seed=arguments.seed,
         train_kwargs={
             "max_epochs": arguments.max_epochs,
@@ -65,7 +67,9 @@ def _cplmixvae(data: AnnData | MuData, arguments: argparse.Namespace) -> Result:
     )
     if arguments.csv is None:
         return Result(model)
-    columns = (Key.obs.category("cplmixvae"), Key.obs.category_confidence("cplmixvae"))
+    columns = [Key.obs.category("cplmixvae"), Key.obs.category_confidence("cplmixvae")]
+    if arguments.n_init > 1:
+        columns.append(Key.obs.category_stability("cplmixvae"))
     return Result(model, {"csv": label_table(cells.obs, columns)})
 
 

@@ -4,10 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
 from mudata import MuData
+from scipy.optimize import linear_sum_assignment
+from sklearn.metrics import adjusted_rand_score
 
 from couplevi._constants import Key
-from couplevi._validate import check_slot, expected
+from couplevi._validate import check_count, check_slot, expected
 from couplevi.model.cplmixvae import CplMixVAE
 from couplevi.tl._fit import seeded, versions
 
@@ -15,6 +19,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from couplevi._protocols import Classifies
+    from couplevi._types import BoolArray, IntArray
 
 
 def cplmixvae(
@@ -26,6 +31,7 @@ def cplmixvae(
     use_rep: Mapping[str, str] | str | None = None,
     correspondence_key: str | Mapping[tuple[str, str], str] | None = None,
     batch_key: str | None = None,
+    n_init: int = 1,
     key_added: str = "cplmixvae",
     seed: int | None = None,
     train_kwargs: Mapping[str, Any] | None = None,
@@ -48,6 +54,9 @@ def cplmixvae(
         Links of a MuData, see :meth:`~couplevi.model.CplMixVAE.setup_mudata`.
     batch_key
         Column of ``obs`` with the batch of each cell, see :meth:`~couplevi.model.CplMixVAE.setup_anndata`.
+    n_init
+        Number of trainings. Of several, each from random numbers of its own, the one is kept whose categories agree most
+        with those of the others, by the mean adjusted Rand index.
     key_added
         Name of all slots that are written.
     seed
@@ -66,6 +75,8 @@ def cplmixvae(
     - ``data.obs["cplmixvae_category"]``: categories as strings, ``"0"`` being the largest; missing for cells of a
       MuData with none of the modalities;
     - ``data.obs["cplmixvae_confidence"]``: their probability, in [1 / K, 1];
+    - ``data.obs["cplmixvae_stability"]``, with `n_init` above 1: share of the other trainings, in [0, 1], in which a cell
+      is of the category that corresponds to its own, one to one by the cells in common;
     - ``data.obsm["X_cplmixvae"]``: probabilities of all categories, mean over arms, shape ``(n_obs, K)``, float32;
     - ``data.obsm["X_cplmixvae_state"]``: state within the category, shape ``(n_obs, n_state)``, float32; of several
       modalities side by side, and by itself in ``data[m].obsm``;
@@ -91,6 +102,7 @@ def cplmixvae(
     ((200, 6), (200, 3))
     """
     check_slot(key_added, "key_added")
+    check_count(n_init, "n_init")
     with seeded(seed):
         if isinstance(data, MuData):
             if modalities is None:
@@ -116,20 +128,61 @@ def cplmixvae(
                 if given is not None and not isinstance(given, str):
                     raise TypeError(expected(f"`{name}` of an AnnData to be a name", repr(given)))
             CplMixVAE.setup_anndata(data, layer=layers, use_rep=use_rep, batch_key=batch_key)  # type: ignore[arg-type]
-        model = CplMixVAE(data, n_categories, **model_kwargs)
-        model.train(**(train_kwargs or {}))
+        models = [CplMixVAE(data, n_categories, **model_kwargs) for _ in range(n_init)]
+        for model in models:
+            model.train(**(train_kwargs or {}))
+    kept, stability = compared([model.predict() for model in models])
+    model = models[kept]
     probabilities, categories = model.predict_probabilities(), model.predict()
     state = model.get_latent_representation()
     states = {m: model.get_latent_representation(modality=m) for m in model.modalities_} if modalities else {}
     summary = _summary(model)
     data.obs[Key.obs.category(key_added)] = categories
     data.obs[Key.obs.category_confidence(key_added)] = probabilities.max(axis=1)
+    if n_init > 1:
+        data.obs[Key.obs.category_stability(key_added)] = stability
     data.obsm[Key.obsm.latent(key_added)] = probabilities.to_numpy()
     data.obsm[Key.obsm.state(key_added)] = state
     for m, values in states.items():
         data[m].obsm[Key.obsm.state(key_added)] = values
     data.uns[key_added] = summary
     return model
+
+
+def compared(runs: Sequence[pd.Series]) -> tuple[int, pd.Series]:
+    """Which of several categorisations of the same cells agrees most with the others, and how stable each cell is in it.
+
+    Parameters
+    ----------
+    runs
+        Categories of the same cells, missing for the same ones.
+
+    Returns
+    -------
+    Index of the run with the largest mean adjusted Rand index to the others, the first of equal ones; and for each cell
+    the share of other runs in which it is of the category that corresponds to its own, NaN where that is missing or there
+    are no others.
+    """
+    codes = np.stack([run.cat.codes.to_numpy() for run in runs])
+    known: BoolArray = np.all(codes >= 0, axis=0)
+    labels = codes[:, known]
+    n = len(runs)
+    agreement = np.array([[adjusted_rand_score(a, b) for b in labels] for a in labels])
+    kept = int(agreement.sum(axis=1).argmax())
+    stability = np.full(len(known), np.nan)
+    if n > 1:
+        stability[known] = np.mean([_corresponds(labels[kept], labels[i]) for i in range(n) if i != kept], axis=0)
+    return kept, pd.Series(stability, index=runs[0].index)
+
+
+def _corresponds(own: IntArray, other: IntArray) -> BoolArray:
+    """Whether each cell is, in another run, of the category that most of its own correspond to, one to one."""
+    shared = np.zeros((own.max() + 1, other.max() + 1))
+    np.add.at(shared, (own, other), 1)
+    partner = np.full(len(shared), -1)
+    row, column = linear_sum_assignment(shared, maximize=True)
+    partner[row] = column
+    return partner[own] == other
 
 
 def _summary(model: CplMixVAE) -> dict[str, Any]:
