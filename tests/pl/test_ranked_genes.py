@@ -4,6 +4,7 @@ import pytest
 from matplotlib.colors import to_rgba
 
 import couplevi as cvi
+from couplevi.pl._figure import BLUE, ORANGE
 
 
 class Ranked:
@@ -37,7 +38,7 @@ def test_bars_are_those_of_the_model_best_on_top(screened):
 
 def test_colours_tell_the_direction_and_what_is_clear():
     ax = cvi.pl.ranked_genes(Ranked([-5, 4, -1, 0.5], [0.0, 0.049, 0.05, 0.9]), "p", show=False)
-    colors = [("tab:blue", 1), ("tab:orange", 1), ("tab:blue", 0.35), ("tab:orange", 0.35)]
+    colors = [(BLUE, 1), (ORANGE, 1), (BLUE, 0.35), (ORANGE, 0.35)]
     assert [bar.get_facecolor() for bar in ax.patches] == [to_rgba(c, a) for c, a in colors]
     assert legend(ax) == ["lower", "higher", "pale: q ≥ 0.05"]
     assert legend(cvi.pl.ranked_genes(Ranked([-5], [0.0]), "p", show=False)) == ["lower"]

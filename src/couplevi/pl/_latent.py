@@ -13,7 +13,6 @@ from couplevi._constants import Key
 from couplevi._docs import fill_docs
 from couplevi._validate import check_cells, check_modality, check_mudata, expected
 from couplevi.pl._colors import Colored, colored_by
-from couplevi.pl._cosines import short
 from couplevi.pl._figure import BLUE, finish, legend_beside, make_axes, palette
 from couplevi.pl._names import name_points, number_points
 
@@ -213,7 +212,7 @@ def _legend(ax: Axes, colors: Mapping[str, Any], lengths: Sequence[int]) -> floa
     n_columns = -(-len(colors) // max(1, int(ax.get_window_extent().height / dpi / ROW)))
     room = OF_GIVEN * ax.get_window_extent().width
     for length in lengths if colors else ():
-        names = [short(category, length) for category in colors]
+        names = [_cut(category, length) for category in colors]
         if len(names) > MOST_NAMES:
             names = [f"{i}  {name}" for i, name in enumerate(names, start=1)]
         style: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 6}
@@ -234,4 +233,10 @@ def _name(ax: Axes, positions: np.ndarray, values: pd.Series, colors: Mapping[st
     if is_numbered:
         number_points(ax, xy, [colors[category] for _, category in here], numbers=[i for i, _ in here])
     else:
-        name_points(ax, xy, [short(category, LENGTHS[1]) for _, category in here], avoid=xy)
+        name_points(ax, xy, [_cut(category, LENGTHS[1]) for _, category in here], avoid=xy)
+
+
+def _cut(name: str, length: int) -> str:
+    """A name without its middle if it is longer: types of cells often differ in their last characters."""
+    tail = length // 2 - 1
+    return name if len(name) <= length else f"{name[: length - tail - 1]}…{name[-tail:]}"
