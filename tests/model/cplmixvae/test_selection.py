@@ -82,6 +82,7 @@ def test_history_has_a_row_per_round():
     assert history["n_categories"].tolist() == [4, 3, 2]
     assert history["elbo_shortfall"].tolist() == [2.0, 0.0, 1.0]
     assert history["selected"].tolist() == [False, True, False]
+    assert history["min_consensus"].tolist() == [0.9, 0.9, 0.9]
 
 
 def test_pruning_does_not_end_before_the_consensus_is_reached():
