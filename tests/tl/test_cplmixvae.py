@@ -42,6 +42,20 @@ def test_of_several_trainings_the_most_typical_is_kept(counts):
         cvi.tl.cplmixvae(adata, n_categories=6, n_init=0)
 
 
+def test_labels_of_some_cells_name_categories(counts):
+    mdata = counts.copy()
+    known = np.arange(mdata.n_obs) % 4 == 0
+    mdata.obs["known"] = mdata.obs["cell_type"].astype(str).where(known, "unknown")
+    quick = {**QUICK, "max_epochs": 20}
+    cvi.tl.cplmixvae(
+        mdata, n_categories=8, modalities=("rna", "atac"), layers=LAYERS, labels_key="known", seed=0, train_kwargs=quick
+    )
+    of_known = mdata.obs["known"] != "unknown"
+    found = mdata.obs["cplmixvae_category"].astype(str)
+    assert (found == mdata.obs["known"])[of_known].mean() > 0.95
+    assert (found == mdata.obs["cell_type"].astype(str))[~of_known].mean() > 0.9
+
+
 def categories(*values):
     return pd.Series(pd.Categorical.from_codes(list(values), ["0", "1", "2"]), [f"c{i}" for i in range(len(values))])
 

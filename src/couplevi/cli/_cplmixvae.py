@@ -38,6 +38,8 @@ def add(commands: Commands) -> None:
     add_repeated(parser, "--use-rep", Pair("=", SINGLE), "[A=]KEY", "representation in .obsm in place of a layer")
     add_normalize(parser)
     parser.add_argument("--correspondence", metavar="KEY", help="links in .obsp; default: cells of the same name")
+    parser.add_argument("--labels-key", metavar="KEY", help="column of .obs with the types of some cells")
+    parser.add_argument("--batch-key", metavar="KEY", help="column of .obs with the batch of each cell")
     parser.add_argument("--n-init", type=int, default=1, help="trainings, of which the most typical one is kept")
     parser.add_argument("--max-epochs-prune", type=int, help="passes through the data after a type is removed")
     add_switch(parser, "--prune", about="remove types that are not needed", default=True)
@@ -56,6 +58,8 @@ def _cplmixvae(data: AnnData | MuData, arguments: argparse.Namespace) -> Result:
         cells,
         n_categories=arguments.n_categories,
         correspondence_key=arguments.correspondence,
+        labels_key=arguments.labels_key,
+        batch_key=arguments.batch_key,
         n_init=arguments.n_init,
         seed=arguments.seed,
         train_kwargs={

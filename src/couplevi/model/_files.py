@@ -182,10 +182,11 @@ def _from_3_to_4(state: dict[str, Any]) -> None:
 
 
 def _from_4_to_5(state: dict[str, Any]) -> None:
-    """Format 4 to 5: CplMixVAE takes out how profiles were measured, here nothing."""
+    """Format 4 to 5: CplMixVAE takes out how profiles were measured, here nothing, and may have labels."""
     attributes, weights = state[ATTRIBUTES], state[WEIGHTS]
     if attributes[REGISTRY].get("model_name") != "CplMixVAE":
         return
+    attributes["labels_"] = []
     for i in range(len(attributes["modalities_"])):
         n = len(weights[f"observations.{i}.preparation.mean"])
         n_prepared = len(weights.get(f"observations.{i}.preparation.components", torch.empty(n, 0)))

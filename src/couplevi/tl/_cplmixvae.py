@@ -30,6 +30,7 @@ def cplmixvae(
     layers: Mapping[str, str | None] | str | None = None,
     use_rep: Mapping[str, str] | str | None = None,
     correspondence_key: str | Mapping[tuple[str, str], str] | None = None,
+    labels_key: str | None = None,
     batch_key: str | None = None,
     n_init: int = 1,
     key_added: str = "cplmixvae",
@@ -52,8 +53,8 @@ def cplmixvae(
         takes ``X``.
     correspondence_key
         Links of a MuData, see :meth:`~couplevi.model.CplMixVAE.setup_mudata`.
-    batch_key
-        Column of ``obs`` with the batch of each cell, see :meth:`~couplevi.model.CplMixVAE.setup_anndata`.
+    labels_key, batch_key
+        Columns of ``obs`` with the types of some cells and the batch of each, see :meth:`~couplevi.model.CplMixVAE.setup_anndata`.
     n_init
         Number of trainings. Of several, each from random numbers of its own, the one is kept whose categories agree most
         with those of the others, by the mean adjusted Rand index.
@@ -118,6 +119,7 @@ def cplmixvae(
                 layers=layers,  # type: ignore[arg-type]
                 use_rep=use_rep,  # type: ignore[arg-type]
                 correspondence_key=correspondence_key,
+                labels_key=labels_key,
                 batch_key=batch_key,
             )
         else:
@@ -127,7 +129,13 @@ def cplmixvae(
             for name, given in (("layers", layers), ("use_rep", use_rep)):
                 if given is not None and not isinstance(given, str):
                     raise TypeError(expected(f"`{name}` of an AnnData to be a name", repr(given)))
-            CplMixVAE.setup_anndata(data, layer=layers, use_rep=use_rep, batch_key=batch_key)  # type: ignore[arg-type]
+            CplMixVAE.setup_anndata(
+                data,
+                layer=layers,  # type: ignore[arg-type]
+                use_rep=use_rep,  # type: ignore[arg-type]
+                labels_key=labels_key,
+                batch_key=batch_key,
+            )
         models = [CplMixVAE(data, n_categories, **model_kwargs) for _ in range(n_init)]
         for model in models:
             model.train(**(train_kwargs or {}))

@@ -24,6 +24,7 @@ class Mixture(torch.nn.Module):
     def __init__(self, n_arms=2, costs=None, certainty=CERTAIN):
         super().__init__()
         self.n_arms, self.n_categories, self.costs, self.certainty = n_arms, 3, costs, certainty
+        self.n_labels = 0
         self.register_buffer("active", torch.ones(3, dtype=torch.bool))
 
     def log_probabilities(self, modality, arm, x):
@@ -115,6 +116,14 @@ def test_the_category_that_arms_agree_on_least_goes(eight):
 def test_where_arms_agree_the_category_goes_that_costs_least_over_all_of_them(eight):
     judge = Judge(Mixture(costs=COSTS), eight)
     assert judge.superfluous(np.arange(8), last([0, 1, 2], [0.9, 0.5, 0.8]), 0.5) == 0
+
+
+def test_categories_of_labels_stay(eight):
+    module = Mixture(costs=COSTS)
+    module.n_labels = 1
+    judge = Judge(module, eight)
+    assert judge.superfluous(np.arange(8), last([0, 1, 2], [0.1, 0.5, 0.3]), 0.5) == 2  # not 0, agreed on least
+    assert judge.superfluous(np.arange(8), last([0, 1, 2], [0.9, 0.5, 0.8]), 0.5) == 1  # not 0, which costs least
 
 
 @pytest.mark.parametrize(("linked", "expected"), [(False, 1), (True, 2)])

@@ -57,9 +57,9 @@ def test_too_few_profiles_and_equal_ones_have_no_effects():
 
 
 def test_rows_say_how_they_were_measured():
-    rows = MeasuredRows(np.arange(6.0).reshape(3, 2), np.array([[7.0], [8.0], [9.0]]))
+    rows = MeasuredRows(np.arange(6.0).reshape(3, 2), np.array([[7.0], [8.0], [9.0]]), np.array([3, 3, -1]))
     assert len(rows) == 3
-    assert rows[np.array([2, 0])].tolist() == [[4, 5, 9], [0, 1, 7]]
+    assert rows[np.array([2, 0])].tolist() == [[4, 5, 9, -1], [0, 1, 7, 3]]
 
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "nb"])

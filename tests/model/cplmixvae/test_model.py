@@ -1,4 +1,5 @@
 import re
+import warnings
 
 import anndata as ad
 import mudata as md
@@ -42,7 +43,7 @@ def test_history_of_pruning_goes_down_by_one_and_marks_the_kept_round(pruned):
 
 def test_pruned_categories_are_never_predicted(pruned):
     assert pruned.module.active.sum() == 3
-    n_read = pruned.module.observation("adata").n_prepared + 1
+    n_read = pruned.module.observation("adata").n_prepared + 2
     q = pruned.module.log_probabilities("adata", 0, torch.randn(50, n_read)).exp()
     assert (q[:, ~pruned.module.active] == 0).all()
 
@@ -51,6 +52,69 @@ def test_categories_are_numbered_by_size(pruned):
     sizes = pruned.predict().value_counts().sort_index()
     assert sizes.index.tolist() == ["0", "1", "2"]
     assert sizes.is_monotonic_decreasing
+
+
+@pytest.fixture(scope="module")
+def told(adata):
+    """A tenth of the cells of two of the three types have a label."""
+    adata = adata.copy()
+    rng = np.random.default_rng(0)
+    known = (rng.random(adata.n_obs) < 0.1) & (adata.obs["type"] != "2").to_numpy()
+    adata.obs["known"] = adata.obs["type"].map({"0": "Sst", "1": "Vip"}).where(known)
+    torch.manual_seed(0)
+    CplMixVAE.setup_anndata(adata, labels_key="known")
+    model = CplMixVAE(adata, 6, batch_size=128)
+    model.train(**{**FEW, "max_epochs_prune": 10})
+    return model, adata
+
+
+def test_categories_of_labels_have_their_names_and_others_numbers(told):
+    model, adata = told
+    found = model.predict()
+    assert set(found.cat.categories) == {"Sst", "Vip", "0"}
+    expected = adata.obs["type"].map({"0": "Sst", "1": "Vip", "2": "0"})
+    assert (found.astype(str) == expected).mean() > 0.99
+    assert model.traverse_state("Vip").shape == (9, 40)
+    assert list(model.consensus_matrix().index) == list(found.cat.categories)
+
+
+def test_new_cells_need_no_labels(told):
+    model, adata = told
+    query = adata[:20].copy()
+    del query.obs["known"]
+    assert model.predict(query).equals(model.predict()[:20])
+
+
+def test_labels_outlive_a_file(told, tmp_path):
+    model, adata = told
+    model.save(tmp_path / "model")
+    pd.testing.assert_series_equal(CplMixVAE.load(tmp_path / "model", adata=adata).predict(), model.predict())
+
+
+def test_categories_of_labels_are_not_removed(adata):
+    """Labels that say nothing about the cells: each keeps its category where pruning would have two."""
+    adata = adata.copy()
+    adata.obs["known"] = np.array(["a", "b", "c", "d"])[np.arange(adata.n_obs) % 4]
+    CplMixVAE.setup_anndata(adata, labels_key="known")
+    model = CplMixVAE(adata, 8, batch_size=128)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.train(**{**FEW, "max_epochs": 4, "max_epochs_prune": 1}, min_consensus=0.0)
+    assert model.pruning_history["n_categories"].min() >= 4
+    assert {"a", "b", "c", "d"} <= set(model.predict_probabilities().columns)
+
+
+def test_labels_that_cannot_be_categories(adata):
+    adata = adata.copy()
+    adata.obs["many"] = [f"kind{i % 5}" for i in range(adata.n_obs)]
+    CplMixVAE.setup_anndata(adata, labels_key="many")
+    with pytest.raises(ValueError, match=r"more categories than the 5 labels, found 5. Pass `n_categories=6`"):
+        CplMixVAE(adata, 5)
+    adata.obs["size"] = np.linspace(0, 1, adata.n_obs)
+    with pytest.raises(ValueError, match="labels in column 'size'"):
+        CplMixVAE.setup_anndata(adata, labels_key="size")
+    with pytest.raises(KeyError, match="column 'absent'"):
+        CplMixVAE.setup_anndata(adata, labels_key="absent")
 
 
 def test_cells_between_categories_are_unknown(pruned, adata):

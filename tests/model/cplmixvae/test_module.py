@@ -7,7 +7,7 @@ from torch.distributions import Normal
 from torch.distributions import kl_divergence as torch_kl
 
 from couplevi._types import LinkBatch, ProfileBatch
-from couplevi.model.cplmixvae.module import CplMixVAEModule, Modality
+from couplevi.model.cplmixvae.module import LABEL_WEIGHT, CplMixVAEModule, Modality
 from couplevi.preparation import fit_preparation
 
 
@@ -15,7 +15,7 @@ class AllAlike(CplMixVAEModule):
     """Of profiles that were all measured in the same way, so that a batch holds their values alone."""
 
     def split(self, modality, x):
-        return x[:, :6], torch.zeros(len(x), 1)
+        return x[:, :6], torch.zeros(len(x), 1), torch.full((len(x),), -1)
 
 
 def make(likelihood="gaussian", n_arms=2, modalities=("a",), **overrides):
@@ -66,6 +66,24 @@ def test_reconstruction_is_minus_the_log_density_of_what_was_observed():
     x = data["profiles"]["a"].h
     density = -0.5 * (((x - p.mean) / p.stddev) ** 2 + 2 * p.stddev.log() + math.log(2 * math.pi)).sum(dim=1)
     torch.testing.assert_close(out.extra_metrics["reconstruction"], -density.mean().detach())
+
+
+def test_labels_are_learned_by_the_probability_of_their_category():
+    module = make(n_labels=2)
+    module.__class__ = CplMixVAEModule  # that reads what stands beside the values
+    module.eval()
+    labels = torch.tensor([0, 1, -1, 1, 2, 0])
+    x = torch.cat([torch.randn(6, 6), torch.zeros(6, 1), labels[:, None]], dim=1)
+    module.active[2] = False  # the category of the fifth, which therefore teaches nothing
+    data = batch(module, x=x)
+    data["profiles"]["a"] = ProfileBatch(x, torch.arange(6) < 5, torch.zeros(6, 0))  # the last one only came along
+    _, _, out = module(data)
+    log_q = [module.log_probabilities("a", arm, x) for arm in range(2)]
+    expected = -torch.stack([q[torch.tensor([0, 1, 3]), torch.tensor([0, 1, 1])].mean() for q in log_q]).mean()
+    torch.testing.assert_close(out.extra_metrics["label"], expected.detach())
+    without = batch(module, x=torch.cat([x[:, :-1], torch.full((6, 1), -1.0)], dim=1))
+    without["profiles"]["a"] = ProfileBatch(without["profiles"]["a"].h, torch.arange(6) < 5, torch.zeros(6, 0))
+    torch.testing.assert_close(out.loss - module(without)[2].loss, LABEL_WEIGHT * expected)
 
 
 def test_identical_arms_are_not_pulled():

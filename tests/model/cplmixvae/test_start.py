@@ -10,7 +10,7 @@ from small import QUICK, planted, two_modalities
 
 from couplevi.dataloaders import CoupledDataset, Links
 from couplevi.model import CplMixVAE
-from couplevi.model.cplmixvae.start import batches, renumbered, start_arms
+from couplevi.model.cplmixvae.start import batches, renumbered, start_arms, tied
 
 
 class Arms(torch.nn.Module):
@@ -18,13 +18,16 @@ class Arms(torch.nn.Module):
 
     device = torch.device("cpu")
 
-    def __init__(self, n_categories=3, n_arms=2):
+    def __init__(self, n_categories=3, n_arms=2, n_labels=0):
         super().__init__()
-        self.n_categories, self.n_arms, self.started = n_categories, n_arms, {}
+        self.n_categories, self.n_arms, self.n_labels, self.started = n_categories, n_arms, n_labels, {}
         self.active = torch.ones(n_categories, dtype=torch.bool)
 
     def prepare(self, modality, x):
         return x
+
+    def split(self, modality, x):
+        return x, None, torch.full((len(x),), -1)
 
     def start(self, modality, arm, x, labels):
         self.started[modality, arm] = x.numpy(), labels.numpy()
@@ -100,6 +103,20 @@ def test_as_many_as_asked_for_are_active_where_none_is_to_be_merged():
     start_arms(module, dataset, np.arange(len(dataset)), 7, 0.03)
     assert module.active.all()
     assert len(np.unique(module.started["a", 0][1])) == 7
+
+
+def test_communities_are_of_the_label_that_most_of_their_labelled_cells_have():
+    communities = {"a": np.array([0, 0, 0, 0, 1, 1, 2, 2, 2, 3]), "b": np.array([0, 1, 2, 3])}
+    known = {"a": np.array([1, 1, 0, -1, 0, 1, -1, 0, -1, -1]), "b": np.array([-1, -1, -1, 1])}
+    found = tied(communities, known, 2, 7)  # 1 and 3 are free in a, 0, 1 and 2 in b
+    assert found["a"].tolist() == [1, 1, 0, 1, 0, 1, 0, 0, 0, 5]
+    assert found["b"].tolist() == [2, 3, 4, 1]
+    assert tied(communities, known, 2, 4)["a"].tolist() == [1, 1, 0, 1, 0, 1, 0, 0, 0, 3]  # there is no other
+
+
+def test_without_labels_communities_are_the_categories():
+    communities = {"a": np.array([2, 0, 1, 1])}
+    assert tied(communities, {"a": np.full(4, -1)}, 0, 3)["a"].tolist() == [2, 0, 1, 1]
 
 
 def test_labels_are_renumbered_to_the_planted_ones():

@@ -73,22 +73,25 @@ def test_counts_are_trained_on_as_they_are_and_prepared_as_logarithms():
     CplMixVAE.setup_mudata(mdata, modalities=("rna", "atac"), layers=layers)
     model = CplMixVAE(mdata, 3, likelihood={"rna": "nb"}, feature_weights="equal")
     given = Registered(mdata, {m: model.reader(m) for m in ("atac", "rna")}, {"correspondence": {}, "match": {}})
-    dataset, order = training_data(model.module, given, {"rna": None, "atac": None}, model.settings_)
+    dataset, order = training_data(model.module, given, {"rna": None, "atac": None}, model.settings_, np.arange(80))
     counts = dense(mdata["rna"].X)
     rows = dataset.rows["rna"][np.arange(80)]
-    np.testing.assert_array_equal(rows[:, :-1], counts[order["rna"]])
-    np.testing.assert_allclose(rows[:, -1], np.log((counts > 0).mean(axis=1))[order["rna"]], rtol=1e-6)
+    np.testing.assert_array_equal(rows[:, :-2], counts[order["rna"]])
+    np.testing.assert_array_equal(rows[:, -1], order["rna"])
+    np.testing.assert_allclose(rows[:, -2], np.log((counts > 0).mean(axis=1))[order["rna"]], rtol=1e-6)
     log = np.log1p(counts * 1e4 / counts.sum(axis=1, keepdims=True))
     np.testing.assert_allclose(model.module.observation("rna").preparation.mean, log.mean(axis=0), rtol=1e-4)
     values = dense(mdata["atac"].layers["log1p"])
     np.testing.assert_allclose(model.module.observation("atac").preparation.mean, values.mean(axis=0), rtol=1e-4)
-    prepared = dataset.rows["atac"][np.arange(80)][:, :-1]
+    prepared = dataset.rows["atac"][np.arange(80)][:, :-2]
     np.testing.assert_allclose(prepared.mean(axis=0), 0, atol=1e-4)
     np.testing.assert_allclose(prepared, fit_preparation(values, None, "equal").transform(values[order["atac"]]))
 
     mdata["atac"].layers["log1p"] = mdata["atac"].layers["log1p"] * 2
-    again, _ = training_data(model.module, given, None, model.settings_)  # the preparation is that of the first time
-    mean = again.rows["atac"][np.arange(80)][:, :-1].mean(axis=0)
+    again, _ = training_data(
+        model.module, given, None, model.settings_, np.arange(80)
+    )  # the preparation is that of the first time
+    mean = again.rows["atac"][np.arange(80)][:, :-2].mean(axis=0)
     scale = model.module.observation("atac").preparation.record()
     np.testing.assert_allclose(mean, scale.transform(2 * values).mean(axis=0), atol=1e-4)
     assert np.abs(mean).max() > 0.5

@@ -13,7 +13,7 @@ from scipy.stats import t as student_t
 
 from couplevi.model._dataset import chunks
 from couplevi.model.cplmixvae.judge import votes_between, votes_within
-from couplevi.model.cplmixvae.measurement import measured
+from couplevi.model.cplmixvae.measurement import beside, measured
 from couplevi.model.cplmixvae.training import counts_of
 from couplevi.registry import links_between
 
@@ -33,7 +33,7 @@ def profiles(module: CplMixVAEModule, registered: Registered, modality: str) -> 
     told = measured(registered, modality, matrix)
     module.eval()
     for rows, x in chunks(matrix, preparation):
-        yield rows, torch.from_numpy(np.hstack([x, told[rows]])).to(module.device)
+        yield rows, torch.from_numpy(beside(x, told[rows], np.full(len(x), -1))).to(module.device)
 
 
 @torch.inference_mode()

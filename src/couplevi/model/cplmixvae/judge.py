@@ -58,11 +58,16 @@ class Judge:
 
     @torch.inference_mode()
     def superfluous(self, train: IntArray, last: Round, min_consensus: float) -> int:
-        """Category to remove: the one that arms agree on least or, if they agree on all, the one that costs least."""
+        """Category to remove: the one that arms agree on least or, if they agree on all, the one that costs least.
+
+        Categories of labels stay.
+        """
         is_coupled = self.module.n_arms > 1 or any(table.matrix.nnz for table in self.dataset.links.values())
-        if last.agreement.min() < min_consensus and is_coupled:
-            return int(last.categories[np.argmin(last.agreement)])
+        agreement = np.where(last.categories < self.module.n_labels, np.inf, last.agreement)
+        if agreement.min() < min_consensus and is_coupled:
+            return int(last.categories[np.argmin(agreement)])
         costs = np.zeros(self.module.n_categories)
+        costs[: self.module.n_labels] = np.inf
         for m, places in self.dataset.places(train).items():
             x = torch.cat([x for _, x in batches(self.module, self.dataset.rows[m], places[:MAX_JUDGED])])
             for arm in range(self.module.n_arms):

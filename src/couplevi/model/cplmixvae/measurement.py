@@ -104,13 +104,19 @@ def measured(registered: Registered, modality: str, matrix: Matrix) -> FloatArra
 
 @dataclass(frozen=True, eq=False)
 class MeasuredRows:
-    """Rows of profiles, and beside each how it was measured."""
+    """Rows of profiles, and beside each how it was measured and the number of its label, -1 without one."""
 
     profiles: Rows
     told: FloatArray
+    labels: IntArray
 
     def __len__(self) -> int:
         return len(self.told)
 
     def __getitem__(self, rows: IntArray) -> FloatArray:
-        return np.hstack([np.asarray(self.profiles[rows]), self.told[rows]])
+        return beside(np.asarray(self.profiles[rows]), self.told[rows], self.labels[rows])
+
+
+def beside(profiles: FloatArray, told: FloatArray, labels: IntArray) -> FloatArray:
+    """Profiles as the module reads them, with how they were measured and their labels beside them."""
+    return np.column_stack([profiles, told, labels.astype(np.float32)])

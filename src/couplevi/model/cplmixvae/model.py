@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from scvi.model._utils import use_distributed_sampler
 from couplevi._arrays import dense
 from couplevi._constants import SINGLE, UNKNOWN
 from couplevi._docs import fill_docs
+from couplevi._labels import check_classes
 from couplevi._streamed import loaded
 from couplevi._validate import check_count, check_number, check_option, expected, listing
 from couplevi.dataloaders import CoupledDataSplitter, set_sizes
@@ -32,7 +34,14 @@ from couplevi.model.cplmixvae.training import (
     warn_about_result,
 )
 from couplevi.preparation import COUNTS_PER_CELL, log_normalised
-from couplevi.registry import coupled_manager, registered_readers, single_manager
+from couplevi.registry import (
+    column_texts,
+    column_values,
+    coupled_manager,
+    registered_column,
+    registered_readers,
+    single_manager,
+)
 from couplevi.train import BestWeights, TrainingRun, check_arguments
 
 if TYPE_CHECKING:
@@ -90,7 +99,7 @@ class CplMixVAE(Model):
     ((2,), (200, 3))
     """
 
-    saved = (*Model.saved, "categories_", "pruning_")
+    saved = (*Model.saved, "categories_", "pruning_", "labels_")
     settings_class = MixtureSettings
     module: CplMixVAEModule
     settings_: MixtureSettings
@@ -113,6 +122,12 @@ class CplMixVAE(Model):
         super().__init__(adata, registry, chosen, strict="n_pcs" in settings)
         for m in chosen.likelihood if isinstance(chosen.likelihood, Mapping) else ():
             check_option(m, self.modalities_, "likelihood")
+        self.labels_: list[str] = self._labels_to_tie(adata)
+        if len(self.labels_) >= n_categories:
+            remedy = (
+                f"Pass `n_categories={len(self.labels_) + 1}` or more: each label has one, and there may be others."
+            )
+            raise ValueError(expected(f"more categories than the {len(self.labels_)} labels", n_categories, remedy))
         self.categories_: IntArray = np.arange(n_categories)
         self.pruning_ = pd.DataFrame()
         self.module = self._build_module()
@@ -125,6 +140,7 @@ class CplMixVAE(Model):
         *,
         layer: str | None = None,
         use_rep: str | None = None,
+        labels_key: str | None = None,
         batch_key: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -139,6 +155,9 @@ class CplMixVAE(Model):
             ``"zinb"``.
         use_rep
             Representation in ``adata.obsm`` to model in place of a layer.
+        labels_key
+            Column of ``adata.obs`` with the types of some cells: each is a category of that name, which stays. Cells
+            without one may be of these or of further categories. None has no labels.
         %(setup_kwargs)s
 
         Raises
@@ -157,9 +176,17 @@ class CplMixVAE(Model):
         >>> cvi.model.CplMixVAE.setup_anndata(adata, layer="log1p")
         """
         setup_method_args = cls._get_setup_method_args(**locals())
-        cls.register_manager(
-            single_manager(adata, setup_method_args, layer=layer, use_rep=use_rep, batch_key=batch_key, **kwargs)
+        manager = single_manager(
+            adata,
+            setup_method_args,
+            layer=layer,
+            use_rep=use_rep,
+            batch_key=batch_key,
+            columns={"labels": labels_key},
+            **kwargs,
         )
+        cls._check_labels(adata, labels_key)
+        cls.register_manager(manager)
 
     @classmethod
     @fill_docs
@@ -171,6 +198,7 @@ class CplMixVAE(Model):
         layers: Mapping[str, str | None] | None = None,
         use_rep: Mapping[str, str] | None = None,
         correspondence_key: Keys = None,
+        labels_key: str | None = None,
         batch_key: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -186,6 +214,9 @@ class CplMixVAE(Model):
             Layer of each modality to model (``X`` where it is not named), or representation in its ``obsm``.
         correspondence_key
             Links in ``mdata.obsp``, see :meth:`~couplevi.model.JAMIE.setup_mudata`; None links by name.
+        labels_key
+            Column of ``mdata.obs`` with the types of some cells: each is a category of that name, which stays. Cells
+            without one may be of these or of further categories. None has no labels.
         %(setup_kwargs)s
 
         Raises
@@ -214,9 +245,16 @@ class CplMixVAE(Model):
             use_rep=use_rep,
             correspondence_key=correspondence_key,
             batch_key=batch_key,
+            columns={"labels": labels_key},
             **kwargs,
         )
+        cls._check_labels(mdata, labels_key)
         cls.register_manager(manager)
+
+    @staticmethod
+    def _check_labels(data: AnnData | MuData, key: str | None) -> None:
+        if key is not None:
+            check_classes(column_values(data, key), key)
 
     def __repr__(self) -> str:
         state = f"{len(self.categories_)} categories" if self.is_trained_ else "not trained"
@@ -226,6 +264,19 @@ class CplMixVAE(Model):
     def _stand_in(self, modality: str) -> FloatArray | None:
         observation = self.module.observation(modality)
         return None if observation.is_count else observation.preparation.mean.cpu().numpy()
+
+    def _labels_to_tie(self, data: AnnData | MuData | None) -> list[str]:
+        key = registered_column(self.registry_, "labels")
+        return [] if key is None or data is None else sorted({x for x in column_texts(data, key) if isinstance(x, str)})
+
+    def _label_numbers(self, registered: Registered) -> IntArray:
+        """Number of the label of each cell, -1 without one."""
+        key = registered_column(self.registry_, "labels")
+        if key is None:
+            return np.full(len(registered.obs_names), -1)
+        return pd.Index(self.labels_, dtype=object).get_indexer(
+            pd.Index(column_texts(registered.data, key), dtype=object)
+        )
 
     def _build_module(self) -> CplMixVAEModule:
         s = self.settings_
@@ -238,6 +289,7 @@ class CplMixVAE(Model):
             n_arms=s.n_arms,
             n_categories=s.n_categories,
             n_state=s.n_state,
+            n_labels=len(self.labels_),
             n_hidden=s.n_hidden,
             coupling=s.coupling,
             coupling_weight=s.weight_of_coupling,
@@ -350,13 +402,13 @@ class CplMixVAE(Model):
         with TrainingRun(self) as run:
             registered = self._registered()
             to_fit = None if self.is_trained_ else self.n_components_
-            dataset, order = training_data(self.module, registered, to_fit, settings)
+            dataset, order = training_data(self.module, registered, to_fit, settings, self._label_numbers(registered))
             n_train, n_validation = set_sizes(len(dataset), train_size, None)
             if prune and not n_validation:
                 remedy = "Train on more cells, lower `train_size`, or pass `prune=False`."
                 raise ValueError(expected("cells to validate on", f"none of {len(dataset)}", remedy))
             n_active = int(self.module.active.sum())
-            fewest = min_categories if prune else n_active
+            fewest = max(min_categories, len(self.labels_)) if prune else n_active
             warn_about_batches(min(batch_size, n_train), n_active)
             steps = math.ceil(n_train / batch_size)
             n_removed = max(0, n_active - min_categories) if prune else 0
@@ -734,7 +786,9 @@ class CplMixVAE(Model):
         return probabilities(self.module, registered, modalities, arms, self.categories_)
 
     def _category_names(self) -> list[str]:
-        return [str(k) for k in range(len(self.categories_))]
+        """Label of each category or, of those without one, a number that is no label, in their order."""
+        numbers = (str(k) for k in count() if str(k) not in self.labels_)
+        return [self.labels_[k] if k < len(self.labels_) else next(numbers) for k in self.categories_]
 
     def _check_arm(self, arm: int | None) -> None:
         if arm is not None:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from couplevi._types import Batch, ProfileBatch
 
 
+LABEL_WEIGHT = 10.0
+"""Weight of the labels: that of the coupling by default."""
+
+
 class Modality(NamedTuple):
     """What the module has to know of a modality."""
 
@@ -47,7 +51,8 @@ class CplMixVAEModule(BaseModuleClass):
 
     Of each profile a batch holds its values and, beside them, how it was measured: see
     :class:`~couplevi.model.cplmixvae.measurement.Measurement`, which takes that from what encoders read and Gaussian
-    decoders explain; those of counts have effects of batches of their own.
+    decoders explain; those of counts have effects of batches of their own. Last comes the number of its label, -1 without
+    one: ``-log q(c | x)`` of the category of the label is added to the objective where there is one.
 
     Parameters
     ----------
@@ -57,6 +62,8 @@ class CplMixVAEModule(BaseModuleClass):
         Number of arms of each modality.
     n_categories, n_state, n_hidden
         Number of categories at the start, of state dimensions and of hidden units.
+    n_labels
+        Number of labels: the first categories are theirs.
     coupling, coupling_weight
         Name of the distance, see :data:`~couplevi.losses.CONSENSUS_COORDINATES`, and its weight.
     state_kl_weight
@@ -80,6 +87,7 @@ class CplMixVAEModule(BaseModuleClass):
         n_arms: int,
         n_categories: int,
         n_state: int,
+        n_labels: int = 0,
         n_hidden: int,
         coupling: str,
         coupling_weight: float,
@@ -92,6 +100,7 @@ class CplMixVAEModule(BaseModuleClass):
         self.n_arms = n_arms
         self.n_categories = n_categories
         self.n_state = n_state
+        self.n_labels = n_labels
         self.coordinates = CONSENSUS_COORDINATES[coupling]
         self.coupling_weight = coupling_weight
         self.state_kl_weight = state_kl_weight
@@ -139,32 +148,32 @@ class CplMixVAEModule(BaseModuleClass):
 
     # reading
 
-    def split(self, modality: str, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Values and how they were measured, of what a batch holds."""
+    def split(self, modality: str, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Values, how they were measured, and numbers of labels, of what a batch holds."""
         n_told = len(self.measurement(modality).mean)
-        return x[:, :-n_told], x[:, -n_told:]
+        return x[:, : -n_told - 1], x[:, -n_told - 1 : -1], x[:, -1].long()
 
     def prepare(self, modality: str, x: torch.Tensor) -> torch.Tensor:
         """What the encoders read, from what a batch holds."""
-        values, told = self.split(modality, x)
+        values, told, _ = self.split(modality, x)
         h = self.observation(modality).prepare(values) if self.reads_features(modality) else values
         return self.measurement(modality)(h, told)
 
     def augment(self, modality: str, x: torch.Tensor) -> torch.Tensor:
         """The profile as one arm sees it in training: some features hidden and, of counts, only a part seen."""
-        values, told = self.split(modality, x)
+        values, told, labels = self.split(modality, x)
         rate = self.augmentation_rate * torch.rand(len(x), 1, device=x.device)
         hidden = torch.rand_like(values) < rate
         if self.observation(modality).is_count:
             seen = torch.where(hidden, 0.0, torch.binomial(values, (1 - rate).expand_as(values)))
         else:
             seen = torch.where(hidden, self.observation(modality).preparation.mean, values)
-        return torch.cat([seen, told], dim=1)
+        return torch.cat([seen, told, labels[:, None].to(seen)], dim=1)
 
     def observed(self, modality: str, x: torch.Tensor) -> Observed:
         """What the decoders explain, from what a batch holds."""
         observation = self.observation(modality)
-        values, told = self.split(modality, x)
+        values, told, _ = self.split(modality, x)
         target = values if observation.is_count else self.prepare(modality, x)
         return Observed(target, observation.library(values), self.measurement(modality).centred(told))
 
@@ -318,7 +327,7 @@ class CplMixVAEModule(BaseModuleClass):
     ) -> LossOutput:
         """Mean over arms of the negative evidence lower bound, plus the coupling, whose weight is scaled."""
         posteriors, px = inference_outputs["posteriors"], generative_outputs["px"]
-        reconstruction, state, category = [], [], []
+        reconstruction, state, category, label = [], [], [], []
         for m, batch in tensors["profiles"].items():
             target = self.observed(m, batch.h).target
             for arm, posterior, p in zip(self.arms_of(m), posteriors[m], px[m], strict=True):
@@ -327,16 +336,19 @@ class CplMixVAEModule(BaseModuleClass):
                 reconstruction.append(-p.log_prob(target).sum(dim=1)[batch.drawn])
                 state.append(kl_divergence(posterior.q_state)[batch.drawn])
                 category.append(_category_divergence(posterior.log_q, self.active)[batch.drawn])
+                label.append(self._label_losses(m, batch, posterior))
         terms = {
             "reconstruction": _mean_over_arms(reconstruction),
             "kl_state": _mean_over_arms(state),
             "kl_category": _mean_over_arms(category),
+            "label": _mean_over_arms(label),
             "coupling": self._coupling(tensors, posteriors),
         }
         loss = (
             terms["reconstruction"]
             + self.state_kl_weight * terms["kl_state"]
             + terms["kl_category"]
+            + LABEL_WEIGHT * terms["label"]
             + coupling_scale * self.coupling_weight * terms["coupling"]
         )
         return LossOutput(
@@ -345,6 +357,12 @@ class CplMixVAEModule(BaseModuleClass):
             kl_local=self.state_kl_weight * torch.cat(state) + torch.cat(category),
             extra_metrics={name: value.detach() for name, value in terms.items()},
         )
+
+    def _label_losses(self, modality: str, batch: ProfileBatch, posterior: Posterior) -> torch.Tensor:
+        """``-log q`` of the category of the label, of the profiles drawn whose label has one."""
+        labels = self.split(modality, batch.h)[2]
+        known = batch.drawn & (labels >= 0) & self.active[labels.clamp(min=0)]
+        return -posterior.log_q[known, labels[known]]
 
     def _coupling(self, tensors: Batch, posteriors: dict[str, list[Posterior]]) -> torch.Tensor:
         """Mean distance over pairs of arms of a modality, plus that over linked profiles of pairs of modalities.

@@ -14,6 +14,8 @@ from couplevi.model.cplmixvae.communities import communities
 from couplevi.registry import links_between
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from couplevi._types import FloatArray, IntArray
     from couplevi.dataloaders import CoupledDataset, Rows
     from couplevi.model.cplmixvae.module import CplMixVAEModule
@@ -31,7 +33,8 @@ def start_arms(
     """Put the arms on communities: of the cells measured in all modalities, or else of each modality.
 
     In that case the numbers of a modality's categories are those that most linked profiles have in earlier ones.
-    Categories that are not needed are not active afterwards.
+    The first categories are those of labels: of the cells that have one, and of communities in most of whose labelled
+    cells it is the same. Categories that are not needed are not active afterwards.
 
     Parameters
     ----------
@@ -51,6 +54,7 @@ def start_arms(
     places = {m: p[:MAX_PROFILES] for m, p in dataset.places(complete if shared else units).items()}
     profiles = {m: _read(module, dataset.rows[m], places[m]) for m in places}
     features = {m: module.prepare(m, x).cpu().numpy() for m, x in profiles.items()}
+    known = {m: module.split(m, x)[2].cpu().numpy() for m, x in profiles.items()}
     n_most, seed = module.n_categories, int(torch.randint(2**31, ()))
     labels: dict[str, IntArray] = {}
     if shared:
@@ -66,10 +70,12 @@ def start_arms(
                 block = links_between(links, other, m)[places[other]][:, places[m]].tocoo()
                 np.add.at(overlap, (own[block.coords[1]], earlier[block.coords[0]]), block.data)
             labels[m] = renumbered(own, overlap)
-    for m, x in profiles.items():
+    module.active[:] = False
+    for m, own in tied(labels, known, module.n_labels, module.n_categories).items():
+        categories = torch.from_numpy(own).to(module.device)
         for arm in range(module.n_arms):
-            module.start(m, arm, x, torch.from_numpy(labels[m]).to(module.device))
-        module.active[labels[m].max() + 1 :] = False
+            module.start(m, arm, profiles[m], categories)
+        module.active[categories.unique()] = True
 
 
 def _read(module: CplMixVAEModule, rows: Rows, places: IntArray) -> torch.Tensor:
@@ -77,6 +83,40 @@ def _read(module: CplMixVAEModule, rows: Rows, places: IntArray) -> torch.Tensor
         what = f"at least {module.n_categories} cells to find as many categories"
         raise ValueError(expected(what, len(places), "Lower `n_categories`, or train on more cells."))
     return torch.cat([x for _, x in batches(module, rows, places)])
+
+
+def tied(
+    communities: Mapping[str, IntArray], known: Mapping[str, IntArray], n_labels: int, n_categories: int
+) -> dict[str, IntArray]:
+    """Categories of the profiles of each modality, of which labels have the first ones.
+
+    That of a profile is its label, or else that which more than half of the labelled profiles of its community have.
+    Communities without one are the categories that follow, the same number being the same category in all modalities;
+    those that are too many share the last one.
+
+    Parameters
+    ----------
+    communities, known
+        Community of each profile and number of its label, -1 without one, shape ``(n,)``, by modality.
+    n_labels, n_categories
+        Number of labels, and of categories, of which there are more.
+    """
+    owner = {m: _majority(own, known[m], n_labels) for m, own in communities.items()}
+    free = np.unique(np.concatenate([np.flatnonzero(label < 0) for label in owner.values()]))
+    number = dict(zip(free.tolist(), np.minimum(n_labels + np.arange(len(free)), n_categories - 1), strict=True))
+    categories = {}
+    for m, own in communities.items():
+        category = np.array([number[k] if label < 0 else label for k, label in enumerate(owner[m])], dtype=np.int64)
+        categories[m] = np.where(known[m] < 0, category[own], known[m])
+    return categories
+
+
+def _majority(communities: IntArray, known: IntArray, n_labels: int) -> IntArray:
+    """Label that more than half of the labelled profiles of each community have, -1 if there is none."""
+    counts = np.zeros((communities.max() + 1, max(n_labels, 1)))
+    labelled = known >= 0
+    np.add.at(counts, (communities[labelled], known[labelled]), 1)
+    return np.where(counts.max(axis=1) > counts.sum(axis=1) / 2, counts.argmax(axis=1), -1)
 
 
 def renumbered(labels: IntArray, shared: FloatArray) -> IntArray:

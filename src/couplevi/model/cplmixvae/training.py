@@ -33,8 +33,12 @@ def training_data(
     registered: Registered,
     n_components: Mapping[str, int | None] | None,
     settings: MixtureSettings,
+    labels: IntArray,
 ) -> tuple[CoupledDataset, dict[str, IntArray]]:
-    """Profiles and links, and their rows in the data; with `n_components` the preparation is fitted first."""
+    """Profiles and links, and their rows in the data; with `n_components` the preparation is fitted first.
+
+    `labels` are the numbers of the labels of all cells, -1 without one.
+    """
 
     def rows_of(m: str, matrix: Matrix, order: IntArray) -> Rows:
         reader, observation = registered.readers[m], module.observation(m)
@@ -52,7 +56,8 @@ def training_data(
         if n_components is not None:
             chosen = torch.randperm(len(order)).numpy()[:MAX_PROFILES]
             module.measurement(m).fit(rows[chosen], told[chosen])
-        return MeasuredRows(FeatureRows(matrix, order) if module.reads_features(m) else rows, told)
+        known = labels[registered.rows(m)][order]
+        return MeasuredRows(FeatureRows(matrix, order) if module.reads_features(m) else rows, told, known)
 
     return coupled_dataset(registered, rows_of)
 
