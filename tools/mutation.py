@@ -715,9 +715,9 @@ MUTANTS = [
     ),
     *in_file(
         "model/cplmixvae/judge.py",
-        ("last.categories[np.argmin(last.agreement)]", "np.argmin(last.agreement)"),
-        ("last.categories[np.argmin(last.agreement)]", "last.categories[np.argmax(last.agreement)]"),
-        ("last.agreement.min() < min_consensus and is_coupled", "last.agreement.min() < min_consensus"),
+        ("last.categories[np.argmin(agreement)]", "np.argmin(agreement)"),
+        ("last.categories[np.argmin(agreement)]", "last.categories[np.argmax(agreement)]"),
+        ("agreement.min() < min_consensus and is_coupled", "agreement.min() < min_consensus"),
         ("costs += self.module", "costs = self.module"),
         ("own[places[part]] = ", "own[part] = "),
         ("total[measured[part]] += ", "total[part] += "),
@@ -736,7 +736,7 @@ MUTANTS = [
         ("maximize=True", "maximize=False"),
         ("dataset.units[units] >= 0).all(axis=1)", "dataset.units[units] >= 0).any(axis=1)"),
         ("COMPLETE_SHARE * len(units)", "0.0 * len(units)"),
-        ("[labels[m].max() + 1 :] = False", "[labels[m].max() + 1 :] = True"),
+        ("module.active[:] = False", "module.active[:] = True"),
         ("[places[other]][:, places[m]]", "[np.sort(places[other])][:, places[m]]"),
     ),
     *in_file(
