@@ -443,7 +443,16 @@ MUTANTS = [
         ("weight *= (rows / np.bincount(row, weight, len(rows)).clip(min=1e-300))[row]", "weight *= 1.0"),
     ),
     *in_file(
+        "_neighbors.py",
+        ("centers[size >= k]", "centers[size >= 0]"),
+        ("np.unique(probes[rows])", "probes[rows[:1], 0]"),
+        ("index[rows] = searched[found]", "index[rows] = found"),
+        ("[size > 0] / size[size > 0, None]", "/ size[:, None]"),
+    ),
+    *in_file(
         "correspondence/_graph.py",
+        ("indices=place[sources])[:, place]", "indices=place[sources])"),
+        ("place[sources]", "order[sources]"),
         ("graph.maximum(graph.T)", "graph.minimum(graph.T)"),
         ("min(n_neighbors + 1, len(x))", "min(n_neighbors, len(x))"),
         ("DETOUR * distance[reached]", "distance[reached]"),

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 from scipy.sparse.csgraph import shortest_path
 from scipy.stats import ortho_group
 
+from couplevi import _neighbors
 from couplevi.correspondence._graph import geodesic_distances, neighbor_graph
 
 few = settings(max_examples=40, deadline=None)
@@ -53,3 +54,18 @@ def test_geodesics_follow_a_circle():
     circle = np.column_stack([np.cos(angle), np.sin(angle)])
     distance = geodesic_distances(neighbor_graph(circle, 2), np.array([0]))[0]
     np.testing.assert_allclose(distance, np.minimum(angle, 2 * np.pi - angle) / np.pi, atol=1e-3)
+
+
+def test_geodesics_along_neighbours_of_many_are_almost_those_of_all(monkeypatch):
+    x = np.random.default_rng(0).normal(size=(2_000, 3))
+    sources = np.arange(20)
+    exact = geodesic_distances(neighbor_graph(x, 10), sources)
+    for name, value in (("EXACT_PAIRS", 1_000), ("ROWS_PER_CELL", 30)):
+        monkeypatch.setattr(_neighbors, name, value)
+    found = geodesic_distances(neighbor_graph(x, 10), sources)
+    assert 0 < np.abs(found - exact).max() < 0.05
+    assert (found[sources, sources] == 0).all()
+
+
+def test_one_cell_has_no_distance():
+    np.testing.assert_array_equal(geodesic_distances(neighbor_graph(np.zeros((1, 2)), 3), np.array([0])), [[0.0]])

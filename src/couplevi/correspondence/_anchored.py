@@ -24,8 +24,9 @@ class Anchored(Solver):
     with a known partner and so mean the same in both modalities. Canonical correlation analysis of the linked profiles
     turns both descriptions into coordinates of one space, in which profiles are matched to their neighbours.
 
-    Time and memory grow linearly with the number of profiles, besides the search for neighbours, which is exact and
-    quadratic up to 100,000 profiles and approximate above: about ``n_landmarks * n_neighbors * n log n`` operations and ``8 * n_landmarks * n`` bytes.
+    Time and memory grow about linearly with the number of profiles: ``n_landmarks * n_neighbors * n log n`` operations
+    and ``8 * n_landmarks * n`` bytes. Neighbours are exact up to 20,000 profiles, in quadratic time; above, about one in
+    a hundred is missed.
 
     Parameters
     ----------

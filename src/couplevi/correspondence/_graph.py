@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.sparse.csgraph import dijkstra
+from scipy.sparse.csgraph import dijkstra, reverse_cuthill_mckee
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.decomposition import PCA
 from sklearn.metrics import pairwise_distances_argmin
@@ -37,10 +37,13 @@ def neighbor_graph(x: FloatArray, n_neighbors: int) -> sp.csr_array:
 def geodesic_distances(graph: sp.csr_array, sources: IntArray) -> FloatArray:
     """Length of the shortest path from each source to each cell, shape ``(n_sources, n)``, the largest being 1.
 
-    Cells that no path leads to count as twice as far as the farthest that one leads to. Time is ``n_sources * n *
-    (k + log n)``.
+    The graph is symmetric. Cells that no path leads to count as twice as far as the farthest that one leads to. Time
+    is ``n_sources * n * (k + log n)``.
     """
-    distance = dijkstra(graph, directed=False, indices=sources)
+    order = reverse_cuthill_mckee(graph, symmetric_mode=True)  # what is near in the graph is near in memory
+    place = np.argsort(order)
+    # of a symmetric graph directed paths are all there are, and take half the time to find
+    distance = dijkstra(graph[order][:, order], indices=place[sources])[:, place]
     reached = np.isfinite(distance)
     distance[~reached] = DETOUR * distance[reached].max(initial=0.0)
     return distance / (distance.max() or 1.0)
