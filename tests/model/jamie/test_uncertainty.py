@@ -120,6 +120,14 @@ def test_models_without_calibration_say_so(cells, quick, arguments):
     assert "coverage_90" not in set(cvi.tl.evaluate(cells, model, in_sample=True)["metric"])
 
 
+def test_standard_deviations_are_of_one_modality_given_another(calibrated):
+    model, _ = calibrated
+    with pytest.raises(ValueError, match="`target` to differ from `source`"):
+        model.has_sd("rna", "rna")
+    with pytest.raises(ValueError, match="`target` to be one of"):
+        model.has_sd("rna", "protein")
+
+
 def test_few_pairs_are_not_held_back(paired, quick):
     model = cvi.tl.jamie(paired, modalities=BOTH, train_kwargs=quick)
     assert not model.has_sd("rna", "ephys")

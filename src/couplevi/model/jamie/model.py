@@ -1125,7 +1125,15 @@ class JAMIE(Model):
         Returns
         -------
         True if enough pairs were held back in training.
+
+        Raises
+        ------
+        ValueError
+            If the model has no such modality, or both are the same.
         """
+        for name, m in (("source", source), ("target", target)):
+            check_option(m, self.modalities_, name)
+        check_different(source, target)
         return Uncertainty(self.module).is_known(source, target)
 
     def route(self, source: str, target: str | None = None, *, features: Sequence[str] | None = None) -> Route:
