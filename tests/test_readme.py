@@ -40,7 +40,8 @@ def slots(mdata):
     shared = ("obs", "obsm", "obsp", "varm", "uns")
     held = [("mdata", place, getattr(mdata, place)) for place in shared]
     held += [("mdata[m]", p, getattr(adata, p)) for adata in mdata.mod.values() for p in (*shared, "layers")]
-    return {f'{holder}.{place}["{key}"]' for holder, place, values in held for key in values if "_scvi" not in key}
+    named = [(f"{holder}.{place}", key) for holder, place, values in held for key in values if key is not None]
+    return {f'{place}["{key}"]' for place, key in named if "_scvi" not in key}
 
 
 def test_python_of_the_readme_runs_as_pasted(tmp_path, monkeypatch, capsys, tables):

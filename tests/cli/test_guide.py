@@ -53,7 +53,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.setattr(settings, "PRESETS", few)
     mdata = cvi.data.count_clusters(n_obs=36, n_clusters=2, n_features={"rna": 30, "atac": 12}, seed=0)
     for adata in mdata.mod.values():
-        adata.layers.clear()
+        del adata.layers["log1p"]
     mdata.obs["donor"] = np.where(np.arange(36) < 24, "d1", "d2")
     mdata[:24].copy().write("cells.h5mu")
     mdata[24:].copy().write("others.h5mu")

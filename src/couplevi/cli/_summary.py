@@ -39,7 +39,8 @@ def _slots(places: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield f'{name}.obs["{column}"]', data.obs[column]
         for attribute in MATRICES:
             for key, value in (getattr(data, attribute, None) or {}).items():  # a MuData has no layers
-                yield f'{name}.{attribute}["{key}"]', value
+                if key is not None:  # X, which anndata 0.13 has among the layers
+                    yield f'{name}.{attribute}["{key}"]', value
 
 
 def new_slots(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

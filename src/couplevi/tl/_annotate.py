@@ -74,8 +74,8 @@ def annotate(
     >>> model = cvi.tl.celltext(adata, labels_key="type", seed=0, train_kwargs=quick)
     >>> cvi.tl.annotate(adata, model, labels=["type0", "type1", "another type"]).shape
     (200, 3)
-    >>> adata.obs["celltext_label"].dtype
-    CategoricalDtype(categories=['type0', 'type1', 'another type', 'unknown'], ordered=False, categories_dtype=object)
+    >>> adata.obs["celltext_label"].cat.categories.tolist()
+    ['type0', 'type1', 'another type', 'unknown']
     """
     if not isinstance(adata, AnnData):
         raise TypeError(expected("an AnnData", f"{type(adata).__module__}.{type(adata).__name__}"))
