@@ -139,9 +139,10 @@ def cplmixvae(
         models = [CplMixVAE(data, n_categories, **model_kwargs) for _ in range(n_init)]
         for model in models:
             model.train(**(train_kwargs or {}))
-    kept, stability = compared([model.predict() for model in models])
-    model = models[kept]
-    probabilities, categories = model.predict_probabilities(), model.predict()
+    runs = [model.predict() for model in models]
+    kept, stability = compared(runs)
+    model, categories = models[kept], runs[kept]
+    probabilities = model.predict_probabilities()
     state = model.get_latent_representation()
     states = {m: model.get_latent_representation(modality=m) for m in model.modalities_} if modalities else {}
     summary = _summary(model)
