@@ -100,8 +100,11 @@ def read(path: Path, kinds: Sequence[str]) -> AnnData | MuData:
             data = readers[path.suffix](path)
     except Exception as error:  # what is raised for other files is of many kinds, one of them private
         raise unreadable(path, f"{kind} ({path.suffix})", error) from error
-    if kind_of(data) not in kinds:
-        raise ValueError(f"Expected {kind} in {str(path)!r}, found {kind_of(data)}.")
+    found = kind_of(data)
+    if found not in kinds:
+        raise ValueError(f"Expected {kind} in {str(path)!r}, found {found}.")
+    if found == MUDATA:
+        data._axis = int(data.axis)  # mudata 0.4 leaves what HDF5 holds, and zarr writes no integer of numpy
     return data
 
 
