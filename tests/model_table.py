@@ -91,7 +91,10 @@ def query(data, n=12):
         return new
 
     if isinstance(data, ad.AnnData):
-        return cells(data)
+        new = cells(data)
+        for key, values in data.obs.items():
+            new.obs[key] = values.to_numpy()[:n]
+        return new
     with without_pulling():
         mdata = md.MuData({m: cells(adata) for m, adata in data.mod.items()})
     for key, values in data.obs.items():
@@ -211,6 +214,25 @@ def cplmixvae_mudata():
     torch.manual_seed(0)
     cvi.model.CplMixVAE.setup_mudata(mdata, modalities=BOTH, layers={"rna": None, "atac": "log1p"})
     model = cvi.model.CplMixVAE(mdata, 4, n_state=2, n_hidden=8, n_pcs=8, likelihood={"rna": "zinb"})
+    model.train(max_epochs=6, prune=False, batch_size=64, **QUICK)
+    return model
+
+
+def labelled_clusters():
+    """120 cells of one modality with counts, two of three types with labels, and two batches."""
+    adata = clusters()["rna"].copy()
+    cell_type = clusters().obs["cell_type"].astype(str)
+    adata.obs["known"] = cell_type.where(cell_type != cell_type.iloc[-1])
+    adata.obs["batch"] = np.where(np.arange(adata.n_obs) % 3, "a", "b")
+    return adata
+
+
+def cplmixvae_labels():
+    """Counts with effects of depth and batches, categories of labels beside others."""
+    adata = labelled_clusters()
+    torch.manual_seed(0)
+    cvi.model.CplMixVAE.setup_anndata(adata, labels_key="known", batch_key="batch")
+    model = cvi.model.CplMixVAE(adata, 4, n_state=2, n_hidden=4, n_pcs=4, likelihood="nb")
     model.train(max_epochs=6, prune=False, batch_size=64, **QUICK)
     return model
 
@@ -379,6 +401,7 @@ MODELS = {
         golden={
             "cplmixvae_anndata": (cplmixvae_anndata, lambda: clusters()["rna"].copy()),
             "cplmixvae_mudata": (cplmixvae_mudata, clusters),
+            "cplmixvae_labels": (cplmixvae_labels, labelled_clusters),
         },
     ),
 }
