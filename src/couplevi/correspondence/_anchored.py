@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from couplevi._docs import fill_docs
 from couplevi._validate import check_count, check_number, expected
 from couplevi.correspondence._graph import geodesic_coordinates, geodesic_distances, leading_coordinates, neighbor_graph
 from couplevi.correspondence._plan import canonical_maps, kernel, relaxed_plan
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 FEWEST_LINKS = 10
 
 
+@fill_docs
 @dataclass(frozen=True, kw_only=True)
 class Anchored(Solver):
     """Matches by what some known links teach about the two modalities.
@@ -45,8 +47,9 @@ class Anchored(Solver):
     give
         0 uses every profile as often as its modality's size allows; more lets profiles without a counterpart go
         unmatched.
-    n_entries, effective_matches, seed
-        See :class:`~couplevi.correspondence.GromovWasserstein`.
+    %(inferred)s
+    seed
+        Of the choice of landmarks.
 
     Examples
     --------

@@ -11,6 +11,7 @@ import ot
 from sklearn.cluster import KMeans
 from sklearn.metrics import pairwise_distances
 
+from couplevi._docs import fill_docs
 from couplevi._validate import check_count, check_number, expected
 from couplevi.correspondence._graph import geodesic_coordinates, geodesic_distances, landmarks, neighbor_graph
 from couplevi.correspondence._plan import SETTLED, blur, canonical_maps, kernel, relaxed_plan
@@ -47,6 +48,7 @@ INNER_WARNINGS = ("Sinkhorn did not converge", "(Warning: n|N)umerical errors at
 """What POT warns of in its inner loops, and ``converged`` or an infinite distortion tells."""
 
 
+@fill_docs
 @dataclass(frozen=True, kw_only=True)
 class GromovWasserstein(Solver):
     """Matches by the shapes of the two modalities alone, through entropic Gromov-Wasserstein transport.
@@ -79,18 +81,19 @@ class GromovWasserstein(Solver):
         let profiles without a counterpart go unmatched. None keeps the masses.
     n_refinements
         Turns of the refinement; 0 returns the transport plan itself.
-    n_coordinates, ridge, power, temperature
-        Of the refinement, see :class:`~couplevi.correspondence.Anchored`; coordinates here are components of the
-        geodesic distances.
+    n_coordinates
+        Largest number of components of the geodesic distances that describe a profile in the refinement.
+    ridge
+        Penalty of its canonical correlation analysis, in units of the mean variance.
+    power
+        Squared distances weigh each canonical axis by its correlation to this power.
+    temperature
+        Width of the neighbourhoods that are matched in the refinement, relative to the mean squared distance.
     max_exact
         Profiles per modality up to which all of them are transported.
     n_landmarks
         Profiles that are transported above that, the centres of k-means.
-    n_entries
-        Largest number of matches that a profile keeps besides known links: the fewest that hold 99 % of its row.
-    effective_matches
-        Sharpen until what was inferred has that many effective matches per profile on average, see
-        :func:`~couplevi.correspondence.sharpen`; None leaves F as it was found.
+    %(inferred)s
     seed
         Of random starts and of the choice of landmarks.
 

@@ -67,8 +67,14 @@ class Solution(NamedTuple):
     plan
         Matches in addition to known ones, shape ``(n_a, n_b)``, at least 0. Rows and columns that exceed the masses of
         the problem are lowered to them afterwards.
-    objective, converged, history, restarts
-        See :class:`~couplevi.correspondence.BlockReport`.
+    objective
+        What the solver minimised, at the end.
+    converged
+        Whether it stopped by itself, its inner loops included.
+    history
+        Objective after each iteration.
+    restarts
+        Objectives of all starts, the best first.
     coordinates
         Of both modalities in one space, shapes ``(n_a, d)`` and ``(n_b, d)``; None if the solver has none.
     """

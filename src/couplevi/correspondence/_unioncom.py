@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from couplevi._docs import fill_docs
 from couplevi._validate import check_count, check_number
 from couplevi.correspondence._graph import geodesic_distances, neighbor_graph
 from couplevi.correspondence._solver import Coordinates, Problem, Solution, Solver, refuse
@@ -21,6 +22,7 @@ STILL = 0.01
 """Largest relative change of the objective since the report before, likewise."""
 
 
+@fill_docs
 @dataclass(frozen=True, kw_only=True)
 class UnionCom(Solver):
     """The published solver that JAMIE infers F with: matches distance matrices by a primal-dual iteration.
@@ -46,8 +48,9 @@ class UnionCom(Solver):
         Share of each update that is taken, in (0, 1].
     damping
         Weight of violated sums, rho in the paper.
-    n_entries, effective_matches, seed
-        See :class:`~couplevi.correspondence.GromovWasserstein`.
+    %(inferred)s
+    seed
+        Not used: nothing is drawn.
 
     References
     ----------

@@ -35,7 +35,8 @@ class CoupledDataSplitter(pl.LightningDataModule):
     n_partners
         Largest number of further partners of a profile.
     mixup_alpha
-        How strongly units are mixed in training, see :class:`~couplevi.dataloaders.UnitSampler`.
+        How strongly units are mixed in training: concentration, at least 0, of the Beta distribution of the shares; 1
+        draws any share alike, small values mix little, 0 not at all.
     n_calibration, release_epoch
         Number of units of the training set, measured in several modalities, that are not drawn before that epoch; those
         that the dataset kept apart come first.

@@ -66,8 +66,11 @@ def interval_score(measured: ArrayLike, imputed: ArrayLike, sd: ArrayLike, level
 
     Parameters
     ----------
-    measured, imputed, sd, level
-        As for :func:`interval_coverage`.
+    measured, imputed, sd
+        The same cells and features, shape ``(n_cells, n_features)``; `sd` may be of any shape that broadcasts to it,
+        at least 0. A cell in which one of the three is NaN is left out of the feature.
+    level
+        Share that Gaussian intervals of that level hold, in (0, 1); 0.9 makes ``z`` 1.645.
 
     Returns
     -------

@@ -15,6 +15,7 @@ from scvi.model._utils import parse_device_args
 from scvi.model.base import BaseModelClass
 
 from couplevi._constants import SINGLE
+from couplevi._docs import fill_docs
 from couplevi._paths import user_path
 from couplevi._validate import check_option, expected
 from couplevi.model._components import choose_components
@@ -180,7 +181,7 @@ class Model(BaseModelClass):
         save_anndata
             Write the data beside the model, as ``mdata.h5mu`` or ``adata.h5ad``.
         **anndata_write_kwargs
-            Arguments of their ``write``.
+            Arguments of :meth:`mudata.MuData.write` or :meth:`anndata.AnnData.write_h5ad`, such as ``compression``.
 
         Raises
         ------
@@ -213,6 +214,7 @@ class Model(BaseModelClass):
             path.unlink(missing_ok=True)  # another model's data
 
     @classmethod
+    @fill_docs
     def load(
         cls,
         dir_path: str | os.PathLike[str],
@@ -230,8 +232,7 @@ class Model(BaseModelClass):
         adata
             Data with the registered values; None takes those saved with the model, False none: the model then applies
             to whatever it is given.
-        accelerator, device
-            Where to put the model: kind of hardware, see :class:`lightning.pytorch.Trainer`, and the index of the GPU.
+        %(device)s
         prefix
             Prefix given to :meth:`save`.
 

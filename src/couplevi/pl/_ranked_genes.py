@@ -47,8 +47,13 @@ def ranked_genes(
     ----------
     model
         A trained model, such as :func:`couplevi.tl.otgm` returns.
-    state, source, direction
-        What is ranked, see :meth:`couplevi.model.OTGM.rank_genes`; `source` None is the control.
+    state
+        State that is looked at.
+    source
+        State it is compared with; None is the control.
+    direction
+        ``"down"``: features that are lower in the state, as the target of a knock-down; ``"up"``: higher ones; or
+        ``"both"``.
     n_genes
         Features shown.
     %(ax)s

@@ -39,8 +39,8 @@ def state_traversal(
     ----------
     model
         Trained :class:`~couplevi.model.CplMixVAE`.
-    category, dimension, modality, arm, n_steps
-        What is traversed, see :meth:`~couplevi.model.CplMixVAE.traverse_state`.
+    %(state)s
+    %(n_steps)s
     features
         Features to show; None shows the `n_features` that change most.
     n_features

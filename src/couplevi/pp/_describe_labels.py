@@ -22,7 +22,8 @@ def describe_labels(
     labels
         Cell types, such as the categories of a column of ``adata.obs``.
     ontology
-        Terms by identifier, see :func:`couplevi.data.read_ontology`.
+        Terms by identifier, with columns `label`, `definition`, `synonyms` and `parents`, as
+        :func:`couplevi.data.read_ontology` reads them.
     terms
         Identifier (``"CL:0000084"``), name or synonym of the term of some labels, for those that are not spelled as in
         the ontology. Case, plurals and what is no letter, figure or plus do not matter.

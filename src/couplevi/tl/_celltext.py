@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
 from couplevi._constants import Key
+from couplevi._docs import fill_docs
 from couplevi._validate import check_slot
 from couplevi.model.celltext import CellText
 from couplevi.tl._fit import seeded, versions
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from couplevi.model.celltext import CellTextSettings
 
 
+@fill_docs
 def celltext(
     adata: AnnData,
     *,
@@ -38,21 +40,21 @@ def celltext(
     ----------
     adata
         Cells of two or more types.
-    labels_key, text_key, layer, use_rep
-        What cells are, and which values are read, see :meth:`~couplevi.model.CellText.setup_anndata`.
-    descriptions, text_encoder, cell_encoder
-        Texts of labels, and what makes vectors of texts and of cells, see :class:`~couplevi.model.CellText`.
-        :func:`couplevi.pp.describe_labels` makes descriptions from an ontology.
+    labels_key
+        Column of ``adata.obs`` with the type of each cell; cells without one (missing, ``"unknown"``) are placed, not
+        learned from.
+    %(text_key)s
+    %(described_values)s
+    %(encoders)s
     preset
-        Settings, see :class:`~couplevi.model.CellText`.
+        ``"default"``, or :class:`~couplevi.model.CellTextSettings` of your own.
     key_added
         Name of all slots that are written.
-    seed
-        Reproduces the result, see :func:`couplevi.tl.jamie`.
+    %(seed)s
     train_kwargs
-        Arguments of :meth:`~couplevi.model.CellText.train`.
+        Arguments of :meth:`~couplevi.model.CellText.train` by name, such as ``{"max_epochs": 50}``.
     **model_kwargs
-        Further settings, see :class:`~couplevi.model.CellTextSettings`.
+        Fields of :class:`~couplevi.model.CellTextSettings` that replace those of the preset, such as `n_pcs` (50).
 
     Returns
     -------

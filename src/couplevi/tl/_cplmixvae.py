@@ -11,6 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_rand_score
 
 from couplevi._constants import Key
+from couplevi._docs import fill_docs
 from couplevi._validate import check_count, check_slot, expected
 from couplevi.model.cplmixvae import CplMixVAE
 from couplevi.tl._fit import seeded, versions
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from couplevi._types import BoolArray, IntArray
 
 
+@fill_docs
 def cplmixvae(
     data: AnnData | MuData,
     *,
@@ -51,23 +53,19 @@ def cplmixvae(
     layers, use_rep
         Layer or representation to model: a name for an AnnData, a mapping from modality to name for a MuData. None
         takes ``X``.
-    correspondence_key
-        Links of a MuData, see :meth:`~couplevi.model.CplMixVAE.setup_mudata`.
-    labels_key, batch_key
-        Columns of ``obs`` with the types of some cells and the batch of each, see :meth:`~couplevi.model.CplMixVAE.setup_anndata`.
+    %(correspondence_key)s
+    %(mixture_columns)s
     n_init
         Number of trainings. Of several, each from random numbers of its own, the one is kept whose categories agree most
         with those of the others, by the mean adjusted Rand index.
     key_added
         Name of all slots that are written.
-    seed
-        Reproduces the result on the same machine with the same number of threads, and leaves torch's random state as
-        it was. None uses that state, which ``scvi.settings.seed`` sets. A process has one such state: of trainings in
-        several threads at once none is reproduced, so give each a process of its own.
+    %(seed)s
     train_kwargs
-        Arguments of :meth:`~couplevi.model.CplMixVAE.train`.
+        Arguments of :meth:`~couplevi.model.CplMixVAE.train` by name, such as ``{"prune": False}``.
     **model_kwargs
-        Further settings, see :class:`~couplevi.model.MixtureSettings`.
+        Further fields of :class:`~couplevi.model.MixtureSettings`, such as `n_arms` (2), `n_state` (3) and `likelihood`
+        (``"gaussian"``, ``"nb"`` or ``"zinb"``).
 
     Returns
     -------

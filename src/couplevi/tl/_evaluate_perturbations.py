@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from couplevi._arrays import dense
 from couplevi._constants import SINGLE
+from couplevi._docs import fill_docs
 from couplevi._validate import check_number, expected
 from couplevi.model.otgm import OTGM
 from couplevi.registry import column_texts
@@ -35,6 +36,7 @@ class Score(NamedTuple):
     """Number of states, or of cells, that it is a mean over."""
 
 
+@fill_docs
 def evaluate_perturbations(
     adata: AnnData,
     *,
@@ -55,8 +57,9 @@ def evaluate_perturbations(
 
     Parameters
     ----------
-    adata, state_key, control, layer, group_key, batch_key
-        Data, see :meth:`~couplevi.model.OTGM.setup_anndata`.
+    adata
+        Cells of a control and of one or more other states.
+    %(perturbed_cells)s
     held_out
         Share of the cells, in (0, 1), that is held out.
     separator
@@ -64,7 +67,8 @@ def evaluate_perturbations(
     seed
         Of the split.
     **model_kwargs
-        Arguments of :class:`~couplevi.model.OTGM`.
+        Arguments of :class:`~couplevi.model.OTGM`: `preset`, and fields of :class:`~couplevi.model.OTGMSettings` that
+        replace its own, such as `n_pcs` (50).
 
     Returns
     -------

@@ -8,6 +8,7 @@ import pandas as pd
 from anndata import AnnData
 from sklearn.neighbors import KNeighborsClassifier
 
+from couplevi._docs import fill_docs
 from couplevi._labels import label_texts
 from couplevi._validate import check_count, expected, listing
 from couplevi.model.celltext import CellText
@@ -34,6 +35,7 @@ SCORES = (
 )
 
 
+@fill_docs
 def evaluate_text(
     adata: AnnData,
     *,
@@ -57,8 +59,12 @@ def evaluate_text(
 
     Parameters
     ----------
-    adata, labels_key, descriptions, layer, use_rep, text_encoder, cell_encoder, train_kwargs, **model_kwargs
-        See :func:`couplevi.tl.celltext`. Types with fewer than 5 cells are left out.
+    adata
+        Cells of several types.
+    labels_key
+        Column of ``adata.obs`` with the type of each cell. Types with fewer than 5 cells are left out.
+    %(encoders)s
+    %(described_values)s
     batch_key
         Column of ``adata.obs``: each batch is held out once, too, without any type.
     n_unseen
@@ -67,6 +73,10 @@ def evaluate_text(
         Number of draws.
     seed
         Of the draws and the models.
+    train_kwargs
+        Arguments of :meth:`~couplevi.model.CellText.train` by name, such as ``{"max_epochs": 50}``.
+    **model_kwargs
+        Fields of :class:`~couplevi.model.CellTextSettings` that replace those of the preset, such as `n_pcs` (50).
 
     Returns
     -------

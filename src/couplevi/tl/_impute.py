@@ -39,10 +39,11 @@ def impute(
     source, target
         Modality to predict from, and the one to predict.
     return_sd
-        Also write predictive standard deviations, see :meth:`couplevi.model.JAMIE.impute`.
+        Also write predictive standard deviations, measured on pairs that were held back in the first half of training:
+        the imputed value +- 1.645 of them holds about 90 % of the measured ones.
     library_size
-        Sum that imputed counts of each cell are scaled to, see :meth:`couplevi.model.JAMIE.impute`; None takes what is
-        expected from the source.
+        Sum that imputed counts of each cell are scaled to, for a target with the likelihood ``"nb"``, ``"zinb"`` or
+        ``"poisson"``: 1e4 gives counts per 10,000. None takes what is expected from the source.
     as_modality
         Also add the imputed values as a modality of their own, for differential expression and plots.
     key_added

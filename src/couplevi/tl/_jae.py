@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from couplevi._constants import Key
+from couplevi._docs import fill_docs
 from couplevi._validate import check_slot
 from couplevi.model.jae import JAE
 from couplevi.tl._fit import seeded, versions
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from couplevi.model.jae import JAESettings
 
 
+@fill_docs
 def jae(
     mdata: MuData,
     *,
@@ -41,27 +43,15 @@ def jae(
     ----------
     mdata
         MuData whose rows of the same name are the same cell; cells may lack modalities.
-    modalities, layers, use_rep
-        What is modelled: counts, which are normalised, or other values as they are, see
-        :meth:`~couplevi.model.JAE.setup_mudata`.
-    labels_key
-        Column of ``mdata.obs`` with the type of each cell, where it is known.
-    batch_key
-        Column with the batch of each cell.
-    cell_cycle_keys
-        Columns with two scores of the cell cycle, such as :func:`couplevi.pp.score_cell_cycle` writes.
-    categorical_covariate_keys, continuous_covariate_keys
-        Further columns that the decoder reads.
-    preset
-        Settings, see :class:`~couplevi.model.JAE`.
+    %(labelled_values)s
+    %(jae_preset)s
     key_added
         Name of all slots that are written.
-    seed
-        Reproduces the result, see :func:`couplevi.tl.jamie`.
+    %(seed)s
     train_kwargs
-        Arguments of :meth:`~couplevi.model.JAE.train`.
+        Arguments of :meth:`~couplevi.model.JAE.train` by name, such as ``{"max_epochs": 50}``.
     **model_kwargs
-        Further settings, see :class:`~couplevi.model.JAESettings`.
+        Fields of :class:`~couplevi.model.JAESettings` that replace those of the preset, such as `n_free` (20).
 
     Returns
     -------

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from couplevi._constants import Key
+from couplevi._docs import fill_docs
 from couplevi._validate import check_modalities, check_mudata, check_obs_names, check_option, check_slot
 from couplevi.model.jamie import JAMIE
 from couplevi.registry import links_by_name, written_links
@@ -31,6 +32,7 @@ FEW_KNOWN, MOST_KNOWN = 200, 0.4
 with more, a model does as well or better by those that are known."""
 
 
+@fill_docs
 def jamie(
     mdata: MuData,
     *,
@@ -56,27 +58,29 @@ def jamie(
     ----------
     mdata
         MuData whose rows of the same name are the same cell; cells may lack modalities.
-    modalities, layers, use_rep, correspondence_key, match_key
-        What is modelled and how it is linked, see :meth:`~couplevi.model.JAMIE.setup_mudata`.
+    %(coupled_values)s
+    %(correspondence_key)s
+    %(match_key)s
     match
         ``"auto"`` infers links between profiles without one, as :func:`couplevi.tl.match` does from those that are
         known, and aligns by them: where `match_key` is None, at least 10 links of a pair of modalities are known, both
         have up to 20,000 profiles, some of them without a link, and at most 200, or 40 % of those of the smaller one,
         have one. None infers nothing.
-    batch_key, categorical_covariate_keys, continuous_covariate_keys
-        How cells were measured, see :meth:`~couplevi.model.JAMIE.setup_mudata`. With batches nothing is inferred.
-    preset, n_latent
-        Settings and number of latent dimensions, see :class:`~couplevi.model.JAMIE`.
+    batch_key
+        Column of ``mdata.obs``, or of the ``obs`` of the modalities, with the batch of each cell: a donor, a plate, a run.
+        Latents are learned to hold less of it. With batches nothing is inferred.
+    %(covariates)s
+    %(jamie_preset)s
+    n_latent
+        Number of latent dimensions that modalities share.
     key_added
         Name of all slots that are written.
-    seed
-        Reproduces the result on the same machine with the same number of threads, and leaves torch's random state as
-        it was. None uses that state, which ``scvi.settings.seed`` sets. A process has one such state: of trainings in
-        several threads at once none is reproduced, so give each a process of its own.
+    %(seed)s
     train_kwargs
-        Arguments of :meth:`~couplevi.model.JAMIE.train`.
+        Arguments of :meth:`~couplevi.model.JAMIE.train` by name, such as ``{"max_epochs": 50}``.
     **model_kwargs
-        Further settings, see :class:`~couplevi.model.Settings`.
+        Fields of :class:`~couplevi.model.Settings` that replace those of the preset, such as `n_pcs` (50) and
+        `likelihoods` (Gaussian; ``{"rna": "nb"}`` explains raw counts of that modality as such).
 
     Returns
     -------

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from couplevi._docs import fill_docs
 from couplevi._validate import check_slot, listing, warn
 from couplevi.model.jae import JAE
 from couplevi.model.jamie import JAMIE
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from mudata import MuData
 
 
+@fill_docs
 def map_query(
     mdata: MuData,
     reference_model: JAMIE | JAE | str | os.PathLike[str],
@@ -39,10 +41,10 @@ def map_query(
         Trained JAMIE or JAE, which is not changed, or the folder that one was saved in.
     key_added
         Name of all slots that are written; None is ``"jamie"`` or ``"jae"``.
-    seed
-        Reproduces the result, see :func:`couplevi.tl.jamie`.
+    %(seed)s
     train_kwargs
-        Arguments of the model's `train`.
+        Arguments of the model's `train` by name, such as ``{"max_epochs": 50}``: of the training that fits what belongs to
+        batches that the reference does not know.
 
     Returns
     -------

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from couplevi._constants import Key
+from couplevi._docs import fill_docs
 from couplevi._validate import check_slot, expected, warn
 from couplevi.model.otgm import OTGM
 from couplevi.tl._fit import versions
@@ -24,6 +25,7 @@ TINY = 1e-9
 """Added to means of counts before their ratio is taken, as scanpy does."""
 
 
+@fill_docs
 def otgm(
     adata: AnnData,
     *,
@@ -42,14 +44,12 @@ def otgm(
     ----------
     adata
         Cells of a control and of one or more other states, such as those of a CRISPR screen.
-    state_key, control, layer, group_key, batch_key
-        What cells are, and which values are modelled, see :meth:`~couplevi.model.OTGM.setup_anndata`.
-    preset
-        Settings, see :class:`~couplevi.model.OTGM`.
+    %(perturbed_cells)s
+    %(otgm_preset)s
     key_added
         Name of all slots that are written.
     **model_kwargs
-        Further settings, see :class:`~couplevi.model.OTGMSettings`.
+        Fields of :class:`~couplevi.model.OTGMSettings` that replace those of the preset, such as `n_pcs` (50).
 
     Returns
     -------

@@ -37,8 +37,11 @@ def umap(
         MuData with latents, as written by :func:`couplevi.tl.jamie`.
     modalities
         Modalities to place; None takes those of the model.
-    n_neighbors, min_dist
-        See :func:`scanpy.pp.neighbors` and :func:`scanpy.tl.umap`.
+    n_neighbors
+        Neighbours of each profile and cell in the graph that is drawn: more show the whole, fewer the detail. As of
+        :func:`scanpy.pp.neighbors`.
+    min_dist
+        How close to each other points may be drawn: less makes tighter groups. As of :func:`scanpy.tl.umap`.
     seed
         Reproduces the positions.
     key_added

@@ -36,7 +36,8 @@ class CoupledTrainRunner(TrainRunner):
     Parameters
     ----------
     checkpoint
-        File of the state of training, see :class:`~couplevi.train.Checkpoint`; resumed from if it is there.
+        File that the state of training is written to, as :class:`~couplevi.train.Checkpoint` does; resumed from if it
+        is there.
     callbacks
         Further callbacks.
     logger

@@ -73,17 +73,7 @@ class CellText(Model):
         AnnData set up with :meth:`setup_anndata`.
     preset
         ``"default"``, or :class:`~couplevi.model.CellTextSettings` of your own.
-    descriptions
-        Text of each label, or several texts whose vectors are averaged; a label without one is its own text. Texts of
-        labels that no cell has are kept for :meth:`annotate`.
-    text_encoder
-        ``"tfidf"``: words and pieces of words, no more; the folder of a sentence-transformers model, or the name of one
-        that was downloaded before (needs ``couplevi[text]``); or a function from a list of texts to an array with a row
-        for each. It is not saved with the model.
-    cell_encoder
-        Function from an AnnData to vectors, shape ``(n, size)``, or tokens, ``(n, n_tokens, size)`` with NaN where a
-        cell has fewer, such as those of a foundation model, which are read in place of the registered values; not
-        saved either. None reads the registered values.
+    %(encoders)s
     %(registry)s
     **overrides
         Fields of :class:`~couplevi.model.CellTextSettings` that replace those of the preset, such as `n_pcs` (50).
@@ -213,16 +203,9 @@ class CellText(Model):
         labels_key
             Column of ``adata.obs`` with the type of each cell; cells without one (missing, ``"unknown"``) are placed,
             not learned from.
-        text_key
-            Column with a text for each cell, in place of labels and their descriptions; cells with the same text are of
-            one type.
-        layer
-            Layer of values; None takes ``X``. Whole numbers of at least 0 are taken for counts, and normalised to 10,000
-            per cell and logarithmised; other values are taken as they are.
-        use_rep
-            Representation in ``adata.obsm`` in place of a layer, such as the latents of another model.
-        **kwargs
-            Used by scvi-tools when a set-up is repeated for other data.
+        %(text_key)s
+        %(described_values)s
+        %(setup_kwargs)s
 
         Raises
         ------
@@ -254,6 +237,7 @@ class CellText(Model):
         cls.register_manager(manager)
 
     @classmethod
+    @fill_docs
     def load(
         cls,
         dir_path: str | os.PathLike[str],
@@ -265,12 +249,18 @@ class CellText(Model):
         text_encoder: str | Callable[[list[str]], Any] | None = None,
         cell_encoder: CellEncoder | None = None,
     ) -> Self:
-        """Load a saved model, see :meth:`OTGM.load <couplevi.model.OTGM.load>`.
+        """Load a saved model.
 
         Parameters
         ----------
-        dir_path, adata, accelerator, device, prefix
-            As there.
+        dir_path
+            Folder given to :meth:`save`.
+        adata
+            Data with the registered values; None takes those saved with the model, False none: the model then applies
+            to whatever it is given.
+        %(device)s
+        prefix
+            Prefix given to :meth:`save`.
         text_encoder
             The one that the model was made with. None takes it by its name once a new text is to be read; a function
             has to be given, and so has a folder that was moved. It is recognised by what it makes of some texts.
@@ -280,7 +270,7 @@ class CellText(Model):
         Raises
         ------
         ValueError
-            If the text encoder is another one; and as there.
+            If the text encoder is another one; and as :meth:`OTGM.load <couplevi.model.OTGM.load>`.
         FileNotFoundError
             If there is no model.
         """
@@ -391,11 +381,8 @@ class CellText(Model):
         early_stopping
             Stop when the validation loss has not improved for 45 epochs, and return to the best weights. None: if there
             are validation cells.
-        checkpoint
-            File of the state of training, see :meth:`JAMIE.train <couplevi.model.JAMIE.train>`.
-        datasplitter_kwargs, plan_kwargs
-            Further arguments of :class:`~couplevi.dataloaders.CoupledDataSplitter` and
-            :class:`~couplevi.train.CoupledTrainingPlan`.
+        %(checkpoint)s
+        %(step_kwargs)s
         %(trainer_kwargs)s
 
         Raises
@@ -610,6 +597,7 @@ class CellText(Model):
         self.module.eval()
         return self.module.encode_text(torch.from_numpy(vectors)).cpu().numpy()
 
+    @fill_docs
     def annotate(
         self,
         adata: AnnData | None,
@@ -626,15 +614,8 @@ class CellText(Model):
 
         Parameters
         ----------
-        adata
-            New data; None takes those of the model.
-        labels
-            Types to choose from.
-        descriptions
-            Texts of some of them; for others the model's, or the label itself. A text other than that of training
-            makes a type one that was not seen.
-        batch_size
-            Cells read at a time; None is 4,096. The result does not depend on it, nor on the other cells.
+        %(named)s
+        %(cells_read)s
 
         Returns
         -------
@@ -652,6 +633,7 @@ class CellText(Model):
         p = np.exp(self.module.prototypes.record().log_probabilities(scores))
         return pd.DataFrame(p, index=cells, columns=pd.Index(names))
 
+    @fill_docs
     def get_typicality(
         self,
         adata: AnnData | None,
@@ -668,8 +650,8 @@ class CellText(Model):
 
         Parameters
         ----------
-        adata, labels, descriptions, batch_size
-            See :meth:`annotate`.
+        %(named)s
+        %(cells_read)s
 
         Returns
         -------
@@ -913,7 +895,8 @@ class CellText(Model):
         corpus
             Texts to choose from; None takes the descriptions that the model knows.
         language_model, tokenizer
-            Those of :meth:`fit_descriptions`; None retrieves.
+            Language model of the transformers library, and what cuts its texts into words, with which
+            :meth:`fit_descriptions` was called; None retrieves.
         batch_size
             Cells at a time; None is 4,096, and 32 for a language model.
         **generate_kwargs

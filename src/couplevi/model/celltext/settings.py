@@ -5,9 +5,11 @@ from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
+from couplevi._docs import fill_docs
 from couplevi._validate import SMALLEST, check_count, check_fraction, check_known, check_number, check_option, expected
 
 
+@fill_docs
 @dataclass(frozen=True, kw_only=True)
 class CellTextSettings:
     """Space, objective and schedule of a CellText model.
@@ -37,12 +39,10 @@ class CellTextSettings:
         if `max_epochs` is given.
     max_epochs
         Epochs of a training; None if `n_steps` is given.
-    lr, weight_decay, lr_schedule
-        Of the optimiser, see :class:`~couplevi.train.CoupledTrainingPlan`.
+    %(optimiser)s
     gradient_clip
         Largest norm of the gradient.
-    patience
-        See :class:`~couplevi.model.JAESettings`.
+    %(patience)s
     """
 
     n_pcs: int | None = 50

@@ -155,9 +155,7 @@ class CplMixVAE(Model):
             ``"zinb"``.
         use_rep
             Representation in ``adata.obsm`` to model in place of a layer.
-        labels_key
-            Column of ``adata.obs`` with the types of some cells: each is a category of that name, which stays. Cells
-            without one may be of these or of further categories. None has no labels.
+        %(mixture_columns)s
         %(setup_kwargs)s
 
         Raises
@@ -212,11 +210,8 @@ class CplMixVAE(Model):
             Names of two or more modalities.
         layers, use_rep
             Layer of each modality to model (``X`` where it is not named), or representation in its ``obsm``.
-        correspondence_key
-            Links in ``mdata.obsp``, see :meth:`~couplevi.model.JAMIE.setup_mudata`; None links by name.
-        labels_key
-            Column of ``mdata.obs`` with the types of some cells: each is a category of that name, which stays. Cells
-            without one may be of these or of further categories. None has no labels.
+        %(correspondence_key)s
+        %(mixture_columns)s
         %(setup_kwargs)s
 
         Raises
@@ -353,8 +348,8 @@ class CplMixVAE(Model):
             Largest number of cells per step; None takes the settings'.
         %(hardware)s
         datasplitter_kwargs, plan_kwargs
-            Further arguments of :class:`~couplevi.dataloaders.CoupledDataSplitter` and
-            :class:`~couplevi.train.RoundsTrainingPlan`.
+            Further arguments, by name, of what draws minibatches, :class:`~couplevi.dataloaders.CoupledDataSplitter`,
+            and of what takes steps, :class:`~couplevi.train.RoundsTrainingPlan`, such as ``{"lr": 1e-4}``.
         %(trainer_kwargs)s
 
         Raises
@@ -463,6 +458,7 @@ class CplMixVAE(Model):
 
     # inference
 
+    @fill_docs
     def predict_probabilities(
         self, adata: AnnData | MuData | None = None, *, modality: str | None = None, arm: int | None = None
     ) -> pd.DataFrame:
@@ -470,13 +466,7 @@ class CplMixVAE(Model):
 
         Parameters
         ----------
-        adata
-            New data: as at set-up, or for a model of several modalities an AnnData of one `modality`. None takes the
-            data of the model.
-        modality
-            Modality whose arms are asked; None asks all.
-        arm
-            The one arm of each modality that is asked, counted from 0; None asks all.
+        %(arms)s
 
         Returns
         -------
@@ -496,6 +486,7 @@ class CplMixVAE(Model):
         found = self._probabilities(registered, self._asked(registered, modality), arm)
         return pd.DataFrame(found, index=registered.obs_names, columns=self._category_names())
 
+    @fill_docs
     def predict(
         self,
         adata: AnnData | MuData | None = None,
@@ -508,8 +499,7 @@ class CplMixVAE(Model):
 
         Parameters
         ----------
-        adata, modality, arm
-            See :meth:`predict_probabilities`.
+        %(arms)s
         unknown_below
             Probability, in [0, 1], below which a category is ``"unknown"``: of cells between categories. Cells unlike
             all of them may well be sure of one.
@@ -542,7 +532,8 @@ class CplMixVAE(Model):
         Parameters
         ----------
         adata
-            New data, as for :meth:`predict`; None takes the data of the model.
+            New data: as at set-up, or for a model of several modalities an AnnData of one `modality`. None takes the
+            data of the model.
         modality
             Modality whose states are meant; None puts those of all modalities of a MuData side by side, by name. The category
             is that of :meth:`predict` for the data either way.
@@ -645,6 +636,7 @@ class CplMixVAE(Model):
         """
         return self.pruning_.copy()
 
+    @fill_docs
     def rank_features(
         self, category: str, *, dimension: int = 0, modality: str | None = None, arm: int = 0
     ) -> pd.DataFrame:
@@ -655,8 +647,7 @@ class CplMixVAE(Model):
 
         Parameters
         ----------
-        category, dimension, modality, arm
-            See :meth:`traverse_state`.
+        %(state)s
 
         Returns
         -------
@@ -685,6 +676,7 @@ class CplMixVAE(Model):
         return ranked.sort_values("scores", key=np.abs, ascending=False, ignore_index=True)
 
     @torch.inference_mode()
+    @fill_docs
     def traverse_state(
         self,
         category: str,
@@ -698,16 +690,8 @@ class CplMixVAE(Model):
 
         Parameters
         ----------
-        category
-            Name of a category, as :meth:`predict` gives it.
-        dimension
-            Dimension of the state, counted from 0.
-        n_steps
-            Number of steps, at least 2, from the 5 % to the 95 % quantile of the states of the cells of the category.
-        modality
-            Modality to decode; needed for a model of several.
-        arm
-            Arm, counted from 0.
+        %(state)s
+        %(n_steps)s
 
         Returns
         -------

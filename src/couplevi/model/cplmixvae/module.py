@@ -65,7 +65,8 @@ class CplMixVAEModule(BaseModuleClass):
     n_labels
         Number of labels: the first categories are theirs.
     coupling, coupling_weight
-        Name of the distance, see :data:`~couplevi.losses.CONSENSUS_COORDINATES`, and its weight.
+        Name of the distance of the arms' category posteriors, ``"euclidean"``, ``"aitchison"`` or
+        ``"minimum_variance"``, and its weight.
     state_kl_weight
         Weight beta of the divergence of the state.
     augmentation_rate

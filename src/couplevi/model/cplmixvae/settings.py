@@ -32,10 +32,12 @@ class MixtureSettings:
     n_hidden
         Width of the hidden layers.
     n_pcs
-        Principal components of the standardised features that each modality is reduced to, as for
-        :class:`~couplevi.model.Settings`.
+        Principal components of the standardised features that each modality is reduced to, at least 1: a number for
+        all, or a mapping from modality to number or None. None uses the features themselves, as does a modality
+        with few of them, see :class:`~couplevi.model.Settings`.
     feature_weights
-        Weights of the features in the components, see :func:`~couplevi.preparation.fit_preparation`.
+        Weights of the features in the components: ``"communality"``, more for those that vary together with others, or
+        ``"equal"``, see :func:`~couplevi.preparation.fit_preparation`.
     likelihood
         ``"gaussian"``: of the prepared features. ``"nb"``, ``"zinb"``: (zero-inflated) negative binomial of counts.
         One for all modalities, or a mapping; modalities that it leaves out are Gaussian.

@@ -65,9 +65,7 @@ class JAE(Model):
     ----------
     mdata
         MuData set up with :meth:`setup_mudata`.
-    preset
-        ``"default"``; ``"paper"``: the published blocks, objective and schedule; or
-        :class:`~couplevi.model.JAESettings` of your own.
+    %(jae_preset)s
     %(registry)s
     **overrides
         Fields of :class:`~couplevi.model.JAESettings` that replace those of the preset, such as `n_free` (20).
@@ -147,25 +145,8 @@ class JAE(Model):
         ----------
         mdata
             MuData whose rows of the same name are the same cell; cells may lack modalities.
-        modalities
-            Names of one or more modalities.
-        layers
-            Layer of each modality to model; ``X`` where it is not named. Whole numbers of at least 0 are taken for
-            counts, and normalised to 10,000 per cell and logarithmised; other values are modelled as they are.
-        use_rep
-            Representation in ``.obsm`` of each modality to model in place of a layer, as it is.
-        labels_key
-            Column of ``mdata.obs`` with the type of each cell, where it is known (missing, ``"unknown"``, ``"nan"`` or
-            ``"Mis"`` where it is not).
-        batch_key
-            Column with the batch of each cell: a donor, a plate, a run.
-        cell_cycle_keys
-            Columns with the scores of the S phase, and of the G2 and M phases, such as
-            :func:`couplevi.pp.score_cell_cycle` writes; missing where they are not known. None has no such block.
-        categorical_covariate_keys, continuous_covariate_keys
-            Further columns that the decoder reads.
-        **kwargs
-            Used by scvi-tools when a set-up is repeated for other data.
+        %(labelled_values)s
+        %(setup_kwargs)s
 
         Raises
         ------
@@ -276,6 +257,7 @@ class JAE(Model):
         )
 
     @classmethod
+    @fill_docs
     def load_query_data(
         cls,
         mdata: MuData,
@@ -296,8 +278,7 @@ class JAE(Model):
             of a modality may be missing; they have their mean in the reference, and are named in a warning.
         reference_model
             Trained model, which is not changed, or the folder that one was saved in.
-        accelerator, device
-            Where to put the model: kind of hardware, see :class:`lightning.pytorch.Trainer`, and the index of the GPU.
+        %(device)s
 
         Returns
         -------
@@ -368,11 +349,8 @@ class JAE(Model):
             Stop when the validation loss has not improved for `early_stopping_patience` (45) epochs, and return to the
             best weights. None: if there are validation cells. The authors validated on a tenth, with a patience of 5:
             ``preset="paper"`` and ``train_size=0.9``.
-        checkpoint
-            File of the state of training, see :meth:`JAMIE.train <couplevi.model.JAMIE.train>`.
-        datasplitter_kwargs, plan_kwargs
-            Further arguments of :class:`~couplevi.dataloaders.CoupledDataSplitter` and
-            :class:`~couplevi.train.CoupledTrainingPlan`.
+        %(checkpoint)s
+        %(step_kwargs)s
         %(trainer_kwargs)s
 
         Raises
@@ -574,11 +552,7 @@ class JAE(Model):
 
         Parameters
         ----------
-        adata
-            New data: a MuData with one or more of the modalities, or an AnnData of the `modality` alone. None takes the
-            data of the model.
-        modality
-            Modality that cells are placed by, as if they had no other; None takes all that are there.
+        %(placed)s
         blocks
             ``"biology"``: probabilities of the labels, in the order of :attr:`labels_`, then the two scores of the cell
             cycle. ``"free"``: what else is needed to explain the cell, without what sets cells with a label apart from
@@ -612,6 +586,7 @@ class JAE(Model):
         z = z[:, columns]
         return z if indices is None else z[check_rows(indices, len(z), "cells")]
 
+    @fill_docs
     def predict_labels(
         self,
         adata: AnnData | MuData | None = None,
@@ -625,14 +600,12 @@ class JAE(Model):
 
         Parameters
         ----------
-        adata, modality
-            See :meth:`get_latent_representation`.
+        %(placed)s
         soft
             Whether to return the probability of each label.
         unknown_below
             Typicality, in [0, 1], below which a label is ``"unknown"``, see :meth:`get_typicality`.
-        batch_size
-            Cells read at a time; None is 4,096. The result does not depend on it.
+        %(chunk)s
 
         Returns
         -------
@@ -659,6 +632,7 @@ class JAE(Model):
         categories = pd.Index([*self.labels_, UNKNOWN] if unknown_below else self.labels_)
         return pd.Series(pd.Categorical.from_codes(best.tolist(), categories), names, name="label")
 
+    @fill_docs
     def get_typicality(
         self, adata: AnnData | MuData | None = None, *, modality: str | None = None, batch_size: int | None = None
     ) -> pd.Series:
@@ -670,8 +644,8 @@ class JAE(Model):
 
         Parameters
         ----------
-        adata, modality, batch_size
-            See :meth:`predict_labels`.
+        %(placed)s
+        %(chunk)s
 
         Returns
         -------

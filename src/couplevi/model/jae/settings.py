@@ -5,9 +5,11 @@ from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
+from couplevi._docs import fill_docs
 from couplevi._validate import SMALLEST, check_count, check_fraction, check_known, check_number, check_option, expected
 
 
+@fill_docs
 @dataclass(frozen=True, kw_only=True)
 class JAESettings:
     """Architecture, objective and schedule of a JAE model.
@@ -49,13 +51,10 @@ class JAESettings:
         if `max_epochs` is given.
     max_epochs
         Epochs of a training; None if `n_steps` is given.
-    lr, weight_decay, lr_schedule
-        Of the optimiser, see :class:`~couplevi.train.CoupledTrainingPlan`.
+    %(optimiser)s
     gradient_clip
         Largest norm of the gradient.
-    patience
-        Epochs without a better validation loss, or training loss where nothing is validated on, at which training stops
-        and returns to the best weights. None is 45 of the former, and trains to the end where there is none.
+    %(patience)s
     """
 
     n_free: int = 20

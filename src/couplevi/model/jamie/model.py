@@ -90,10 +90,7 @@ class JAMIE(Model):
     ----------
     mdata
         MuData set up with :meth:`setup_mudata`.
-    preset
-        ``"default"``: one setting for 100 to 100,000 cells. ``"integration"``: without dropout, for reproducing the
-        given pairs closely. ``"paper"``: the published model and its schedule, which takes hours. Or
-        :class:`~couplevi.model.Settings` of your own.
+    %(jamie_preset)s
     %(registry)s
     **overrides
         Fields of :class:`~couplevi.model.Settings` that replace those of the preset, such as `n_latent` (32), `n_pcs`
@@ -173,28 +170,16 @@ class JAMIE(Model):
         ----------
         mdata
             MuData whose rows of the same name are the same cell; cells may lack modalities.
-        modalities
-            Names of two or more modalities. With links, rows of their matrix are the first and columns the second.
-        layers
-            Layer of each modality to model; ``X`` where it is not named.
-        use_rep
-            Representation in ``.obsm`` of each modality to model in place of a layer.
-        correspondence_key
-            Links in ``mdata.obsp``, as written by :func:`couplevi.pp.link`; only what is in the matrix is linked.
-            None links every cell measured in two modalities to itself. For more than two modalities, a mapping from
-            (rows, columns) to key; what it leaves out is linked by name.
-        match_key
-            Inferred links in ``mdata.obsp``, used by the alignment term; given like `correspondence_key`. None
-            switches the term off.
+        %(coupled_values)s
+        %(correspondence_key)s
+        %(match_key)s
         batch_key
             Column of ``mdata.obs``, or of the ``obs`` of the modalities, with the batch of each cell: a donor, a plate,
             a run. Latents are learned to hold less of it: profiles are contrasted and mixed within their batch, and
             networks read which it is. A batch may lack modalities. What shifts most features of a batch by as much as
             types differ is better taken out before, as by :func:`scanpy.pp.combat`.
-        categorical_covariate_keys, continuous_covariate_keys
-            Further columns that networks read, so that latents need not hold them.
-        **kwargs
-            Used by scvi-tools when a set-up is repeated for other data.
+        %(covariates)s
+        %(setup_kwargs)s
 
         Raises
         ------
@@ -281,6 +266,7 @@ class JAMIE(Model):
         )
 
     @classmethod
+    @fill_docs
     def load_query_data(
         cls,
         mdata: MuData,
@@ -301,8 +287,7 @@ class JAMIE(Model):
             of a modality may be missing; they have their mean in the reference, and are named in a warning.
         reference_model
             Trained model, which is not changed, or the folder that one was saved in.
-        accelerator, device
-            Where to put the model: kind of hardware, see :class:`lightning.pytorch.Trainer`, and the index of the GPU.
+        %(device)s
 
         Returns
         -------
@@ -380,13 +365,8 @@ class JAMIE(Model):
             Stop when the validation loss, taken with final weights, has not improved for
             `early_stopping_patience` (45) epochs after the warm-up, and return to the best weights. None: if there
             are validation units.
-        checkpoint
-            File that the state of training is written to every 30 seconds. If it is there, as after an interruption,
-            training resumes from it: the same data, settings and arguments give the result of a training that was
-            not interrupted. It is removed when training is complete.
-        datasplitter_kwargs, plan_kwargs
-            Further arguments of :class:`~couplevi.dataloaders.CoupledDataSplitter` and
-            :class:`~couplevi.train.CoupledTrainingPlan`.
+        %(checkpoint)s
+        %(step_kwargs)s
         %(trainer_kwargs)s
 
         Raises
@@ -641,20 +621,7 @@ class JAMIE(Model):
 
         Parameters
         ----------
-        source, target
-            Modality that was measured, and the one to predict.
-        adata
-            New data: a MuData with the source, or an AnnData of the source alone. None takes the model's data.
-        return_sd
-            Add predictive standard deviations: what the latents leave unexplained, measured per feature on pairs that
-            were held back in the first half of training, plus the spread of the posterior, propagated by sampling.
-            Approximate, for cells never seen; ``X +- 1.645 sd`` holds about 90 % of the measured values.
-        transform_batch
-            Batch, or batches to average over, in which the target is predicted as if measured. None takes all in which
-            it was measured in training. Of a model without `batch_key` only None.
-        library_size
-            Sum that imputed counts of each cell are scaled to, for a target with the likelihood ``"nb"``, ``"zinb"`` or
-            ``"poisson"``: 1e4 gives counts per 10,000. None takes what is expected from the source.
+        %(imputation)s
         %(chunk)s
 
         Returns
@@ -683,6 +650,7 @@ class JAMIE(Model):
         var = pd.DataFrame(index=pd.Index(self.var_names_[target]))
         return ad.AnnData(values, obs=profiles.obs.copy(), var=var, layers=layers)
 
+    @fill_docs
     def impute_to_store(
         self,
         path: str | os.PathLike[str],
@@ -702,8 +670,9 @@ class JAMIE(Model):
         path
             Folder of the store, which must not exist; ``anndata.read_zarr(path)`` reads it. It appears when it is
             complete.
-        source, target, adata, return_sd, transform_batch, library_size, batch_size
-            See :meth:`impute`; a chunk of the store holds `batch_size` cells.
+        %(imputation)s
+        batch_size
+            Cells predicted at a time, and held by a chunk of the store; None is 4,096.
 
         Raises
         ------
@@ -887,8 +856,13 @@ class JAMIE(Model):
 
         Parameters
         ----------
-        adata, source, target, transform_batch
-            See :meth:`impute`; each draw is of one of the batches.
+        adata
+            New data: a MuData with the source, or an AnnData of the source alone. None takes the model's data.
+        source, target
+            Modality that was measured, and the one to draw.
+        transform_batch
+            Batch, or batches, in which the target is drawn as if measured; each draw is of one of them. None takes all
+            in which it was measured in training.
         n_samples
             Number of draws of each count.
         %(chunk)s
@@ -1091,9 +1065,11 @@ class JAMIE(Model):
         modality
             Modality to decode to.
         part
-            Which of the two `z` are, see :meth:`get_latent_representation`.
+            Which of the two `z` are: ``"shared"``, what modalities have in common, or ``"joint"``, beside it what each
+            alone knows; as of :meth:`get_latent_representation`.
         transform_batch
-            See :meth:`impute`. Of a model with other covariates than the batch, these are 0.
+            Batch, or batches to average over, in which the places are decoded as if measured. None takes all in which
+            the modality was measured in training. Of a model with other covariates than the batch, these are 0.
 
         Returns
         -------

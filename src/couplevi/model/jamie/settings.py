@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, get_args
 
+from couplevi._docs import fill_docs
 from couplevi._validate import (
     SMALLEST,
     check_count,
@@ -19,6 +20,7 @@ from couplevi.model._components import DEFAULT_N_PCS
 Likelihood: TypeAlias = Literal["gaussian", "nb", "zinb", "poisson", "bernoulli"]
 
 
+@fill_docs
 @dataclass(frozen=True)
 class Settings:
     """Architecture, objective and schedule of a JAMIE model.
@@ -43,14 +45,14 @@ class Settings:
         whether there are any, as of open chromatin. Encoders then read logarithms, of counts per 10,000 where principal
         components are taken, else of counts as they are.
     feature_weights
-        Weights of the standardised features in the principal components: ``"communality"``, see
-        :func:`~couplevi.preparation.fit_preparation`; ``"coupled"``, which also counts what linked profiles of other
-        modalities explain of them, see :func:`~couplevi.preparation.fit_coupled`; or ``"equal"``.
+        Weights of the standardised features in the principal components: ``"communality"``, more for those that vary
+        together with others (:func:`~couplevi.preparation.fit_preparation`); ``"coupled"``, which also counts what
+        linked profiles of other modalities explain of them (:func:`~couplevi.preparation.fit_coupled`); or ``"equal"``.
     encoder_widths
         Width of each hidden layer of an encoder: a whole number, or a float that multiplies the number of prepared
         features. A decoder has them in reverse.
     normalization, activation
-        Of the hidden layers.
+        Names of the normalisation and of the activation function of the hidden layers.
     dropout_rate, input_dropout_rate
         Probability in [0, 1) that a hidden unit, or a prepared feature on its way into an encoder, is dropped.
     reconstruction_weight, cross_reconstruction_weight, combination_weight, contrastive_weight, alignment_weight, \
@@ -75,8 +77,7 @@ kl_weight
         from the number of units: 10 passes through them, but at least 1,600 and at most 10,000 steps.
     max_epochs
         Epochs of a training, given in place of `n_steps`; None otherwise.
-    lr, weight_decay, lr_schedule
-        Of the optimiser, see :class:`~couplevi.train.CoupledTrainingPlan`.
+    %(optimiser)s
     gradient_clip
         Largest norm of the gradient.
     calibration_size

@@ -58,9 +58,7 @@ class OTGM(Model):
     ----------
     adata
         AnnData set up with :meth:`setup_anndata`.
-    preset
-        ``"default"``; ``"paper"``: shifts within the principal components, and one step of expectation maximisation,
-        as published; or :class:`~couplevi.model.OTGMSettings` of your own.
+    %(otgm_preset)s
     %(registry)s
     **overrides
         Fields of :class:`~couplevi.model.OTGMSettings` that replace those of the preset, such as `n_pcs` (50).
@@ -137,21 +135,8 @@ class OTGM(Model):
         ----------
         adata
             Cells of a control and of one or more other states.
-        state_key
-            Column of ``adata.obs`` with the state of each cell, such as the gene that was perturbed; ``"A+B"`` is a
-            state of its own. Cells without one (missing, ``"unknown"``) are placed, not learned from. Which guide a cell
-            has is not decided here.
-        control
-            State that the others are compared with.
-        layer
-            Layer of logarithmic values; None takes ``X``.
-        group_key
-            Column with the cell type of each cell: states are then compared within types.
-        batch_key
-            Column with the batch of each cell. The difference between the mean of the control in a batch and that of
-            all its cells is taken from all cells of the batch.
-        **kwargs
-            Used by scvi-tools when a set-up is repeated for other data.
+        %(perturbed_cells)s
+        %(setup_kwargs)s
 
         Raises
         ------
