@@ -137,6 +137,15 @@ class Model(BaseModelClass):
         ------
         ValueError
             If the model has no such modality.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.branching_manifold(n_obs=100)
+        >>> cvi.model.JAMIE.setup_mudata(mdata, modalities=("rna", "ephys"), layers={"rna": "log1p"})
+        >>> reader = cvi.model.JAMIE(mdata).reader("rna")
+        >>> reader.where, reader.read(mdata[:10]).shape
+        ("`layers['log1p']` of modality 'rna'", (10, 400))
         """
         check_option(modality, self.modalities_, name)
         return self._readers()[modality]
@@ -187,6 +196,18 @@ class Model(BaseModelClass):
         ------
         ValueError
             If the folder exists and `overwrite` is False, is a file, or `prefix` names a folder.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import couplevi as cvi
+        >>> adata = cvi.data.perturbation_screen(n_obs=200)
+        >>> model = cvi.tl.otgm(adata, state_key="perturbation", control="control", layer="log1p", n_pcs=10)
+        >>> folder = tempfile.mkdtemp() + "/screen"
+        >>> model.save(folder, save_anndata=True)
+        >>> sorted(path.name for path in Path(folder).iterdir())
+        ['adata.h5ad', 'model.pt']
         """
         folder = user_path(dir_path)
         if folder.exists() and not folder.is_dir():
@@ -248,6 +269,17 @@ class Model(BaseModelClass):
             If the file is not a model of this class, is of a later format, or holds anything but tensors, numbers,
             strings and lists; if the data lack more than a fifth of the features of a modality; or if this machine
             lacks the hardware.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import couplevi as cvi
+        >>> adata = cvi.data.perturbation_screen(n_obs=200)
+        >>> model = cvi.tl.otgm(adata, state_key="perturbation", control="control", layer="log1p", n_pcs=10)
+        >>> folder = tempfile.mkdtemp() + "/screen"
+        >>> model.save(folder)
+        >>> cvi.model.OTGM.load(folder, adata)
+        OTGM model, trained, 5 states (control: 'control'), 300 features
         """
         target = device_of(accelerator, device)
         state = read_model_file(dir_path, prefix)
@@ -302,6 +334,18 @@ class Model(BaseModelClass):
         ------
         FileNotFoundError, ValueError
             As :meth:`load`.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import couplevi as cvi
+        >>> adata = cvi.data.perturbation_screen(n_obs=200)
+        >>> model = cvi.tl.otgm(adata, state_key="perturbation", control="control", layer="log1p", n_pcs=10)
+        >>> folder = tempfile.mkdtemp() + "/screen"
+        >>> model.save(folder)
+        >>> registry = cvi.model.OTGM.load_registry(folder)
+        >>> registry["model_name"], registry["setup_args"]["state_key"]
+        ('OTGM', 'perturbation')
         """
         return read_model_file(dir_path, prefix)[ATTRIBUTES][REGISTRY]
 

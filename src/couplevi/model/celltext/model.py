@@ -273,6 +273,21 @@ class CellText(Model):
             If the text encoder is another one; and as :meth:`OTGM.load <couplevi.model.OTGM.load>`.
         FileNotFoundError
             If there is no model.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.count_clusters(n_obs=100)
+        >>> adata = mdata["rna"].copy()
+        >>> adata.obs["type"] = mdata.obs["cell_type"].astype(str)
+        >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+        >>> lengths = lambda texts: [[len(text), text.count(" ") + 1] for text in texts]
+        >>> model = cvi.tl.celltext(adata, labels_key="type", text_encoder=lengths, train_kwargs=quick)
+        >>> folder = tempfile.mkdtemp() + "/celltext"
+        >>> model.save(folder)
+        >>> cvi.model.CellText.load(folder, adata, text_encoder=lengths).encode_text("type0").shape
+        (1, 50)
         """
         model = super().load(dir_path, adata, accelerator, device, prefix)
         model._cell_encoder = cell_encoder
@@ -295,6 +310,17 @@ class CellText(Model):
             If it is a function, and the model was loaded without it.
         ValueError, FileNotFoundError, ImportError
             If what has its name now is another one, or nothing.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.count_clusters(n_obs=100)
+        >>> adata = mdata["rna"].copy()
+        >>> adata.obs["type"] = mdata.obs["cell_type"].astype(str)
+        >>> cvi.model.CellText.setup_anndata(adata, labels_key="type")
+        >>> encoder = cvi.model.CellText(adata).text_encoder
+        >>> encoder.name, len(encoder(["a round cell", "a long cell"]))
+        ('tfidf', 2)
         """
         if self._text_encoder is None:
             if self.text_encoder_is_function_:
@@ -395,6 +421,18 @@ class CellText(Model):
         RuntimeError
             If the loss or a weight is not finite from the first epoch on; the weights are then those from before. If
             that happens later, training stops with a warning and the best weights so far.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.count_clusters(n_obs=100)
+        >>> adata = mdata["rna"].copy()
+        >>> adata.obs["type"] = mdata.obs["cell_type"].astype(str)
+        >>> cvi.model.CellText.setup_anndata(adata, labels_key="type")
+        >>> model = cvi.model.CellText(adata, n_pcs=10)
+        >>> model.train(max_epochs=2, enable_progress_bar=False)
+        >>> model
+        CellText model, trained, 5 types, texts by 'tfidf', cells by their values
         """
         settings = self.settings_
         check_arguments(
@@ -567,6 +605,17 @@ class CellText(Model):
             If the model is not trained.
         KeyError, ValueError
             If data lack the layer, the representation, or more than a fifth of the features.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.count_clusters(n_obs=100)
+        >>> adata = mdata["rna"].copy()
+        >>> adata.obs["type"] = mdata.obs["cell_type"].astype(str)
+        >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+        >>> model = cvi.tl.celltext(adata, labels_key="type", n_pcs=10, train_kwargs=quick)
+        >>> model.get_latent_representation(adata[:20]).shape
+        (20, 10)
         """
         self._check_if_trained(warn=False)
         return self._encoded(self._cells(adata, batch_size), batch_size)
@@ -590,6 +639,18 @@ class CellText(Model):
             If the model is not trained, or its text encoder is not there.
         ValueError
             If there are no texts.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.count_clusters(n_obs=100)
+        >>> adata = mdata["rna"].copy()
+        >>> adata.obs["type"] = mdata.obs["cell_type"].astype(str)
+        >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+        >>> model = cvi.tl.celltext(adata, labels_key="type", n_pcs=10, train_kwargs=quick)
+        >>> cosines = model.get_latent_representation() @ model.encode_text(["type0", "a long cell"]).T
+        >>> cosines.shape
+        (100, 2)
         """
         self._check_if_trained(warn=False)
         names = as_texts(texts, "texts")
@@ -627,6 +688,18 @@ class CellText(Model):
             If the model is not trained, or its text encoder is needed and not there.
         ValueError
             If there are no labels, or one occurs twice; or as :meth:`get_latent_representation`.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.count_clusters(n_obs=200)
+        >>> adata = mdata["rna"].copy()
+        >>> adata.obs["type"] = mdata.obs["cell_type"].astype(str)
+        >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+        >>> model = cvi.tl.celltext(adata, labels_key="type", n_pcs=10, train_kwargs=quick)
+        >>> probable = model.annotate(adata, ["type0", "type1", "a long cell"])
+        >>> probable[adata.obs["type"] == "type1"].mean().idxmax()
+        'type1'
         """
         names = as_labels(labels, "labels")
         scores, cells = self._scores(adata, names, descriptions, batch_size)
@@ -661,6 +734,17 @@ class CellText(Model):
         ------
         RuntimeError, ValueError
             As :meth:`annotate`.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.count_clusters(n_obs=200)
+        >>> adata = mdata["rna"].copy()
+        >>> adata.obs["type"] = mdata.obs["cell_type"].astype(str)
+        >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+        >>> model = cvi.tl.celltext(adata, labels_key="type", n_pcs=10, train_kwargs=quick)
+        >>> model.get_typicality(adata, ["type0"]).groupby(adata.obs["type"]).median().idxmax()
+        'type0'
         """
         scores, cells = self._scores(adata, as_labels(labels, "labels"), descriptions, batch_size)
         typicality = self.module.prototypes.record().typicality(scores, own=self._is_own(adata))
@@ -739,6 +823,17 @@ class CellText(Model):
             If `text` is not one text.
         ValueError
             If `k` is not a positive whole number; or as :meth:`get_latent_representation`.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.count_clusters(n_obs=200)
+        >>> adata = mdata["rna"].copy()
+        >>> adata.obs["type"] = mdata.obs["cell_type"].astype(str)
+        >>> quick = {"max_epochs": 5, "enable_progress_bar": False}
+        >>> model = cvi.tl.celltext(adata, labels_key="type", seed=0, n_pcs=10, train_kwargs=quick)
+        >>> adata.obs["type"][model.retrieve_cells("type0", k=3).index].tolist()
+        ['type0', 'type0', 'type0']
         """
         check_count(k, "k")
         if not isinstance(text, str):
@@ -784,6 +879,18 @@ class CellText(Model):
         ValueError
             If there are no cells, texts or groups, groups are measurements, or `k` is not a positive whole number; or as
             :meth:`get_latent_representation`.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.count_clusters(n_obs=200)
+        >>> adata = mdata["rna"].copy()
+        >>> adata.obs["type"] = mdata.obs["cell_type"].astype(str)
+        >>> quick = {"max_epochs": 5, "enable_progress_bar": False}
+        >>> model = cvi.tl.celltext(adata, labels_key="type", seed=0, n_pcs=10, train_kwargs=quick)
+        >>> nearest = model.retrieve_texts(groupby="type", k=1)
+        >>> nearest["group"].tolist(), (nearest["text"] == nearest["group"]).all().item()
+        (['type0', 'type1', 'type2', 'type3', 'type4'], True)
         """
         check_count(k, "k")
         texts = list(self.labels_) if corpus is None else list(dict.fromkeys(as_texts(corpus, "corpus")))
@@ -851,6 +958,24 @@ class CellText(Model):
             If the language model is none.
         ValueError
             If a number is out of range, or the model has no data.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> from tokenizers import Tokenizer
+        >>> from tokenizers.models import WordLevel
+        >>> from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+        >>> mdata = cvi.data.count_clusters(n_obs=100, n_clusters=5)
+        >>> adata = mdata["rna"].copy()
+        >>> adata.obs["type"] = mdata.obs["cell_type"].astype(str)
+        >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+        >>> model = cvi.tl.celltext(adata, labels_key="type", n_pcs=10, train_kwargs=quick)
+        >>> words = {"<eos>": 0} | {label: i for i, label in enumerate(model.labels_, 1)}
+        >>> tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel(words)), eos_token="<eos>")
+        >>> config = GPT2Config(vocab_size=6, n_embd=16, n_layer=1, n_head=2, bos_token_id=0, eos_token_id=0)
+        >>> losses = model.fit_descriptions(GPT2LMHeadModel(config), tokenizer, max_epochs=3, progress_bar=False)
+        >>> len(losses), losses[-1] < losses[0]
+        (3, True)
         """
         self._check_if_trained(warn=False)
         for name, value in (("n_prompts", n_prompts), ("max_epochs", max_epochs), ("batch_size", batch_size)):
@@ -915,6 +1040,19 @@ class CellText(Model):
             If the language model has words of another size; or as :meth:`retrieve_texts`.
         TypeError
             If arguments of a language model come without one.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.count_clusters(n_obs=200)
+        >>> adata = mdata["rna"].copy()
+        >>> adata.obs["type"] = mdata.obs["cell_type"].astype(str)
+        >>> texts = {"type0": "large and round cells", "type1": "small and round cells", "type2": "long cells"}
+        >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+        >>> model = cvi.tl.celltext(adata, labels_key="type", descriptions=texts, n_pcs=10, train_kwargs=quick)
+        >>> told = model.describe(adata[:20])
+        >>> told.shape, told.columns.tolist(), told["source"].unique().tolist()
+        ((20, 3), ['text', 'score', 'source'], ['retrieved'])
         """
         self._check_if_trained(warn=False)
         if language_model is None:
@@ -985,6 +1123,18 @@ class CellText(Model):
             If the model is not trained, or its text encoder is needed and not there.
         ValueError
             If there are no texts, a number is out of range, or a decoder comes with a model of values.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.count_clusters(n_obs=200)
+        >>> adata = mdata["rna"].copy()
+        >>> adata.obs["type"] = mdata.obs["cell_type"].astype(str)
+        >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+        >>> model = cvi.tl.celltext(adata, labels_key="type", n_pcs=10, train_kwargs=quick)
+        >>> cells = model.generate(["type0", "a long cell"], n_cells=20)
+        >>> cells.shape, cells.obs["text"].unique().tolist()
+        ((40, 500), ['type0', 'a long cell'])
         """
         self._check_if_trained(warn=False)
         check_count(n_cells, "n_cells")
@@ -1038,6 +1188,17 @@ class CellText(Model):
             If the model is not trained.
         ValueError
             If it reads tokens, from which there is no such way.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.count_clusters(n_obs=100)
+        >>> adata = mdata["rna"].copy()
+        >>> adata.obs["type"] = mdata.obs["cell_type"].astype(str)
+        >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+        >>> model = cvi.tl.celltext(adata, labels_key="type", n_pcs=10, train_kwargs=quick)
+        >>> model.route(["type0", "a long cell"]).names
+        ['type0', 'a long cell']
         """
         self._check_if_trained(warn=False)
         if self.settings_.projector == "qformer":

@@ -365,6 +365,16 @@ class CplMixVAE(Model):
             For `checkpoint` and `early_stopping`.
 
         The model is as before if training fails or is interrupted.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> adata = cvi.data.count_clusters(n_obs=200)["rna"]
+        >>> cvi.model.CplMixVAE.setup_anndata(adata, layer="log1p")
+        >>> model = cvi.model.CplMixVAE(adata, n_categories=5)
+        >>> model.train(max_epochs=5, prune=False, enable_progress_bar=False)
+        >>> model
+        CplMixVAE model, 5 categories, n_arms: 2, adata: 500 features
         """
         settings = self.settings_
         check_count(min_categories, "min_categories", minimum=2)
@@ -481,6 +491,16 @@ class CplMixVAE(Model):
             If a layer or representation is missing.
         ValueError
             If more than a fifth of the features are missing (of counts any), or the modality or arm does not exist.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> adata = cvi.data.count_clusters(n_obs=200)["rna"]
+        >>> quick = {"max_epochs": 5, "prune": False, "enable_progress_bar": False}
+        >>> model = cvi.tl.cplmixvae(adata, n_categories=5, layers="log1p", seed=0, train_kwargs=quick)
+        >>> probable = model.predict_probabilities(adata[:20])
+        >>> probable.shape, probable.columns.tolist()
+        ((20, 5), ['0', '1', '2', '3', '4'])
         """
         registered = self._checked(adata)
         found = self._probabilities(registered, self._asked(registered, modality), arm)
@@ -512,6 +532,15 @@ class CplMixVAE(Model):
         ------
         RuntimeError, KeyError, ValueError
             As :meth:`predict_probabilities`; ValueError also for `unknown_below` out of range.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> adata = cvi.data.count_clusters(n_obs=200)["rna"]
+        >>> quick = {"max_epochs": 5, "prune": False, "enable_progress_bar": False}
+        >>> model = cvi.tl.cplmixvae(adata, n_categories=5, layers="log1p", seed=0, train_kwargs=quick)
+        >>> model.predict(unknown_below=0.5).cat.categories.tolist()
+        ['0', '1', '2', '3', '4', 'unknown']
         """
         check_number(unknown_below, "unknown_below", 0, 1)
         probable = self.predict_probabilities(adata, modality=modality, arm=arm)
@@ -551,6 +580,17 @@ class CplMixVAE(Model):
             If the model is not trained.
         ValueError
             If more than a fifth of the features are missing (of counts any), or the modality or arm does not exist.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.count_clusters(n_obs=200)
+        >>> layers = {"rna": "log1p", "atac": "log1p"}
+        >>> quick = {"max_epochs": 5, "prune": False, "enable_progress_bar": False}
+        >>> how = {"modalities": ("rna", "atac"), "layers": layers, "seed": 0, "train_kwargs": quick}
+        >>> model = cvi.tl.cplmixvae(mdata, n_categories=5, **how)
+        >>> model.get_latent_representation().shape, model.get_latent_representation(modality="rna").shape
+        ((200, 6), (200, 3))
         """
         registered = self._checked(adata)
         chosen = self._asked(registered, modality)
@@ -575,6 +615,17 @@ class CplMixVAE(Model):
         -------
         Of several modalities, the mean over the profiles of all. With the Gaussian likelihood, the density is that of
         the prepared features.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> adata = cvi.data.count_clusters(n_obs=200)["rna"]
+        >>> quick = {"max_epochs": 5, "prune": False, "enable_progress_bar": False}
+        >>> model = cvi.tl.cplmixvae(adata, n_categories=5, layers="log1p", seed=0, train_kwargs=quick)
+        >>> before = model.get_elbo()
+        >>> model.train(max_epochs=10, prune=False, enable_progress_bar=False)
+        >>> model.get_elbo() > before
+        True
         """
         self._check_if_trained(warn=False)
         registered = self._checked(adata)
@@ -611,6 +662,16 @@ class CplMixVAE(Model):
             If the model is not trained.
         ValueError
             If no two arms see the same cells, or `between` are not two modalities of the model.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> adata = cvi.data.count_clusters(n_obs=200)["rna"]
+        >>> quick = {"max_epochs": 5, "prune": False, "enable_progress_bar": False}
+        >>> model = cvi.tl.cplmixvae(adata, n_categories=5, layers="log1p", seed=0, train_kwargs=quick)
+        >>> shares = model.consensus_matrix()
+        >>> shares.shape, shares.idxmax().tolist()
+        ((5, 5), ['0', '1', '2', '3', '4'])
         """
         self._check_if_trained(warn=False)
         registered = self._checked(adata)
@@ -633,6 +694,15 @@ class CplMixVAE(Model):
         Columns: number of active categories and of those in use; consensus on held-out cells and smallest agreement on
         those trained on; held-out evidence lower bound in nats, how much it is below the best one's and the standard
         error of that; the consensus that was asked for; and whether the round was kept.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> adata = cvi.data.count_clusters(n_obs=200)["rna"]
+        >>> quick = {"max_epochs": 5, "prune": False, "enable_progress_bar": False}
+        >>> model = cvi.tl.cplmixvae(adata, n_categories=5, layers="log1p", seed=0, train_kwargs=quick)
+        >>> model.pruning_history[["n_categories", "min_consensus", "selected"]].to_dict("records")
+        [{'n_categories': 5, 'min_consensus': 0.95, 'selected': True}]
         """
         return self.pruning_.copy()
 
@@ -664,6 +734,16 @@ class CplMixVAE(Model):
         ValueError
             If the model has no data, fewer than three cells are of the category, or there is no such category, dimension,
             modality or arm.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> adata = cvi.data.count_clusters(n_obs=200)["rna"]
+        >>> quick = {"max_epochs": 5, "prune": False, "enable_progress_bar": False}
+        >>> model = cvi.tl.cplmixvae(adata, n_categories=5, layers="log1p", seed=0, train_kwargs=quick)
+        >>> ranked = model.rank_features("0", dimension=1)
+        >>> ranked.shape, ranked.columns.tolist()
+        ((500, 5), ['names', 'scores', 'logfoldchanges', 'pvals', 'pvals_adj'])
         """
         own, state = self._states_of(category, dimension, modality, arm)
         if len(state) < 3:
@@ -705,6 +785,16 @@ class CplMixVAE(Model):
         ValueError
             If the model has no data, no cell is of the category, or there is no such category, dimension, modality or
             arm.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> adata = cvi.data.count_clusters(n_obs=200)["rna"]
+        >>> quick = {"max_epochs": 5, "prune": False, "enable_progress_bar": False}
+        >>> model = cvi.tl.cplmixvae(adata, n_categories=5, layers="log1p", seed=0, train_kwargs=quick)
+        >>> path = model.traverse_state("0", dimension=1, n_steps=3)
+        >>> path.shape, path.index.name
+        ((3, 500), 'state 1')
         """
         check_count(n_steps, "n_steps", minimum=2)
         _, state = self._states_of(category, dimension, modality, arm)

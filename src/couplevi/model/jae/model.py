@@ -194,7 +194,15 @@ class JAE(Model):
 
     @classmethod
     def setup_anndata(cls, adata: AnnData, *args: Any, **kwargs: Any) -> NoReturn:
-        """Not available: put the AnnData into a MuData, see :meth:`setup_mudata`."""
+        """Not available: put the AnnData into a MuData, see :meth:`setup_mudata`.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> from mudata import MuData
+        >>> adata = cvi.data.count_clusters(n_obs=100)["rna"]
+        >>> cvi.model.JAE.setup_mudata(MuData({"rna": adata}), modalities=("rna",))
+        """
         check_mudata(adata)
         raise TypeError(expected("`setup_mudata` for a MuData", "`setup_anndata`"))
 
@@ -365,6 +373,16 @@ class JAE(Model):
         RuntimeError
             If the loss or a weight is not finite from the first epoch on; the weights are then those from before. If
             that happens later, training stops with a warning and the best weights so far.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.count_clusters(n_obs=200)
+        >>> cvi.model.JAE.setup_mudata(mdata, modalities=("rna", "atac"), labels_key="cell_type")
+        >>> model = cvi.model.JAE(mdata)
+        >>> model.train(max_epochs=2, train_size=0.9, enable_progress_bar=False)
+        >>> len(model.train_indices), len(model.validation_indices), len(model.history["validation_loss"])
+        (180, 20, 2)
         """
         settings = self.settings_
         check_arguments(
@@ -487,6 +505,19 @@ class JAE(Model):
         References
         ----------
         The submission of the JAE authors trained on for one or two epochs on the unlabelled cells.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.count_clusters(n_obs=200)
+        >>> reference, query = mdata[:150].copy(), mdata[150:].copy()
+        >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+        >>> model = cvi.tl.jae(reference, modalities=("rna", "atac"), labels_key="cell_type", train_kwargs=quick)
+        >>> before = model.get_reconstruction_error(query)
+        >>> model.finetune(query, max_epochs=2, lr=1e-3, enable_progress_bar=False)
+        >>> after = model.get_reconstruction_error(query)
+        >>> {m: after[m] < before[m] for m in after}
+        {'atac': True, 'rna': True}
         """
         self._check_if_trained(warn=False)
         given = {"max_epochs": max_epochs, "accelerator": accelerator, "devices": devices, "batch_size": batch_size}
@@ -578,6 +609,16 @@ class JAE(Model):
             If more than a fifth of the features are missing, or an AnnData comes without `modality`.
         TypeError, IndexError
             If `indices` are not positions, or beyond the last one.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.count_clusters(n_obs=200)
+        >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+        >>> model = cvi.tl.jae(mdata, modalities=("rna", "atac"), labels_key="cell_type", train_kwargs=quick)
+        >>> z = model.get_latent_representation(mdata["rna"][:10], modality="rna")
+        >>> z.shape, model.get_latent_representation(blocks="biology").shape
+        ((10, 25), (200, 5))
         """
         self._check_if_trained(warn=False)
         check_option(blocks, list(GROUPS), "blocks")
@@ -618,6 +659,17 @@ class JAE(Model):
             If the model is not trained.
         ValueError
             If it was set up without labels, or `unknown_below` is out of range.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.count_clusters(n_obs=200)
+        >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+        >>> model = cvi.tl.jae(mdata, modalities=("rna", "atac"), labels_key="cell_type", train_kwargs=quick)
+        >>> model.predict_labels(unknown_below=0.01).cat.categories.tolist()
+        ['type0', 'type1', 'type2', 'type3', 'type4', 'unknown']
+        >>> model.predict_labels(mdata["rna"][:10], modality="rna", soft=True).shape
+        (10, 5)
         """
         self._check_labels()
         check_number(unknown_below, "unknown_below", 0, 1)
@@ -662,6 +714,17 @@ class JAE(Model):
         ----------
         Lee et al., A simple unified framework for detecting out-of-distribution samples and adversarial attacks,
         NeurIPS 2018.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.count_clusters(n_obs=200)
+        >>> seen = mdata[mdata.obs["cell_type"] != "type0"].copy()
+        >>> quick = {"max_epochs": 20, "enable_progress_bar": False}
+        >>> model = cvi.tl.jae(seen, modalities=("rna", "atac"), labels_key="cell_type", seed=0, train_kwargs=quick)
+        >>> typicality = model.get_typicality(mdata)
+        >>> typicality.groupby(mdata.obs["cell_type"], observed=True).median().idxmin()
+        'type0'
         """
         self._check_labels()
         distance2 = self._of_cells(adata, modality, batch_size, lambda z: self.module.distance2(z)[:, None])[:, 0]
@@ -702,6 +765,17 @@ class JAE(Model):
         ------
         RuntimeError
             If the model is not trained.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.count_clusters(n_obs=200)
+        >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+        >>> model = cvi.tl.jae(mdata, modalities=("rna", "atac"), labels_key="cell_type", train_kwargs=quick)
+        >>> before = model.get_reconstruction_error()
+        >>> model.train(max_epochs=10, enable_progress_bar=False)
+        >>> {m: error < before[m] for m, error in model.get_reconstruction_error().items()}
+        {'atac': True, 'rna': True}
         """
         self._check_if_trained(warn=False)
         registered = self._registered(adata).of_present()

@@ -215,7 +215,17 @@ class JAMIE(Model):
 
     @classmethod
     def setup_anndata(cls, adata: AnnData, *args: Any, **kwargs: Any) -> NoReturn:
-        """Not available: the model needs two modalities, see :meth:`setup_mudata`."""
+        """Not available: the model needs two modalities, see :meth:`setup_mudata`.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.branching_manifold(n_obs=100)
+        >>> cvi.model.JAMIE.setup_anndata(mdata["rna"])
+        Traceback (most recent call last):
+            ...
+        TypeError: Expected a MuData, found ...AnnData. Put each modality into its own AnnData and join them: ...
+        """
         check_mudata(adata)
         raise TypeError(expected("`setup_mudata` for a MuData", "`setup_anndata`"))
 
@@ -381,6 +391,16 @@ class JAMIE(Model):
         RuntimeError
             If the loss or a weight is not finite from the first epoch on; the weights are then those from before. If
             that happens later, training stops with a warning and the best weights so far.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.branching_manifold(n_obs=100)
+        >>> cvi.model.JAMIE.setup_mudata(mdata, modalities=("rna", "ephys"), layers={"rna": "log1p"})
+        >>> model = cvi.model.JAMIE(mdata, n_latent=8)
+        >>> model.train(max_epochs=2, train_size=0.8, enable_progress_bar=False)
+        >>> len(model.train_indices), len(model.validation_indices), len(model.history["validation_loss"])
+        (80, 20, 2)
         """
         settings = self.settings_
         check_arguments(
@@ -497,6 +517,16 @@ class JAMIE(Model):
             If the model is not trained.
         ValueError
             If the model has no data, these lack a modality, or a modality is not one of the model's.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.branching_manifold(n_obs=100, paired=0.5)
+        >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+        >>> model = cvi.tl.jamie(mdata, modalities=("rna", "ephys"), train_kwargs=quick)
+        >>> links = model.fitted_links("rna", "ephys")
+        >>> links.shape, links.nnz
+        ((75, 75), 50)
         """
         fitted, registered = self._fitted(a, b), self._registered()
         if absent := [m for m in (a, b) if m not in registered.present]:
@@ -515,6 +545,16 @@ class JAMIE(Model):
             Names of cells, of the training data or not.
         a, b
             Two modalities of the model.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.branching_manifold(n_obs=100, paired=0.5)
+        >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+        >>> model = cvi.tl.jamie(mdata, modalities=("rna", "ephys"), train_kwargs=quick)
+        >>> fitted = model.is_fitted(mdata.obs_names, "rna", "ephys")
+        >>> fitted.shape, int(fitted.sum())
+        ((100,), 50)
         """
         return self._fitted(a, b).hold(obs_names, a, b)
 
@@ -639,6 +679,16 @@ class JAMIE(Model):
         ValueError
             If source and target are the same, more than a fifth of the features are missing, a batch is unknown, or
             `library_size` is not above 0 or given for a target that has none.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.branching_manifold(n_obs=100)
+        >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+        >>> model = cvi.tl.jamie(mdata, modalities=("rna", "ephys"), train_kwargs=quick)
+        >>> imputed = model.impute(source="rna", target="ephys", adata=mdata["rna"][:10], return_sd=True)
+        >>> imputed.shape, imputed.layers["sd"].shape
+        ((10, 40), (10, 40))
         """
         parts, profiles = self._imputable(source, target, adata, return_sd, transform_batch, library_size, batch_size)
         values = np.empty((profiles.n_obs, len(self.var_names_[target])), dtype=np.float32)
@@ -1081,6 +1131,17 @@ class JAMIE(Model):
             If the model is not trained.
         ValueError
             If the model lacks the modality, a batch is unknown, or places have another number of dimensions.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.branching_manifold(n_obs=100)
+        >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+        >>> model = cvi.tl.jamie(mdata, modalities=("rna", "ephys"), train_kwargs=quick)
+        >>> z = model.get_latent_representation()
+        >>> between = (z[:5] + z[5:10]) / 2
+        >>> model.decode(between, modality="ephys").shape
+        (5, 40)
         """
         self._check_if_trained(warn=False)
         check_option(modality, self.modalities_, "modality")
@@ -1106,6 +1167,17 @@ class JAMIE(Model):
         ------
         ValueError
             If the model has no such modality, or both are the same.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.branching_manifold(n_obs=100)
+        >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+        >>> cvi.tl.jamie(mdata, modalities=("rna", "ephys"), train_kwargs=quick).has_sd("rna", "ephys")
+        True
+        >>> few = mdata[:60].copy()
+        >>> cvi.tl.jamie(few, modalities=("rna", "ephys"), train_kwargs=quick).has_sd("rna", "ephys")
+        False
         """
         for name, m in (("source", source), ("target", target)):
             check_option(m, self.modalities_, name)
@@ -1138,6 +1210,16 @@ class JAMIE(Model):
             If a feature is unknown.
         ValueError
             If the model lacks a modality, source and target are the same, or a feature is named twice.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.branching_manifold(n_obs=100)
+        >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+        >>> model = cvi.tl.jamie(mdata, modalities=("rna", "ephys"), train_kwargs=quick)
+        >>> route = model.route("rna", "ephys", features=["ephys3", "ephys0"])
+        >>> route.names, route.n_possible
+        (['ephys3', 'ephys0'], 40)
         """
         self._check_if_trained(warn=False)
         check_option(source, self.modalities_, "source")
@@ -1162,6 +1244,15 @@ class JAMIE(Model):
         -------
         For each modality a mean over profiles and features, at least 0. Only what the principal components hold is
         counted.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.branching_manifold(n_obs=100)
+        >>> quick = {"max_epochs": 10, "enable_progress_bar": False}
+        >>> model = cvi.tl.jamie(mdata, modalities=("rna", "ephys"), train_kwargs=quick)
+        >>> {m: 0 < error < 1 for m, error in model.get_reconstruction_error().items()}
+        {'ephys': True, 'rna': True}
         """
         self._check_if_trained(warn=False)
         found = errors(self.module, self._registered(adata), batch_size)
@@ -1179,6 +1270,17 @@ class JAMIE(Model):
         Returns
         -------
         Minus reconstruction error and weighted divergence, mean over the profiles of all modalities; at most 0.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> mdata = cvi.data.branching_manifold(n_obs=100)
+        >>> quick = {"max_epochs": 2, "enable_progress_bar": False}
+        >>> model = cvi.tl.jamie(mdata, modalities=("rna", "ephys"), train_kwargs=quick)
+        >>> before = model.get_elbo()
+        >>> model.train(max_epochs=10, enable_progress_bar=False)
+        >>> before < model.get_elbo() < 0
+        True
         """
         self._check_if_trained(warn=False)
         weight = self.module.weights["kl"]

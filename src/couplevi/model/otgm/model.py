@@ -215,6 +215,16 @@ class OTGM(Model):
         ------
         ValueError
             If the model has no data, or a batch has no cells of the control.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> adata = cvi.data.perturbation_screen(n_obs=200)
+        >>> cvi.model.OTGM.setup_anndata(adata, state_key="perturbation", control="control", layer="log1p")
+        >>> model = cvi.model.OTGM(adata, n_pcs=10)
+        >>> model.train()
+        >>> model
+        OTGM model, trained, 5 states (control: 'control'), 300 features
         """
         adata = self._registered().data
         matrix = self.reader(SINGLE).read(adata)
@@ -273,7 +283,16 @@ class OTGM(Model):
 
     @property
     def n_cells(self) -> pd.Series:
-        """Number of cells of each state that were learned from."""
+        """Number of cells of each state that were learned from.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> adata = cvi.data.perturbation_screen(n_obs=200, n_perturbations=2)
+        >>> model = cvi.tl.otgm(adata, state_key="perturbation", control="control", layer="log1p", n_pcs=10)
+        >>> model.n_cells.astype(int).to_dict()
+        {'control': 66, 'gene0': 67, 'gene1': 67}
+        """
         count = self.module.array("count").reshape(len(self.states_), -1).sum(axis=1)
         return pd.Series(count, index=self.states_, name="n_cells")
 
@@ -284,6 +303,15 @@ class OTGM(Model):
         ------
         RuntimeError
             If the model is not trained.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> adata = cvi.data.perturbation_screen(n_obs=200)
+        >>> model = cvi.tl.otgm(adata, state_key="perturbation", control="control", layer="log1p", n_pcs=10)
+        >>> means = model.means()
+        >>> means.shape, means["gene1"].idxmin()
+        ((5, 300), 'gene1')
         """
         self._check_if_trained(warn=False)
         count = self.module.array("count")[:, None]
@@ -310,6 +338,14 @@ class OTGM(Model):
             If the model is not trained.
         KeyError, ValueError
             If data lack the layer, the batch, or more than a fifth of the features.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> adata = cvi.data.perturbation_screen(n_obs=200)
+        >>> model = cvi.tl.otgm(adata, state_key="perturbation", control="control", layer="log1p", n_pcs=10)
+        >>> model.get_latent_representation(adata[:20]).shape
+        (20, 10)
         """
         return self._scores(adata)[1].astype(np.float32)
 
@@ -344,6 +380,16 @@ class OTGM(Model):
             If the model is not trained.
         KeyError, ValueError
             If data lack the layer, the batch or type, or more than a fifth of the features.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> adata = cvi.data.perturbation_screen(n_obs=200)
+        >>> model = cvi.tl.otgm(adata, state_key="perturbation", control="control", layer="log1p", n_pcs=10)
+        >>> model.predict_state().cat.categories.tolist()
+        ['control', 'gene0', 'gene1', 'gene2', 'gene3']
+        >>> model.predict_state(adata[:20], soft=True).shape
+        (20, 5)
         """
         data, scores = self._scores(adata)
         count = self.module.array("count")
@@ -401,6 +447,14 @@ class OTGM(Model):
             If the model is not trained.
         ValueError
             If a state is unknown, both are the same, or they have no group in common.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> adata = cvi.data.perturbation_screen(n_obs=200)
+        >>> model = cvi.tl.otgm(adata, state_key="perturbation", control="control", layer="log1p", n_pcs=10)
+        >>> model.rank_genes("gene1", direction="down")["gene"][0]
+        'gene1'
         """
         check_option(score, ("z", "delta"), "score")
         check_option(direction, ("both", "down", "up"), "direction")
@@ -444,6 +498,15 @@ class OTGM(Model):
             If the model is not trained.
         ValueError
             If a state is unknown, both are the same, or they have no group in common.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> adata = cvi.data.perturbation_screen(n_obs=200)
+        >>> model = cvi.tl.otgm(adata, state_key="perturbation", control="control", layer="log1p", n_pcs=10)
+        >>> control, knock_down = model.common_means("control", "gene1")
+        >>> (knock_down - control).idxmin()
+        'gene1'
         """
         shift, names = self._shift(source, target), pd.Index(self.var_names_[SINGLE])
         return pd.Series(shift.source_mean, names), pd.Series(shift.target_mean, names)
@@ -487,6 +550,15 @@ class OTGM(Model):
             If the model is not trained.
         ValueError
             If the state is unknown or has no cells in the group, or the group is not named.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> adata = cvi.data.perturbation_screen(n_obs=200)
+        >>> model = cvi.tl.otgm(adata, state_key="perturbation", control="control", layer="log1p", n_pcs=10)
+        >>> gaussian = model.gaussian("gene1")
+        >>> gaussian.mean.shape, gaussian.covariance.shape
+        ((300,), (10, 10))
         """
         self._check_if_trained(warn=False)
         check_option(state, self.states_, "state")
@@ -533,6 +605,15 @@ class OTGM(Model):
             If the model is not trained.
         ValueError
             If a state, group or method is unknown, or source and target are the same.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> adata = cvi.data.perturbation_screen(n_obs=200)
+        >>> model = cvi.tl.otgm(adata, state_key="perturbation", control="control", layer="log1p", n_pcs=10)
+        >>> plan = model.transport("control", "gene1")
+        >>> plan.linear.shape, adata.var_names[plan.delta_mean.argmin()]
+        ((10, 10), 'gene1')
         """
         check_option(method, ("bures", "independent", "hit_and_run"), "method")
         check_different(source, target)
@@ -580,6 +661,16 @@ class OTGM(Model):
         KeyError, ValueError
             If a state is unknown, or has no cells in a group of these cells; or data lack the layer, the batch or type,
             or more than a fifth of the features.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> adata = cvi.data.perturbation_screen(n_obs=200)
+        >>> model = cvi.tl.otgm(adata, state_key="perturbation", control="control", layer="log1p", n_pcs=10)
+        >>> control = adata[adata.obs["perturbation"] == "control"]
+        >>> moved = model.perturb(control, "gene1")
+        >>> moved.shape, adata.var_names[(moved.X - control.layers["log1p"]).mean(axis=0).argmin()]
+        ((66, 300), 'gene1')
         """
         source = self.control_ if source is None else source
         check_number(amount, "amount", -np.inf)
@@ -646,6 +737,15 @@ class OTGM(Model):
             If the model is not trained.
         ValueError
             If the state or group is unknown, or a number out of range.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> adata = cvi.data.perturbation_screen(n_obs=200)
+        >>> model = cvi.tl.otgm(adata, state_key="perturbation", control="control", layer="log1p", n_pcs=10)
+        >>> cells = model.sample("gene1", 50, library_size=3000)
+        >>> cells.shape, cells.layers["counts"].shape
+        ((50, 300), (50, 300))
         """
         self._check_if_trained(warn=False)
         check_option(state, self.states_, "state")
@@ -691,6 +791,15 @@ class OTGM(Model):
         ------
         RuntimeError
             If the model is not trained.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> adata = cvi.data.perturbation_screen(n_obs=200, n_perturbations=2)
+        >>> model = cvi.tl.otgm(adata, state_key="perturbation", control="control", layer="log1p", n_pcs=10)
+        >>> from_control = model.distances()["control"]
+        >>> from_control.index.tolist(), (from_control > 0).tolist()
+        (['control', 'gene0', 'gene1'], [False, True, True])
         """
         self._check_if_trained(warn=False)
         n = len(self.states_)
@@ -740,6 +849,15 @@ class OTGM(Model):
             If a feature is unknown.
         ValueError
             If no feature is given, or the state is unknown.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> adata = cvi.data.perturbation_screen(n_obs=200)
+        >>> model = cvi.tl.otgm(adata, state_key="perturbation", control="control", layer="log1p", n_pcs=10)
+        >>> response = model.predict_response({"gene1": -1.0})
+        >>> response.shape, response.idxmin()
+        ((300,), 'gene1')
         """
         self._check_if_trained(warn=False)
         state = self.control_ if state is None else state
@@ -778,6 +896,16 @@ class OTGM(Model):
             If the model is not trained.
         ValueError
             If fewer than two states are named, or one is unknown or the control.
+
+        Examples
+        --------
+        >>> import couplevi as cvi
+        >>> adata = cvi.data.perturbation_screen(n_obs=200, n_perturbations=2, doubles=True)
+        >>> model = cvi.tl.otgm(adata, state_key="perturbation", control="control", layer="log1p", n_pcs=10)
+        >>> predicted = model.predict_combination(["gene0", "gene1"])
+        >>> measured = model.means().loc["gene0+gene1"] - model.means().loc["control"]
+        >>> predicted.shape, bool(predicted.corr(measured) > 0.5)
+        ((300,), True)
         """
         if isinstance(states, str) or len(states) < 2:
             raise ValueError(expected("two or more `states`", repr(states)))
