@@ -31,6 +31,13 @@ def test_file_of_the_user_is_read_and_checked(small, monkeypatch):
         cvi.data.patchseq_motor()
 
 
+@pytest.mark.skipif(not hasattr(md, "set_options"), reason="mudata 0.4 does not speak of its next version")
+def test_reading_is_quiet_whatever_is_set(small, monkeypatch):
+    monkeypatch.setenv(datasets.FOLDER_VARIABLE, str(small.parent))
+    with md.set_options(pull_on_update=None):  # how mudata 0.3 starts, and warns of 0.4 (warnings are errors here)
+        assert cvi.data.patchseq_motor().n_obs == 20
+
+
 def test_file_is_downloaded_once_and_checked(small, monkeypatch):
     downloads = []
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import mudata
 import pooch
 
+from couplevi._mudata import without_pulling
 from couplevi._paths import user_path
 from couplevi._validate import expected
 
@@ -52,7 +53,8 @@ def patchseq_motor() -> MuData:
     >>> import couplevi as cvi
     >>> mdata = cvi.data.patchseq_motor()  # doctest: +SKIP
     """
-    return mudata.read_h5mu(_fetched("patchseq_motor.h5mu"))
+    with without_pulling():
+        return mudata.read_h5mu(_fetched("patchseq_motor.h5mu"))
 
 
 def _fetched(name: str) -> Path:
