@@ -765,10 +765,8 @@ class JAMIE(Model):
         """What is imputed, part by part, with standard deviations if they are asked for; and the profiles it is for."""
         self._check_if_trained(warn=False)
         registered = self._registered(adata)
-        check_option(source, self.modalities_, "source")
+        self._check_direction(source, target)
         profiles = registered.profiles(source)
-        check_option(target, self.modalities_, "target")
-        check_different(source, target)
         if return_sd:
             self._check_calibrated(source, target)
         if library_size is not None:
@@ -786,6 +784,12 @@ class JAMIE(Model):
                 )
         what = (covariates, target, batches, library_size, uncertainty, batch_size)
         return imputed(self.module, reader, profiles, *what), profiles
+
+    def _check_direction(self, source: str, target: str) -> None:
+        """Raise ValueError unless both are modalities of the model, and not the same."""
+        check_option(source, self.modalities_, "source")
+        check_option(target, self.modalities_, "target")
+        check_different(source, target)
 
     def _check_has_library(self, modality: str) -> None:
         """Raise ValueError unless counts of a modality are explained that have a library size."""
@@ -954,9 +958,7 @@ class JAMIE(Model):
     def _check_predictive(self, source: str, target: str) -> None:
         """Raise unless counts of the target are explained, and how they vary given the source was measured."""
         self._check_if_trained(warn=False)
-        check_option(source, self.modalities_, "source")
-        check_option(target, self.modalities_, "target")
-        check_different(source, target)
+        self._check_direction(source, target)
         if self.settings_.likelihood_of(target) == "gaussian":
             remedy = "Of other values `impute(..., return_sd=True)` tells how far they are off."
             raise ValueError(expected(f"counts of {target!r} to be explained", "likelihood 'gaussian'", remedy))
@@ -1179,9 +1181,7 @@ class JAMIE(Model):
         >>> cvi.tl.jamie(few, modalities=("rna", "ephys"), train_kwargs=quick).has_sd("rna", "ephys")
         False
         """
-        for name, m in (("source", source), ("target", target)):
-            check_option(m, self.modalities_, name)
-        check_different(source, target)
+        self._check_direction(source, target)
         return Uncertainty(self.module).is_known(source, target)
 
     def route(self, source: str, target: str | None = None, *, features: Sequence[str] | None = None) -> Route:
