@@ -42,6 +42,15 @@ class BlockReport:
     restarts
         Objectives of all starts, the best first. Starts that end close to the best one with other matches mean that
         the data do not tell which is right.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from couplevi.correspondence import UnionCom
+    >>> x, groups = np.random.default_rng(0).normal(size=(40, 3)), ["a", "b"] * 20
+    >>> f = UnionCom(max_iter=100).solve(x, -2 * x, groups=(groups, groups))
+    >>> [(report.group, report.objective == report.history[-1]) for report in f.blocks]
+    [('a', True), ('b', True)]
     """
 
     group: object
@@ -66,6 +75,15 @@ class Correspondence:
         One report per group of cells.
     coordinates
         Coordinates of both modalities in one space, shapes ``(n_a, d)`` and ``(n_b, d)``, if the solver has them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from couplevi.correspondence import UnionCom
+    >>> x = np.random.default_rng(0).normal(size=(40, 3))
+    >>> f = UnionCom(max_iter=100).solve(x, -2 * x)
+    >>> f.solver, f.matrix.shape, f.effective_matches.shape
+    ('unioncom', (40, 40), (40,))
     """
 
     matrix: sp.csr_array

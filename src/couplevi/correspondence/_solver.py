@@ -36,6 +36,15 @@ class Problem(NamedTuple):
         Known links, CSR of shape ``(n_a, n_b)``, with rows and columns that sum to at most 1.
     row_mass, column_mass
         What known links leave to be matched of each profile, in [0, 1], shapes ``(n_a,)`` and ``(n_b,)``.
+
+    Examples
+    --------
+    >>> import numpy as np, scipy.sparse as sp
+    >>> from couplevi.correspondence import Problem
+    >>> problem = Problem(np.eye(3), np.eye(2), sp.csr_array((3, 2)), np.ones(3), np.ones(2))
+    >>> rows, columns = problem.targets()
+    >>> rows.round(2).tolist(), columns.tolist()
+    ([0.67, 0.67, 0.67], [1.0, 1.0])
     """
 
     x: FloatArray
@@ -77,6 +86,16 @@ class Solution(NamedTuple):
         Objectives of all starts, the best first.
     coordinates
         Of both modalities in one space, shapes ``(n_a, d)`` and ``(n_b, d)``; None if the solver has none.
+
+    Examples
+    --------
+    >>> import numpy as np, scipy.sparse as sp
+    >>> from couplevi.correspondence import Problem, UnionCom
+    >>> x = np.random.default_rng(0).normal(size=(20, 3))
+    >>> problem = Problem(x, -2 * x, sp.csr_array((20, 20)), np.ones(20), np.ones(20))
+    >>> solution = UnionCom(max_iter=100).solve_group(problem, None)
+    >>> solution.plan.shape, solution.objective == solution.restarts[0], solution.coordinates
+    ((20, 20), True, None)
     """
 
     plan: FloatArray | sp.csr_array

@@ -43,6 +43,19 @@ class CellTextSettings:
     gradient_clip
         Largest norm of the gradient.
     %(patience)s
+
+    Examples
+    --------
+    >>> import couplevi as cvi
+    >>> settings = cvi.model.CellTextSettings(n_pcs=10, max_epochs=2, n_steps=None)
+    >>> mdata = cvi.data.count_clusters(n_obs=100)
+    >>> adata = mdata["rna"].copy()
+    >>> adata.obs["type"] = mdata.obs["cell_type"].astype(str)
+    >>> cvi.model.CellText.setup_anndata(adata, labels_key="type")
+    >>> model = cvi.model.CellText(adata, settings)
+    >>> model.train(enable_progress_bar=False)
+    >>> model.get_latent_representation().shape
+    (100, 10)
     """
 
     n_pcs: int | None = 50

@@ -63,6 +63,13 @@ class MixtureSettings:
         Highest learning rate of a round.
     gradient_clip
         Largest norm of the gradient.
+
+    Examples
+    --------
+    >>> import couplevi as cvi
+    >>> settings = cvi.model.MixtureSettings(n_categories=20, coupling="aitchison", likelihood={"rna": "nb"})
+    >>> settings.weight_of_coupling, settings.likelihood_of("rna"), settings.likelihood_of("atac")
+    (0.1, 'nb', 'gaussian')
     """
 
     n_categories: int

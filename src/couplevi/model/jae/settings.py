@@ -55,6 +55,15 @@ class JAESettings:
     gradient_clip
         Largest norm of the gradient.
     %(patience)s
+
+    Examples
+    --------
+    >>> import couplevi as cvi
+    >>> settings = cvi.model.JAESettings(n_free=8, encoder_widths=(64,))
+    >>> mdata = cvi.data.count_clusters(n_obs=100)
+    >>> cvi.model.JAE.setup_mudata(mdata, modalities=("rna", "atac"), labels_key="cell_type")
+    >>> cvi.model.JAE(mdata, settings)
+    JAE model, not trained, 5 labels, n_free: 8, atac: 1000 features, rna: 500 features
     """
 
     n_free: int = 20

@@ -89,6 +89,16 @@ kl_weight
     patience
         Epochs without a new best training loss, after the warm-up, at which training stops and returns to the best
         weights; None trains to the end.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> import couplevi as cvi
+    >>> settings = replace(cvi.model.PRESETS["integration"], n_latent=8, n_steps=400)
+    >>> mdata = cvi.data.branching_manifold(n_obs=100)
+    >>> cvi.model.JAMIE.setup_mudata(mdata, modalities=("rna", "ephys"), layers={"rna": "log1p"})
+    >>> cvi.model.JAMIE(mdata, settings)
+    JAMIE model, not trained, n_latent: 8, ephys: 40 features, rna: 400 features in 50 PCs
     """
 
     n_latent: int = 32

@@ -28,6 +28,17 @@ class OTGMSettings:
     shifts
         ``"genes"``: shifts of genes are what was measured. ``"components"``: the part of them that lies in the
         principal components, as published.
+
+    Examples
+    --------
+    >>> import couplevi as cvi
+    >>> settings = cvi.model.OTGMSettings(n_pcs=8, shifts="components")
+    >>> adata = cvi.data.perturbation_screen(n_obs=200)
+    >>> cvi.model.OTGM.setup_anndata(adata, state_key="perturbation", control="control", layer="log1p")
+    >>> model = cvi.model.OTGM(adata, settings)
+    >>> model.train()
+    >>> model.get_latent_representation().shape
+    (200, 8)
     """
 
     n_pcs: int = DEFAULT_N_PCS
