@@ -28,12 +28,14 @@ html_title = "couplevi"
 html_logo = html_favicon = "_static/logo.svg"
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]
+templates_path = ["_templates"]
 exclude_patterns = ["_build", "**.ipynb_checkpoints"]
 
 bibtex_bibfiles = ["references.bib"]
 
 autosummary_generate = True
 autodoc_member_order = "bysource"
+autodoc_type_aliases = {"ArrayLike": "ArrayLike"}
 autodoc_typehints = "description"
 napoleon_google_docstring = False
 napoleon_use_rtype = True
@@ -41,7 +43,7 @@ myst_enable_extensions = ["dollarmath", "amsmath"]
 nb_execution_mode = "off"
 
 
-WIDE = 700
+WIDE = 640
 """Width of a figure in pixels from which a phone shows it larger than its screen."""
 
 

@@ -112,9 +112,11 @@ class CoupledDataSplitter(pl.LightningDataModule):
         return len(self.val_idx)
 
     def train_dataloader(self) -> DataLoader[Batch]:
+        """Minibatches of the training set."""
         return self._loader(self.train_idx, shuffle=True, held_back=self.calibration_idx)
 
     def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
+        """Minibatches of the validation set."""
         return self._loader(self.val_idx, shuffle=False) if self.n_val else []
 
     def _loader(self, units: IntArray, *, shuffle: bool, held_back: IntArray | None = None) -> DataLoader[Batch]:
