@@ -37,6 +37,7 @@ autosummary_generate = True
 autodoc_member_order = "bysource"
 autodoc_type_aliases = {"ArrayLike": "ArrayLike"}
 autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
 napoleon_google_docstring = False
 napoleon_use_rtype = True
 myst_enable_extensions = ["dollarmath", "amsmath"]

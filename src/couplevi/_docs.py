@@ -254,7 +254,7 @@ batch_size
     Profiles read at a time; None is 4,096. The result does not depend on it.""",
     "modelled": """\
 adata
-    MuData with the modalities of the model; None takes the model's data.""",
+    New data, AnnData or MuData as at set-up; None takes the model's data.""",
     # correspondence
     "inferred": """\
 n_entries

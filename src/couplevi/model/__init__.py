@@ -10,7 +10,7 @@ from couplevi.model.jamie import PRESETS as _PRESETS
 from couplevi.model.otgm import OTGM, OTGMSettings
 
 PRESETS: Mapping[str, Settings] = _PRESETS
-"""Settings of :class:`JAMIE` by the name of the preset."""
+"""Settings of :class:`JAMIE` by the name of the preset. ``PRESETS["paper"]`` shows them."""
 
 __all__ = [
     "JAE",
