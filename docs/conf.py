@@ -41,6 +41,7 @@ autodoc_typehints_description_target = "documented"
 napoleon_google_docstring = False
 napoleon_use_rtype = True
 myst_enable_extensions = ["dollarmath", "amsmath"]
+myst_disable_syntax = ["myst_line_comment"]  # lines that begin with "% of the cells" are text
 nb_execution_mode = "off"
 
 
