@@ -328,7 +328,7 @@ def gives_otgm(model, data=None):
         "scores": model.get_latent_representation(data),
         "states": model.predict_state(data, soft=True).to_numpy(),
         "z": model.rank_genes("gene0").set_index("gene").loc[list(model.var_names_["adata"]), "z"].to_numpy(),
-        "distances": model.distances().to_numpy(),
+        "distances": model.distances(subtract_noise=False).to_numpy(),
         "moved": moved.X,
     }
 

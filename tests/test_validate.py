@@ -2,12 +2,18 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from couplevi._validate import check_confidences, check_finite, expected, listing
+from couplevi._validate import check_confidences, check_finite, expected, listing, nearest_first
 
 
 def test_one_voice():
     assert expected("a", "b", "Do c.") == "Expected a, found b. Do c."
     assert expected("a", 3) == "Expected a, found 3."
+
+
+def test_names_that_are_spelled_alike_come_first():
+    names = [*(f"gene{i}" for i in range(30)), "control"]
+    assert nearest_first("ctrl", names)[:3] == ["control", "gene0", "gene1"]
+    assert sorted(nearest_first("gene", names)) == sorted(names)
 
 
 def test_listing_is_short():

@@ -54,6 +54,13 @@ def listing(names: Iterable[object], limit: int = 10) -> str:
     return f"{names[:limit]}{more}"
 
 
+def nearest_first(name: str, names: Iterable[str]) -> list[str]:
+    """Names in the order of the alphabet, after those that are spelled like one that is not among them."""
+    others = sorted(names)
+    similar = difflib.get_close_matches(name, others, n=3, cutoff=0.5)
+    return [*similar, *(other for other in others if other not in similar)]
+
+
 def named(keys: Iterable[str | None]) -> list[str]:
     """Keys of ``layers`` without that of ``X``, which anndata lists as None from 0.13 on."""
     return [key for key in keys if key is not None]

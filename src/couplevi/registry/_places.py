@@ -78,7 +78,10 @@ def stored(adata: AnnData, attribute: str, key: str | None) -> tuple[pd.Index, M
         return adata.var_names, _readable(adata.X, "`X`")
     container = getattr(adata, attribute)
     if key not in container:
-        remedy = "Data need their values under the name that was set up; new data are transformed as those in training."
+        remedy = (
+            "Data need their values under the name that was set up; new data are transformed as those in training. At "
+            "set-up, name no layer to take `X`."
+        )
         raise KeyError(expected(f"`{attribute}[{key!r}]`", f"keys {named(container)}", remedy))
     values = container[key]
     if attribute == "layers":

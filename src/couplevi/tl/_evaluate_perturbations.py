@@ -85,8 +85,8 @@ def evaluate_perturbations(
     - ``response``: correlation, over all other features, of the shift that goes with the measured one of the perturbed
       feature in the control's covariance, with the shift of the cells held out; beside the mean shift of all other
       states;
-    - ``combination``: correlation of the sum of the shifts of A and B with the shift of A+B held out, beside the mean
-      shift of all single states.
+    - ``combination``: correlation of the sum of the shifts of A and B with the shift of A+B held out, beside the larger
+      of the two shifts alone, and the mean shift of all single states.
 
     Raises
     ------
@@ -208,12 +208,14 @@ def _shifts(learned: OTGM, other: OTGM, separator: str) -> Iterator[Score]:
             mean = pd.concat([seen[s] for s in rest], axis=1).mean(axis=1)
             for method, shift in zip(response, (expectation, mean), strict=True):
                 response[method].append(_correlation(shift.drop(state), measured[state].drop(state)))
-    combination: dict[str, list[float]] = {"OTGM": [], "mean of single states": []}
+    combination: dict[str, list[float]] = {"OTGM": [], "larger single shift": [], "mean of single states": []}
     for state in common:
         parts = state.split(separator)
         if len(parts) > 1 and set(parts) <= set(singles):
             mean = pd.concat([seen[s] for s in singles], axis=1).mean(axis=1)
-            for method, shift in zip(combination, (learned.predict_combination(parts), mean), strict=True):
+            larger = max((seen[part] for part in parts), key=np.linalg.norm)
+            shifts = (learned.predict_combination(parts), larger, mean)
+            for method, shift in zip(combination, shifts, strict=True):
                 combination[method].append(_correlation(shift, measured[state]))
     for task, found in (("response", response), ("combination", combination)):
         for method, values in found.items():

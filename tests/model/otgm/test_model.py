@@ -153,11 +153,34 @@ def test_counts_are_whole_and_as_many_as_asked():
 
 def test_distances_are_those_between_gaussians(perturbed):
     model, _ = perturbed
-    frame = model.distances()
+    frame = model.distances(subtract_noise=False)
     assert frame.shape == (3, 3)
     np.testing.assert_array_equal(frame, frame.T)
     assert (np.diag(frame) == 0).all()
     assert frame.loc["control", "gene5"] == pytest.approx(np.sqrt(model.transport("control", "gene5").cost))
+
+
+def test_distances_do_not_grow_with_chance():
+    """Two states that do not differ, and one that does, as drawn with few cells and with many."""
+    squares = {"plain": [], "debiased": []}
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        x = rng.normal(size=(140, 10))
+        state = np.repeat(["control", "same", "other"], [80, 20, 40])
+        x[state == "other", 0] += 2.0
+        adata = ad.AnnData(
+            x.astype(np.float32), obs=pd.DataFrame({"state": state}, index=[f"c{i}" for i in range(140)])
+        )
+        model = cvi.tl.otgm(adata, state_key="state", control="control", n_pcs=10, pooled_share=1.0)
+        for name, subtract in (("plain", False), ("debiased", True)):
+            row = model.distances(subtract_noise=subtract).loc["control"] ** 2
+            squares[name].append(row[["same", "other"]])
+    plain, debiased = (np.mean(squares[name], axis=0) for name in ("plain", "debiased"))
+    chance = 10 * (1 / 80 + 1 / 20)
+    assert plain[0] == pytest.approx(chance, rel=0.2)
+    assert debiased[0] < 0.3 * chance
+    assert plain[1] - debiased[1] == pytest.approx(10 * (1 / 80 + 1 / 40), rel=0.05)
+    assert debiased[1] == pytest.approx(4.0, rel=0.06)
 
 
 def test_response_is_the_regression_on_the_control(perturbed):
@@ -404,6 +427,8 @@ def test_fit_that_fails_leaves_the_model_as_it_was(make_screen):
         (lambda m, a: m.predict_response({"Gad1": 1.0}), KeyError, r"also \['Gad1'\]"),
         (lambda m, a: m.predict_combination("gene5"), ValueError, "two or more `states`"),
         (lambda m, a: m.predict_combination(["gene5"]), ValueError, "two or more `states`"),
+        (lambda m, a: m.predict_combination(["gene5", "gene29"]), ValueError, r"`states` to be one of \['gene290', "),
+        (lambda m, a: m.predict_combination(["gene5", "control"]), ValueError, "`states` other than the control"),
         (lambda m, a: m.predict_state(a[:, :100].copy()), ValueError, "200 missing"),
     ],
 )
@@ -417,7 +442,7 @@ def test_set_up_is_checked(make_screen):
     adata = make_screen()
     for setup, error, message in (
         ({"state_key": "nothing"}, KeyError, "column 'nothing'"),
-        ({"control": "x"}, ValueError, r"cells of the control 'x' .*, found \['control'"),
+        ({"control": "ctrl"}, ValueError, r"cells of the control 'ctrl' .*, found \['control'"),
         ({"layer": "x"}, KeyError, "layers"),
         ({"group_key": "x"}, KeyError, "column 'x'"),
         ({"batch_key": "x"}, KeyError, "column 'x'"),

@@ -23,6 +23,7 @@ from couplevi._validate import (
     check_option,
     expected,
     listing,
+    nearest_first,
     stored_values,
     warn,
     warn_counts,
@@ -161,7 +162,7 @@ class OTGM(Model):
         if "source_registry" not in kwargs:
             states = pd.Series(column_texts(adata, state_key)).dropna()
             if label_texts([control])[0] not in set(states):
-                found = listing(sorted(set(states)))
+                found = listing(nearest_first(str(control), set(states)))
                 raise ValueError(expected(f"cells of the control {control!r} in `adata.obs[{state_key!r}]`", found))
             values = next(iter(registered_readers(manager.registry, [SINGLE]).values())).read(adata)
             if not isinstance(values, StreamedMatrix):
@@ -511,10 +512,17 @@ class OTGM(Model):
         shift, names = self._shift(source, target), pd.Index(self.var_names_[SINGLE])
         return pd.Series(shift.source_mean, names), pd.Series(shift.target_mean, names)
 
+    def _check_state(self, state: str, name: str) -> None:
+        """Raise ValueError unless the model has a state; it may have hundreds, so those of a similar name come first."""
+        if state not in self.states_:
+            raise ValueError(
+                expected(f"`{name}` to be one of {listing(nearest_first(state, self.states_))}", repr(state))
+            )
+
     def _pair(self, source: str, target: str) -> tuple[int, int]:
         self._check_if_trained(warn=False)
         for name, state in (("source", source), ("state", target)):
-            check_option(state, self.states_, name)
+            self._check_state(state, name)
         check_different(source, target)
         pair = self.states_.index(source), self.states_.index(target)
         if not len(common_groups(self.module, *pair)[0]):
@@ -561,7 +569,7 @@ class OTGM(Model):
         ((300,), (10, 10))
         """
         self._check_if_trained(warn=False)
-        check_option(state, self.states_, "state")
+        self._check_state(state, "state")
         if group is None and len(self.groups_) > 1:
             raise ValueError(expected(f"`group` to be one of {listing(self.groups_)}", "None"))
         group = self.groups_[0] if group is None else group
@@ -748,7 +756,7 @@ class OTGM(Model):
         ((50, 300), (50, 300))
         """
         self._check_if_trained(warn=False)
-        check_option(state, self.states_, "state")
+        self._check_state(state, "state")
         check_count(n, "n")
         if level is not None and not 0 < level < 1:
             raise ValueError(expected("`level` in (0, 1)", level))
@@ -779,13 +787,23 @@ class OTGM(Model):
             cells.layers["counts"] = rng.poisson(library_size * share).astype(np.float32)
         return cells
 
-    def distances(self) -> pd.DataFrame:
+    def distances(self, *, subtract_noise: bool = True) -> pd.DataFrame:
         """Distance between any two states: the Bures-Wasserstein distance of their Gaussians.
+
+        Means of few cells are apart by chance: two samples of n cells of one state by about the root of twice its
+        variance, summed over the scores, divided by n. So much is subtracted from the square of the distance, which is
+        then 0 or small between states that do not differ, whatever their numbers of cells.
+
+        Parameters
+        ----------
+        subtract_noise
+            Whether to subtract what the means are apart by chance; else the distance is that of the fitted Gaussians,
+            the root of the `cost` of :meth:`transport`.
 
         Returns
         -------
-        Frame, states by states, in the units of the values, symmetric; with groups the root of the mean square within
-        those that both have, weighted by their cells, NaN where there is none.
+        Frame, states by states, in the units of the values, at least 0, symmetric; with groups the root of the mean
+        square within those that both have, weighted by their cells, NaN where there is none.
 
         Raises
         ------
@@ -812,16 +830,22 @@ class OTGM(Model):
             if not len(there):
                 continue
             noise = self.module.gaussian(self.module.place(there[0], g)).noise_total
+            covariances = self.module.covariances()[g :: len(self.groups_)][there]
             cost = (
                 squareform(pdist(mean[there], "sqeuclidean"))
-                + pairwise_distances2(self.module.covariances()[g :: len(self.groups_)][there])
+                + pairwise_distances2(covariances)
                 + noise * np.square(np.sqrt(scale[there])[:, None] - np.sqrt(scale[there]))
             )
+            if subtract_noise:
+                by_chance = np.trace(covariances, axis1=1, axis2=2) / count[there]
+                cost -= by_chance[:, None] + by_chance
             pair = np.ix_(there, there)
             cells = count[there][:, None] + count[there]
             total[pair] += cells * cost
             weight[pair] += cells
-        found = np.sqrt(np.divide(total, weight, out=np.full((n, n), np.nan), where=weight > 0))
+        found = np.divide(total, weight, out=np.full((n, n), np.nan), where=weight > 0)
+        found = np.sqrt(np.maximum(found, 0.0))
+        np.fill_diagonal(found, np.where(np.isnan(found.diagonal()), np.nan, 0.0))
         return pd.DataFrame(found, index=self.states_, columns=self.states_)
 
     def predict_response(self, genes: Mapping[str, float], *, state: str | None = None) -> pd.Series:
@@ -861,7 +885,7 @@ class OTGM(Model):
         """
         self._check_if_trained(warn=False)
         state = self.control_ if state is None else state
-        check_option(state, self.states_, "state")
+        self._check_state(state, "state")
         if not genes:
             raise ValueError(expected("at least one of `genes`", "none"))
         names = pd.Index(self.var_names_[SINGLE])
@@ -909,5 +933,9 @@ class OTGM(Model):
         """
         if isinstance(states, str) or len(states) < 2:
             raise ValueError(expected("two or more `states`", repr(states)))
+        for state in states:
+            self._check_state(state, "states")
+            if state == self.control_:
+                raise ValueError(expected("`states` other than the control", repr(list(states))))
         total = sum(self._shift(self.control_, state).delta for state in states)
         return pd.Series(total, index=pd.Index(self.var_names_[SINGLE]), name="delta")
