@@ -6,7 +6,9 @@ import pytest
 import torch
 
 import couplevi as cvi
+from couplevi.model._mapping import design_of
 from couplevi.model.jae.mapping import frozen_in_mapping
+from couplevi.model.jae.training import fit_new_batches
 
 BOTH = ("rna", "atac")
 QUICK = {"enable_progress_bar": False, "accelerator": "cpu"}
@@ -68,6 +70,17 @@ def test_training_fits_how_the_decoder_reads_the_new_donor_and_nothing_else(refe
     assert not any(map(frozen_in_mapping(mapped.module), changed))
     moved = (mapped.module.decoder_linear.weight - state["decoder_linear.weight"]).abs().amax(dim=0) > 0
     assert moved.tolist() == [False] * (len(moved) - 2) + [True, False]
+
+
+def test_what_is_fitted_to_a_new_donor_belongs_to_the_places_that_the_reference_gives(reference, query):
+    model, _ = reference
+    mapped = cvi.model.JAE.load_query_data(query, model)
+    mapped.train(max_epochs=40, **QUICK)
+    fitted = mapped.module.shift.clone()
+    dataset, _ = mapped._training_data(mapped._registered(), fit=False)
+    fit_new_batches(mapped.module, dataset, design_of(mapped).added)
+    torch.testing.assert_close(mapped.module.shift, fitted)
+    assert fitted[2].norm() > 0.1
 
 
 def test_a_donor_of_one_modality_is_placed_and_fitted(reference, query):

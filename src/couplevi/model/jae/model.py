@@ -405,11 +405,12 @@ class JAE(Model):
             trainer=trainer_kwargs,
         )
         weights, added, frozen = self.module.covariate_weights(), self._added(), None
-        scheduled = {name: getattr(settings, name) for name in PLAN_SETTINGS}
+        scheduled: dict[str, Any] = {name: getattr(settings, name) for name in PLAN_SETTINGS}
         if self.mapped_:
             check_added(added, design_of(self))
             frozen = frozen_in_mapping(self.module)
             scheduled["weight_decay"] = 0.0  # which would move weights that have no gradient
+            scheduled["adapt_statistics"] = False  # so that what is fitted is fitted to the places of the reference
         if settings.guess_threshold == 1 or not self.labels_:
             scheduled["guess_start"] = 1.0
         with (
