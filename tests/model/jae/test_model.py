@@ -232,6 +232,29 @@ def test_labels_that_tell_nothing_apart_are_not_used(labels):
     assert model.labels_ == []
 
 
+def test_a_label_of_cells_with_none_of_the_modalities_is_not_learned():
+    mdata = donors(n=100)
+    further = ad.AnnData(np.ones((3, 2), np.float32), obs=pd.DataFrame(index=["x", "y", "z"]))
+    further.var_names = ["p", "q"]
+    with without_pulling():
+        more = md.MuData({**mdata.mod, "protein": further})
+    more.obs["known"] = mdata.obs["known"].reindex(more.obs_names).fillna("another")
+    model = fit(more, labels_key="known", train={"max_epochs": 2})
+    assert model.labels_ == ["type0", "type1", "type2", "type3"]
+    assert model.get_typicality()[mdata.obs_names].notna().all()
+
+
+def test_training_on_with_fewer_labels_leaves_the_others_where_they_were():
+    mdata = donors(n=100)
+    model = fit(mdata, labels_key="type", train={"max_epochs": 5})
+    means = model.module.label_means.clone()
+    mdata.obs["type"] = mdata.obs["type"].cat.remove_categories("type1")
+    model.train(max_epochs=1, **QUICK)
+    assert torch.equal(model.module.label_means[1], means[1])
+    assert not torch.equal(model.module.label_means[0], means[0])
+    assert model.get_typicality().notna().all()
+
+
 def test_one_batch_is_like_none():
     mdata = donors(n=60)
     mdata.obs["donor"] = "a"

@@ -222,7 +222,9 @@ class JAE(Model):
         key = self._column("labels")
         if key is None:
             return []
-        found = sorted(set(pd.Series(label_texts(column_values(mdata, key))).dropna()))
+        registered = self._registered(mdata)
+        measured = np.unique(np.concatenate([registered.rows(m) for m in self.modalities_]))
+        found = sorted(set(pd.Series(label_texts(column_values(mdata, key))[measured]).dropna()))
         if len(found) < 2:
             warn(f"Column {key!r} has {len(found)} labels, from which nothing can be told apart: it is not used.")
             return []

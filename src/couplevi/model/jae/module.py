@@ -210,11 +210,13 @@ class JAEModule(BaseModuleClass):
         Parameters
         ----------
         z, label
-            Latents of cells and positions of their labels, all of which occur, shapes ``(n, n_latent)`` and ``(n,)``.
+            Latents of cells and positions of their labels, shapes ``(n, n_latent)`` and ``(n,)``. A label of none of them
+            stays where it was.
         """
         z, n_latent = z.double(), z.shape[1]
         member = nn.functional.one_hot(label, len(self.label_means)).double()
-        means = (member / member.sum(dim=0)).T @ z
+        n_cells = member.sum(dim=0)[:, None]
+        means = torch.where(n_cells > 0, member.T @ z / n_cells.clamp(min=1), self.label_means.double())
         within = z - means[label]
         spread = within.T @ within / len(z)
         identity = torch.eye(n_latent, dtype=z.dtype, device=z.device)
