@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import mudata as md
 import numpy as np
 import pandas as pd
@@ -139,7 +141,7 @@ def test_categories_of_other_data_come_behind_those_that_are_known(described):
     assert extended["measured"] == {"ephys": ["2"], "rna": ["0", "1", "2"]}
     assert state["categories"] == ["1", "2"]
     again = field.transfer_field(extended, other, extend_categories=True)
-    assert (again["categories"], again["added"]) == (["1", "2", "0"], [])
+    assert (again["categories"], again["added"], again["mapped"]) == (["1", "2", "0"], [], ["0"])
 
 
 def test_added_categories_are_the_mean_of_those_measured():
@@ -153,6 +155,9 @@ def test_added_categories_are_the_mean_of_those_measured():
     np.testing.assert_array_equal(design.from_reference("ephys"), expected)
     assert Design().from_reference("rna").shape == (0, 0)
     assert [design.is_paired(b, "rna", "rna") for b in range(4)] == [True, True, False, False]
+    later = Design((replace(batch, mapped=("y",)),))
+    assert later.trained_batches == ("x", "z")
+    assert [later.is_paired(b, "rna", "rna") for b in range(4)] == [True, False, False, False]
 
 
 def test_the_cells_know_better_than_a_modality(described):

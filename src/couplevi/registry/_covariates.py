@@ -72,7 +72,9 @@ class CovariateField(Field):
         added = [name for name in here["categories"] if name not in known]
         for m, names in here["measured"].items():
             measured[m] = sorted({*measured.get(m, ()), *names})
-        return {**state_registry, "categories": [*known, *added], "measured": measured, "added": added}
+        mapped = [*state_registry.get("mapped", ()), *state_registry.get("added", ())]
+        state = {"categories": [*known, *added], "measured": measured, "added": added, "mapped": mapped}
+        return {**state_registry, **state}
 
     def get_summary_stats(self, state_registry: dict[str, Any]) -> dict[str, int]:
         n = len(state_registry["categories"]) if "categories" in state_registry else 1
@@ -93,6 +95,8 @@ class Covariate:
         Categories in which each modality was measured, by modality.
     mean, sd
         What a continuous one is standardised with.
+    mapped
+        Those of its categories that came with data that were mapped before, to which the last were added.
     """
 
     kind: Kind
@@ -102,6 +106,7 @@ class Covariate:
     measured: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     mean: float = 0.0
     sd: float = 1.0
+    mapped: tuple[str, ...] = ()
 
     @property
     def width(self) -> int:
@@ -167,6 +172,12 @@ class Design:
         return self._batch.categories
 
     @property
+    def trained_batches(self) -> tuple[str, ...]:
+        """Batches that the model was first trained with."""
+        later = {*self._batch.mapped, *self._batch.added}
+        return tuple(b for b in self.batches if b not in later)
+
+    @property
     def _batch(self) -> Covariate:
         return next((c for c in self.covariates if c.kind == "batch"), Covariate("batch", ""))
 
@@ -205,7 +216,7 @@ class Design:
 
     def is_paired(self, batch: int, source: str, target: str) -> bool:
         """Whether two modalities were measured in a batch when the model was first trained."""
-        known = self.batches[batch] not in self._batch.added
+        known = self.batches[batch] in self.trained_batches
         return known and all(batch in self.batches_of(m) for m in (source, target))
 
     def batch_columns(self, names: str | Sequence[str] | None, modality: str) -> list[int]:
@@ -266,8 +277,8 @@ def registered_design(registry: Mapping[str, Any]) -> Design:
             found.append(Covariate(kind, key, mean=state["mean"], sd=state["sd"]))
         else:
             measured = {m: tuple(names) for m, names in state["measured"].items()}
-            added = tuple(state.get("added", ()))
-            found.append(Covariate(kind, key, tuple(state["categories"]), added, measured))
+            added, mapped = (tuple(state.get(name, ())) for name in ("added", "mapped"))
+            found.append(Covariate(kind, key, tuple(state["categories"]), added, measured, mapped=mapped))
     return Design(tuple(sorted(found, key=lambda c: c.kind != "batch")))
 
 

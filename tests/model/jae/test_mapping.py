@@ -116,6 +116,9 @@ def test_published_blocks_keep_their_size(query):
     np.testing.assert_array_equal(mapped.get_latent_representation(mdata), model.get_latent_representation(mdata))
     with pytest.raises(ValueError, match="a batch that the reference does not know"):
         mapped.train(max_epochs=1, **QUICK)
+    query.obs["donor"] = "d"
+    again = cvi.model.JAE.load_query_data(query, mapped)
+    np.testing.assert_array_equal(again.get_latent_representation(mdata), model.get_latent_representation(mdata))
 
 
 def test_without_new_donors_there_is_nothing_to_fit(reference):

@@ -244,7 +244,7 @@ class JAE(Model):
         s = self.settings_
         design = registered_readers(self.registry_, self.modalities_)[self.modalities_[0]].design
         n_batches, uniform = len(design.batches), s.batch == "uniform"
-        n_trained = n_batches - int(design.added[:n_batches].sum())
+        n_trained = len(design.trained_batches)
         blocks = {
             "labels": len(self.labels_),
             "batch": n_trained if uniform and n_trained > 1 else 0,
