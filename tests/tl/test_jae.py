@@ -59,3 +59,15 @@ def test_the_seed_decides_and_a_failure_writes_nothing(mdata):
         cvi.tl.jae(mdata, modalities=BOTH, n_fre=3, key_added="other")
     assert set(mdata.obsm) == set(before.obsm)
     assert "other" not in mdata.uns
+
+
+def test_labels_that_were_learned_are_not_written_over(mdata):
+    mdata.obs["jae_label"] = mdata.obs.pop("known")
+    known = mdata.obs["jae_label"].copy()
+    with pytest.raises(
+        ValueError, match="known labels in a column that is not written to, found `labels_key='jae_label'`"
+    ):
+        cvi.tl.jae(mdata, modalities=BOTH, labels_key="jae_label", train_kwargs=QUICK)
+    assert "_scvi_uuid" not in mdata.uns
+    cvi.tl.jae(mdata, modalities=BOTH, labels_key="jae_label", key_added="again", train_kwargs=QUICK)
+    assert mdata.obs["jae_label"].equals(known)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from couplevi._constants import Key
 from couplevi._docs import fill_docs
-from couplevi._validate import check_slot
+from couplevi._validate import check_slot, expected
 from couplevi.model.jae import JAE
 from couplevi.tl._fit import seeded, versions
 
@@ -69,7 +69,8 @@ def jae(
     Raises
     ------
     TypeError, KeyError, ValueError
-        As :meth:`~couplevi.model.JAE.setup_mudata` and :class:`~couplevi.model.JAE`; nothing is written then.
+        As :meth:`~couplevi.model.JAE.setup_mudata` and :class:`~couplevi.model.JAE`, or if `labels_key` is a column that
+        would be written over; nothing is written then.
 
     References
     ----------
@@ -86,6 +87,9 @@ def jae(
     ((200, 25), (200,))
     """
     check_slot(key_added, "key_added")
+    if labels_key in _columns(key_added):
+        remedy = "Choose another `key_added`, or rename the column."
+        raise ValueError(expected("known labels in a column that is not written to", f"`{labels_key=}`", remedy))
     with seeded(seed):
         JAE.setup_mudata(
             mdata,
@@ -104,6 +108,11 @@ def jae(
     return model
 
 
+def _columns(key: str) -> list[str]:
+    """Columns of ``mdata.obs`` that are written: label, its probability, and how typical the cell is."""
+    return [of(key) for of in (Key.obs.jae_label, Key.obs.jae_label_confidence, Key.obs.jae_label_typicality)]
+
+
 def write_jae(mdata: MuData, model: JAE, key: str, preset: str | JAESettings) -> None:
     """Write where cells are and what they are taken for, and how that was found, once all of it is known."""
     here = [m for m in model.modalities_ if m in mdata.mod]
@@ -115,7 +124,7 @@ def write_jae(mdata: MuData, model: JAE, key: str, preset: str | JAESettings) ->
     for m, values in profiles.items():
         mdata[m].obsm[Key.obsm.latent(key)] = values
     mdata.obsm[Key.obsm.latent(key)] = z
-    columns = [of(key) for of in (Key.obs.jae_label, Key.obs.jae_label_confidence, Key.obs.jae_label_typicality)]
+    columns = _columns(key)
     if p is not None:
         told = (model.predict_labels(), p.to_numpy().max(axis=1), typicality)
         mdata.obs = mdata.obs.assign(**dict(zip(columns, told, strict=True)))
