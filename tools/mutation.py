@@ -577,7 +577,7 @@ MUTANTS = [
         "registry/_covariates.py",
         ("- self.mean) / self.sd", "- self.mean)"),
         ('key=lambda c: c.kind != "batch"', 'key=lambda c: c.kind == "batch"'),
-        ("float(pooled.std()) or 1.0", "float(pooled.std())"),
+        ("float(pooled.std()) if np.ptp(pooled) else 1.0", "float(pooled.std())"),
         ("if (codes < 0).any()", "if (codes < 0).all()"),
         ("if key not in data.obs and key in profiles.obs", "if key in profiles.obs"),
         ("np.isfinite(numbers)", "np.isfinite(0 * numbers.sum())"),

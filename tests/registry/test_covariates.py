@@ -102,10 +102,13 @@ def test_values_that_say_nothing_are_refused(kind, values, error, message):
         Covariate(kind, "key", categories).columns(pd.Series(values))
 
 
-def test_a_constant_number_is_no_reason_to_divide_by_zero(described):
-    described.obs["dose"] = 3.0
+@pytest.mark.parametrize("dose", [3.0, 0.1])  # of which the mean is 3, and not quite 0.1
+def test_a_constant_number_is_no_reason_to_divide_by_zero(described, dose):
+    described.obs["dose"] = dose
     design = design_of(described, None, None, ["dose"])
-    np.testing.assert_array_equal(design.rows(described, "rna"), 0)
+    np.testing.assert_allclose(design.rows(described, "rna"), 0, atol=1e-6)
+    described.obs["dose"] = dose + 1
+    np.testing.assert_allclose(design.rows(described, "rna"), 1, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,8 @@ class CovariateField(Field):
         if self._kind == "continuous":
             values = {m: _numbers(_column(adata, m, self._key), self._key) for m in self._modalities}
             pooled = np.concatenate(list(values.values()))
-            return state | {"mean": float(pooled.mean()), "sd": float(pooled.std()) or 1.0}
+            sd = float(pooled.std()) if np.ptp(pooled) else 1.0  # rounding leaves a constant with one above 0
+            return state | {"mean": float(pooled.mean()), "sd": sd}
         texts = {m: _texts(_column(adata, m, self._key), self._key) for m in self._modalities}
         measured = {m: sorted(set(values.tolist())) for m, values in texts.items()}
         return state | {"categories": sorted(set().union(*measured.values())), "measured": measured}

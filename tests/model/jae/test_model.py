@@ -294,6 +294,14 @@ def test_scores_of_the_cell_cycle_are_learned_where_they_are_known():
         assert np.corrcoef(found[held_out, i], cycle[held_out, i])[0, 1] > 0.7
 
 
+def test_a_constant_score_of_the_cell_cycle_has_a_unit_of_its_own():
+    mdata = donors(n=60)
+    mdata.obs["S_score"], mdata.obs["G2M_score"] = 0.1, np.linspace(0, 1, 60)
+    cvi.model.JAE.setup_mudata(mdata, modalities=BOTH, cell_cycle_keys=("S_score", "G2M_score"))
+    (mean, sd), _ = cvi.model.JAE(mdata).cycle_
+    assert (mean, sd) == (pytest.approx(0.1), 1.0)
+
+
 def test_the_published_latent_has_a_block_for_the_batch_and_is_taken_as_it_is():
     mdata = donors(n=100)
     model = fit(mdata, labels_key="known", batch_key="donor", preset="paper", train={"max_epochs": 3})

@@ -238,7 +238,7 @@ class JAE(Model):
         columns = [values[np.isfinite(values)] for values in columns]
         if short := [key for key, values in zip(keys, columns, strict=True) if len(values) < 2]:
             raise ValueError(expected(f"scores of at least two cells in column {short[0]!r}", "fewer"))
-        return tuple((float(values.mean()), float(values.std()) or 1.0) for values in columns)
+        return tuple((float(values.mean()), float(values.std()) if np.ptp(values) else 1.0) for values in columns)
 
     def _build_module(self) -> JAEModule:
         s = self.settings_
