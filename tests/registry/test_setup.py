@@ -128,13 +128,17 @@ def test_generic_names_are_warned_about(paired):
 
 def test_no_linked_cell_is_warned_about():
     mdata = cvi.data.branching_manifold(40, n_features={"rna": 10, "ephys": 4}, paired=0.0)
-    with pytest.warns(UserWarning, match="No profile .* is linked .* nothing ties them together"):
+    with pytest.warns(
+        UserWarning, match="No profile .* is linked .* the same name; JAMIE and CplMixVAE also take links"
+    ):
         setup(mdata)
 
 
 def test_ignored_links_are_warned_about(paired):
     cvi.pp.link(paired, modalities=BOTH, hide=0.5)
-    with pytest.warns(UserWarning, match="exists but is not used: .* Pass `correspondence_key='correspondence'`"):
+    with pytest.warns(
+        UserWarning, match="not used: .* Pass `correspondence_key='correspondence'` to use it; JAE links by"
+    ):
         setup(paired)
     setup(paired, correspondence_key="correspondence")
 

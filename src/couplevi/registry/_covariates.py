@@ -132,7 +132,7 @@ class Covariate:
         codes = pd.Index(self.categories).get_indexer(pd.Index(texts))
         if (codes < 0).any():
             new = pd.unique(texts[codes < 0])
-            remedy = "Train with cells of each category; JAMIE also maps new ones, with `cvi.tl.map_query`."
+            remedy = "Train with cells of each category; `cvi.tl.map_query` maps JAMIE and JAE to new ones."
             what = f"categories of column {self.key!r} that the model was trained on, {listing(self.categories)}"
             raise ValueError(expected(what, f"also {listing(new)} in {(codes < 0).sum()} cells", remedy))
         return np.eye(self.width, dtype=np.float32)[codes]

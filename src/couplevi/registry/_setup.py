@@ -172,7 +172,7 @@ def _warn_about_links(mdata: MuData, modalities: Sequence[str], registry: Mappin
     if not keys and CORRESPONDENCE in mdata.obsp:
         warn(
             f"`mdata.obsp[{CORRESPONDENCE!r}]` exists but is not used: profiles are linked by cell name. Pass "
-            f"`correspondence_key={CORRESPONDENCE!r}` to use it.",
+            f"`correspondence_key={CORRESPONDENCE!r}` to use it; JAE links by name alone.",
         )
     if not keys:
         warn_generic_names(mdata, modalities)
@@ -182,6 +182,6 @@ def _warn_about_links(mdata: MuData, modalities: Sequence[str], registry: Mappin
     if not n_written and not any(links_by_name(mdata, *pair).nnz for pair in by_name):
         warn(
             f"No profile of {list(modalities)} is linked to one of another modality. Each modality will have a latent "
-            "of its own, and nothing ties them together. Give the cells that were measured twice the same name, or "
-            "link profiles with `cvi.pp.link`; JAMIE also takes links inferred by `cvi.tl.match` as `match_key`.",
+            "of its own, and nothing ties them together. Give the cells that were measured twice the same name; JAMIE and "
+            "CplMixVAE also take links of `cvi.pp.link`, and JAMIE those inferred by `cvi.tl.match` as `match_key`.",
         )
