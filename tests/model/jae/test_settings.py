@@ -18,6 +18,7 @@ def test_fields_are_replaced_and_one_length_switches_the_other_off():
     own = JAESettings(n_free=2)
     assert make_jae_settings(own, {}) == own
     assert make_jae_settings("default", {"encoder_widths": [8, 4]}).encoder_widths == (8, 4)
+    assert make_jae_settings("default", {"encoder_widths": 8}).encoder_widths == (8,)
 
 
 @pytest.mark.parametrize(

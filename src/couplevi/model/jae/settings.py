@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal
@@ -159,5 +159,6 @@ def make_jae_settings(preset: str | JAESettings, overrides: Mapping[str, Any]) -
         if given.get(name) is not None:
             given.setdefault(other, None)
     if "encoder_widths" in given:
-        given["encoder_widths"] = tuple(given["encoder_widths"])
+        widths = given["encoder_widths"]
+        given["encoder_widths"] = tuple(widths) if isinstance(widths, Iterable) else (widths,)
     return replace(preset, **given)
