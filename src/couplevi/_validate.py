@@ -161,13 +161,10 @@ def check_modalities(mdata: MuData, modalities: Sequence[str], fewest: int = 2) 
             expected("`modalities` to be a sequence of names", repr(modalities), 'For example ("rna", "ephys").')
         )
     if len(modalities) < fewest:
-        raise ValueError(
-            expected(
-                "at least two `modalities`",
-                list(modalities),
-                f"The MuData has {list(mdata.mod)}; for one alone use a model of an AnnData, such as `CplMixVAE`.",
-            )
-        )
+        what, alone = "one or more `modalities`", ""
+        if fewest > 1:
+            what, alone = "at least two `modalities`", "; for one alone use a model of an AnnData, such as `CplMixVAE`"
+        raise ValueError(expected(what, list(modalities), f"The MuData has {list(mdata.mod)}{alone}."))
     if len(set(modalities)) < len(modalities):
         raise ValueError(expected("`modalities` to be different", list(modalities)))
     for modality in modalities:

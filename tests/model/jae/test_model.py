@@ -334,10 +334,12 @@ def test_set_up_says_what_is_wrong():
         cvi.model.JAE.setup_anndata(mdata)
     with pytest.raises(KeyError, match="nothing"):
         setup(mdata, modalities=BOTH, labels_key="nothing")
+    with pytest.raises(ValueError, match=r"one or more `modalities`, found \[\]. The MuData has .*'rna'"):
+        setup(mdata, modalities=())
     mdata.obs["size"] = np.linspace(0, 1, 40)
     with pytest.raises(ValueError, match="labels in column 'size', found numbers that are not whole"):
         setup(mdata, modalities=BOTH, labels_key="size")
-    for keys in ("S_score", ("S_score",)):
+    for keys in ("S_score", ("S_score",), ("size", None)):
         with pytest.raises(ValueError, match="two columns as `cell_cycle_keys`"):
             setup(mdata, modalities=BOTH, cell_cycle_keys=keys)
     with pytest.raises(TypeError, match="numbers in column 'donor'"):

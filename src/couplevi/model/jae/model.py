@@ -165,10 +165,11 @@ class JAE(Model):
         >>> cvi.model.JAE.setup_mudata(mdata, modalities=("rna", "atac"), labels_key="cell_type")
         """
         setup_method_args = cls._get_setup_method_args(**locals())
-        if cell_cycle_keys is not None and (isinstance(cell_cycle_keys, str) or len(cell_cycle_keys) != len(CYCLE)):
+        names = [] if cell_cycle_keys is None or isinstance(cell_cycle_keys, str) else list(cell_cycle_keys)
+        if cell_cycle_keys is not None and (len(names) != len(CYCLE) or None in names):
             remedy = "For example ('S_score', 'G2M_score')."
             raise ValueError(expected("two columns as `cell_cycle_keys`", repr(cell_cycle_keys), remedy))
-        scores = dict(zip(CYCLE, cell_cycle_keys or (None, None), strict=True))
+        scores = dict(zip(CYCLE, names or (None, None), strict=True))
         if "source_registry" not in kwargs:
             check_mudata(mdata)
             if labels_key is not None:
