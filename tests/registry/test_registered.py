@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 import couplevi as cvi
+from couplevi._mudata import without_pulling
 from couplevi.registry import Registered, registered_keys, registered_readers
 
 
@@ -30,6 +31,15 @@ def test_values_rows_and_profiles_are_those_of_the_modality(mdata):
     assert data.profiles("rna") is mdata["rna"]
     assert list(mdata.obs_names[data.rows("ephys")]) == list(mdata["ephys"].obs_names)
     assert data.present == ["ephys", "rna"]
+
+
+def test_nothing_is_asked_of_modalities_that_the_data_lack_or_have_no_cells_of(mdata):
+    with without_pulling():
+        alone = md.MuData({"rna": mdata["rna"].copy()})
+        empty = md.MuData({"rna": mdata["rna"].copy(), "ephys": mdata["ephys"][:0].copy()})
+    for data in (alone, empty):
+        assert list(registered(mdata, data).of_present().readers) == ["rna"]
+    assert list(registered(mdata).of_present().readers) == ["ephys", "rna"]
 
 
 def test_links_come_in_the_order_of_the_alphabet_whichever_way_they_were_written(linked):

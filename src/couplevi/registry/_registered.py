@@ -58,7 +58,7 @@ class Registered:
 
     def of_present(self) -> Self:
         """The same data, of which nothing but what they have is asked."""
-        return replace(self, readers={m: self.readers[m] for m in self.present})
+        return replace(self, readers={m: self.readers[m] for m in self.present if self.profiles(m).n_obs})
 
     @property
     def obs_names(self) -> pd.Index:

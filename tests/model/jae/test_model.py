@@ -166,6 +166,19 @@ def test_cells_of_other_modalities_have_no_place(annotated):
     assert model.get_typicality(more).isna().to_numpy().tolist() == rows.tolist()
 
 
+def test_cells_of_a_modality_that_has_none_of_them_are_explained_and_finetuned_by_the_others(annotated):
+    _, mdata = annotated
+    model = fit(mdata, batch_key="donor", train={"max_epochs": 2})
+    with without_pulling():
+        alone = md.MuData({"rna": mdata["rna"][:40].copy(), "atac": mdata["atac"][:0].copy()})
+        same = md.MuData({"rna": mdata["rna"][:40].copy()})
+    alone.obs["donor"], same.obs["donor"] = mdata.obs["donor"], mdata.obs["donor"]
+    assert model.get_reconstruction_error(alone) == model.get_reconstruction_error(same)
+    before = model.get_reconstruction_error(alone)
+    model.finetune(alone, max_epochs=3, lr=1e-3, **QUICK)
+    assert model.get_reconstruction_error(alone)["rna"] < before["rna"]
+
+
 def test_counts_are_normalised_and_logarithms_taken_as_they_are():
     mdata = donors(n=120)
     model = fit(mdata, train={"max_epochs": 3})
