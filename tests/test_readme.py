@@ -5,6 +5,7 @@ import inspect
 import os
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,8 @@ def test_python_of_the_readme_runs_as_pasted(tmp_path, monkeypatch, capsys, tabl
     monkeypatch.chdir(tmp_path)
     few = {**settings.PRESETS, "default": replace(settings.DEFAULT, n_steps=60)}  # a reader takes 1,600
     monkeypatch.setattr(settings, "PRESETS", few)
-    [code, shown] = re.findall(r"```(?:python|text)\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    blocks = re.findall(r"```(?:python|text)\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    code, shown, others, yours = blocks
     names = {}
     exec(code, names)
     assert (tmp_path / "jamie_model" / "model.pt").is_file()
@@ -61,6 +63,17 @@ def test_python_of_the_readme_runs_as_pasted(tmp_path, monkeypatch, capsys, tabl
     known = [re.sub(r"\\{\w+\\}", ".+", pattern) for pattern in known]
     assert len(written) > 5
     assert {slot for slot in written if not any(re.fullmatch(pattern, slot) for pattern in known)} == set()
+    exec(yours, names)
+    inside = names["low"] < names["mdata"]["rna"].obsm["jamie_ephys"]
+    assert inside.shape == (225, len(names["names"]))
+    assert inside.all()
+    short = {"train_kwargs": {"max_epochs": 2, "prune": False, "enable_progress_bar": False}}
+    monkeypatch.setattr(cvi.tl, "cplmixvae", partial(cvi.tl.cplmixvae, **short))
+    exec(others, names)
+    for data, column in (("rna", "cplmixvae_category"), ("cells", "jae_label"), ("rna", "celltext_label")):
+        assert column in names[data].obs
+    assert names["otgm"].rank_genes("gene0")["gene"].iloc[0] == "gene0"
+    assert "otgm_state" in names["screen"].obs
 
 
 def one_line(path):
