@@ -129,6 +129,12 @@ class FindsTexts(Protocol):
     def encode_text(self, texts: str | Sequence[str]) -> FloatArray: ...
 
 
+class FindsCells(FindsTexts, Protocol):
+    """Finds cells by a text, too."""
+
+    def retrieve_cells(self, text: str, k: int = 50, *, adata: AnnData | None = None) -> pd.DataFrame: ...
+
+
 class RoutesToTexts(Reads, Protocol):
     """Shows the way from features to how near a cell is to texts."""
 

@@ -94,6 +94,10 @@ class Finder:
     def encode_text(self, texts):
         return np.stack([self.texts[text] for text in ([texts] if isinstance(texts, str) else texts)])
 
+    def retrieve_cells(self, text, k=50, *, adata=None):
+        score = pd.Series(self.get_latent_representation(adata) @ self.texts[text], adata.obs_names, name="score")
+        return score.sort_values(ascending=False, kind="stable")[:k].to_frame()
+
 
 @pytest.fixture
 def finding():

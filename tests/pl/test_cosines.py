@@ -2,44 +2,41 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from couplevi.pl._cosines import cosines, number, short, wrapped
+from couplevi.pl._cosines import compared, cosines, number, short, wrapped
 
 
 def test_cosines_by_hand(finding):
     adata, model = finding(2, 3)
-    found = cosines(adata, model, ["type 01", "type 00"], "type")
+    found = compared(adata, model, ["type 01", "type 00"], "type")
+    table = cosines(adata, model, found)
     place = adata.obsm["place"]
     unit = place / np.linalg.norm(place, axis=1, keepdims=True)
-    np.testing.assert_allclose(found.cells, unit[:, [1, 0]], atol=1e-6)  # the texts are the first two axes
-    mean = unit[3:].mean(axis=0)
-    np.testing.assert_allclose(found.by_group.loc["type 01"], (mean / np.linalg.norm(mean))[[1, 0]], atol=1e-6)
-    assert list(found.by_group.index) == ["type 00", "type 01"]
-    assert list(found.by_group.columns) == ["type 01", "type 00"]
+    mean = unit[3:].mean(axis=0)  # the texts are the first two axes
+    np.testing.assert_allclose(table.loc["type 01"], (mean / np.linalg.norm(mean))[[1, 0]], atol=1e-6)
+    assert list(table.index) == ["type 00", "type 01"]
+    assert list(table.columns) == found.texts == ["type 01", "type 00"]
     assert found.told == "6 cells"
 
 
 def test_cosines_are_those_of_the_model(named_by_text):
     model, adata = named_by_text
-    found = cosines(adata, model, None, "type")
-    for text in model.labels_:
-        nearest = model.retrieve_cells(text, 5, adata=adata)
-        column = pd.Series(found.cells[:, model.labels_.index(text)], adata.obs_names)
-        np.testing.assert_allclose(column[nearest.index], nearest["score"], atol=1e-5)
-        np.testing.assert_allclose(column.sort_values()[::-1][:5], nearest["score"], atol=1e-5)
+    found = cosines(adata, model, compared(adata, model, None, "type"))
     table = model.retrieve_texts(adata, k=5, groupby="type").pivot(index="group", columns="text", values="score")
-    np.testing.assert_allclose(found.by_group, table.loc[found.by_group.index, found.by_group.columns], atol=1e-5)
+    np.testing.assert_allclose(found, table.loc[found.index, found.columns], atol=1e-5)
 
 
 def test_order_of_categories_and_cells_without_a_label(finding):
     adata, model = finding(3, 2)
     adata.obs["type"] = pd.Categorical(adata.obs["type"], ["type 02", "never", "type 00", "type 01"])
     adata.obs.loc[["cell0", "cell1", "cell2"], "type"] = np.nan
-    found = cosines(adata, model, "type 00", "type")
-    assert list(found.by_group.index) == ["type 02", "type 01"]
+    found = compared(adata, model, "type 00", "type")
+    assert list(found.groups.cat.categories) == ["type 02", "type 01"]
     assert found.groups.isna().sum() == 3
     assert found.told == "6 cells, 3 without a label"
+    table = cosines(adata, model, found)
+    assert list(table.index) == ["type 02", "type 01"]
     unit = adata.obsm["place"][3] / np.linalg.norm(adata.obsm["place"][3])
-    np.testing.assert_allclose(found.by_group.loc["type 01"], unit[:1], atol=1e-6)  # one cell is left
+    np.testing.assert_allclose(table.loc["type 01"], unit[:1], atol=1e-6)  # one cell is left
 
 
 @pytest.mark.parametrize(
@@ -56,13 +53,13 @@ def test_bad_input(finding, texts, groupby, error, message):
     adata, model = finding(2, 2)
     adata.obs["none"], adata.obs["score"] = "unknown", 0.5
     with pytest.raises(error, match=message):
-        cosines(adata, model, texts, groupby, "Do this.")
+        compared(adata, model, texts, groupby, "Do this.")
 
 
 def test_other_data(finding):
     adata, model = finding(2, 2)
     with pytest.raises(TypeError, match="an AnnData, found pandas"):
-        cosines(adata.obs, model, None, "type")
+        compared(adata.obs, model, None, "type")
 
 
 def test_numbers():

@@ -47,14 +47,14 @@ def test_bars_are_numbers_of_the_nearest_cells(mixed):
     assert right.get_title() == "60 cells"
 
 
-def test_cosines_of_all_cells_and_their_limit(mixed):
+def test_scores_of_all_cells_and_their_limit(mixed):
     adata, model = mixed
     left, right = draw(adata, model, texts="between", k=25)
     score = cosines(adata, model.texts["between"])
     limit = np.sort(score)[-25]
     [dashed] = [line for line in right.lines if line.get_linestyle() == "--"]
     np.testing.assert_allclose(dashed.get_xdata(), limit, atol=1e-6)
-    assert right.get_xlabel() == f"cosine with the text (limit: {limit:.2f})"
+    assert right.get_xlabel() == f"score of the text (limit: {limit:.2f})"
     assert len(right.collections) == 6
     for y, group in enumerate(bars(left)):
         own = score[(adata.obs["type"] == group).to_numpy()]

@@ -1,4 +1,4 @@
-"""Cosines of cells and texts, by group of cells, and texts as short as there is room for."""
+"""Groups of cells, texts to compare them with, their cosines, and texts as short as there is room for."""
 
 from __future__ import annotations
 
@@ -16,27 +16,23 @@ from couplevi.pl._colors import in_order
 
 if TYPE_CHECKING:
     from couplevi._protocols import FindsTexts
-    from couplevi._types import FloatArray
 
 MORE = "…"
 
 
-class Cosines(NamedTuple):
-    """Cosines of cells and texts, in [-1, 1].
+class Compared(NamedTuple):
+    """What is compared.
 
     Attributes
     ----------
-    cells
-        Of each cell and text, shape ``(n_obs, n_texts)``.
     groups
         The group of each cell, as categories that occur, in their order; NaN where it has none.
-    by_group
-        Of the mean of each group, where its cells are, and each text.
+    texts
+        At least one, each once.
     """
 
-    cells: FloatArray
     groups: pd.Series
-    by_group: pd.DataFrame
+    texts: list[str]
 
     @property
     def told(self) -> str:
@@ -45,10 +41,10 @@ class Cosines(NamedTuple):
         return f"{n:,} cells" + (f", {n_without:,} without a label" if n_without else "")
 
 
-def cosines(
+def compared(
     adata: AnnData, model: FindsTexts, texts: Sequence[str] | str | None, groupby: str, remedy: str = ""
-) -> Cosines:
-    """Compare cells, and the means of their groups, with texts.
+) -> Compared:
+    """Groups of cells, and the texts to compare them with.
 
     Parameters
     ----------
@@ -80,12 +76,17 @@ def cosines(
     groups = pd.Series(pd.Categorical(labels, in_order(labels, column)), adata.obs_names, name=groupby)
     names = list(model.labels_) if texts is None else [texts] if isinstance(texts, str) else list(texts)
     find_names(list(dict.fromkeys(names)), names, "texts")  # at least one, and each once
+    return Compared(groups, names)
+
+
+def cosines(adata: AnnData, model: FindsTexts, found: Compared) -> pd.DataFrame:
+    """Cosines of the mean of each group, where its cells are, and each text, in [-1, 1]; groups in rows."""
+    groups = found.groups
     cells = np.asarray(model.get_latent_representation(adata), dtype=np.float64)
-    vectors = np.asarray(model.encode_text(names), dtype=np.float64)
+    vectors = np.asarray(model.encode_text(found.texts), dtype=np.float64)
     means = np.stack([cells[(groups == group).to_numpy()].mean(axis=0) for group in groups.cat.categories])
     means /= np.linalg.norm(means, axis=1, keepdims=True)
-    by_group = pd.DataFrame(means @ vectors.T, list(groups.cat.categories), names)
-    return Cosines(cells @ vectors.T, groups, by_group)
+    return pd.DataFrame(means @ vectors.T, list(groups.cat.categories), found.texts)
 
 
 def number(cosine: float) -> str:

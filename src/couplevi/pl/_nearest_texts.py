@@ -13,7 +13,7 @@ from couplevi._constants import Key
 from couplevi._docs import fill_docs
 from couplevi._validate import check_count, expected, listing
 from couplevi.pl._colors import category_colors
-from couplevi.pl._cosines import cosines, number, short, wrapped
+from couplevi.pl._cosines import compared, cosines, number, short, wrapped
 from couplevi.pl._figure import finish, legend_beside, make_axes
 from couplevi.pl._names import name_points, number_points
 
@@ -116,13 +116,14 @@ def nearest_texts(
     check_count(n_texts, "n_texts")
     remedy = f"Run `cvi.tl.annotate(adata, model, labels=..., key_added={key!r})` first, or name a column in `groupby`."
     column = Key.obs.text_label(key) if groupby is None else groupby
-    found = cosines(adata, model, corpus, column, "" if groupby is not None else remedy)
+    found = compared(adata, model, corpus, column, "" if groupby is not None else remedy)
     positions = _positions(adata, basis, key)
     groups = found.groups
     names = list(groups.cat.categories)
     centres = _centres(positions, groups)
     colors = category_colors(adata, column, names)
-    entries = {group: _nearest(found.by_group.loc[group], n_texts) for group in names}
+    table = cosines(adata, model, found)
+    entries = {group: _nearest(table.loc[group], n_texts) for group in names}
     legend = [_entry(group, entries[group], LONGEST) for group in names]
     lines = [line for text in legend for line in text.split("\n")]
     n_columns = 1 + (len(lines) - 1) // PER_COLUMN

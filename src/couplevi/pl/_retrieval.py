@@ -9,7 +9,7 @@ import numpy as np
 from couplevi._docs import fill_docs
 from couplevi._validate import check_count
 from couplevi.pl._colors import category_colors
-from couplevi.pl._cosines import cosines, number, short, wrapped
+from couplevi.pl._cosines import compared, number, short, wrapped
 from couplevi.pl._figure import finish, make_axes
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from couplevi._protocols import FindsTexts
+    from couplevi._protocols import FindsCells
     from couplevi._types import BoolArray, FloatArray
 
 WITHOUT = "without a label"
@@ -36,7 +36,7 @@ SPREAD = 0.32
 @fill_docs
 def retrieval(
     adata: AnnData,
-    model: FindsTexts,
+    model: FindsCells,
     *,
     texts: Sequence[str] | str,
     groupby: str,
@@ -47,10 +47,10 @@ def retrieval(
     save: str | os.PathLike[str] | bool | None = None,
     return_fig: bool = False,
 ) -> Figure | Axes | list[Axes] | None:
-    """Which cells are found by a text: types of the nearest ones, and how near all cells are to it. Two panels a text.
+    """Which cells are found by a text: types of the best ones, and how well it fits all cells. Two panels a text.
 
-    Bars are numbers of cells among the `k` nearest; a tick in each marks how many `k` cells drawn at random would hold.
-    Beside them is the cosine of each cell and the text, dark for those among the `k`, whose limit is dashed; a stroke
+    Bars are numbers of cells among the `k` best; a tick in each marks how many `k` cells drawn at random would hold.
+    Beside them is the score of each cell, as :meth:`~couplevi.model.CellText.retrieve_cells` gives it, dark for those among the `k`, whose limit is dashed; a stroke
     marks the median of a type. If the text is the name of a type, the title says how many of the `k` are of that type
     (their precision), and how many there are at all.
 
@@ -102,17 +102,16 @@ def retrieval(
     """
     check_count(k, "k")
     check_count(n_groups, "n_groups")
-    found = cosines(adata, model, texts, groupby)
-    names = list(found.by_group.columns)
+    found = compared(adata, model, texts, groupby)
     groups = found.groups.cat.add_categories([] if WITHOUT in found.groups.cat.categories else [WITHOUT])
     groups = groups.fillna(WITHOUT).cat.remove_unused_categories()
     known = list(found.groups.cat.categories)
     colors = {WITHOUT: QUIET} | category_colors(adata, groupby, known)
     k = min(k, len(groups))
     rows = min(n_groups, len(groups.cat.categories))
-    axes = make_axes(2 * len(names), ax, width=4.2, height=ROW * rows + 1.35, n_columns=2)
-    for i, text in enumerate(names):
-        score = found.cells[:, i]
+    axes = make_axes(2 * len(found.texts), ax, width=4.2, height=ROW * rows + 1.35, n_columns=2)
+    for i, text in enumerate(found.texts):
+        score = model.retrieve_cells(text, len(groups), adata=adata)["score"].reindex(groups.index).to_numpy()
         among = np.zeros(len(score), dtype=bool)
         among[np.argsort(-score, kind="stable")[:k]] = True
         shown = _shown(groups, score, among, n_groups)
@@ -128,7 +127,7 @@ def retrieval(
 
 
 def _shown(groups: pd.Series, score: FloatArray, among: BoolArray, n: int) -> list[str]:
-    """Types by the number of their cells that are found, then by the median of their cosines, the highest first."""
+    """Types by the number of their cells that are found, then by the median of their scores, the highest first."""
     count, median = groups[among].value_counts(), {g: np.median(score[groups == g]) for g in groups.cat.categories}
     return sorted(groups.cat.categories, key=lambda group: (-count.get(group, 0), -median[group]))[:n]
 
@@ -154,7 +153,7 @@ def _bars(ax: Axes, groups: pd.Series, among: BoolArray, shown: Sequence[str], c
 def _strips(
     ax: Axes, groups: pd.Series, score: FloatArray, among: BoolArray, shown: Sequence[str], colors: Mapping[str, Any]
 ) -> None:
-    """The cosine of each cell, by type, those found in front."""
+    """The score of each cell, by type, those found in front."""
     rng = np.random.default_rng(0)
     area = 15_000 / max(1_000, len(score))
     for y, group in enumerate(shown):
@@ -166,5 +165,5 @@ def _strips(
         ax.plot([np.median(score[own])] * 2, [y - 0.42, y + 0.42], color="black", linewidth=1.2, zorder=3)
     limit = score[among].min()
     ax.axvline(limit, color=QUIET, linestyle="--", linewidth=1, zorder=1)
-    ax.set(ylim=(len(shown) - 0.4, -0.6), yticks=[], xlabel=f"cosine with the text (limit: {number(limit)})")
+    ax.set(ylim=(len(shown) - 0.4, -0.6), yticks=[], xlabel=f"score of the text (limit: {number(limit)})")
     ax.spines[["top", "right"]].set_visible(False)

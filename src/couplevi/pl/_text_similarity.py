@@ -12,7 +12,7 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 
 from couplevi._docs import fill_docs
 from couplevi._validate import check_option
-from couplevi.pl._cosines import cosines, number, short
+from couplevi.pl._cosines import compared, cosines, number, short
 from couplevi.pl._figure import finish
 from couplevi.pl._matrix import draw_matrix
 
@@ -95,8 +95,8 @@ def text_similarity(
     ['type0', 'another type']
     """
     check_option(order, ["labels", "clustered"], "order")
-    found = cosines(adata, model, texts, groupby)
-    table = _ordered(found.by_group, order)
+    found = compared(adata, model, texts, groupby)
+    table = _ordered(cosines(adata, model, found), order)
     values = table.to_numpy()
     axes = draw_matrix(
         table.rename(columns=lambda text: short(text, LONGEST)),

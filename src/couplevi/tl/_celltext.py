@@ -13,7 +13,7 @@ from couplevi.tl._fit import seeded, versions
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from couplevi._protocols import Annotates, FindsTexts
+    from couplevi._protocols import Annotates, FindsCells
     from couplevi.model.celltext import CellTextSettings
 
 
@@ -119,5 +119,5 @@ def celltext(
 
 if TYPE_CHECKING:
 
-    def _is_all_that_tools_need(model: CellText) -> tuple[Annotates, FindsTexts]:
+    def _is_all_that_tools_need(model: CellText) -> tuple[Annotates, FindsCells]:
         return model, model

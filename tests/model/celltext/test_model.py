@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from small import WORDS, worded
 
 from couplevi.model import CellText
+from couplevi.model.celltext.texts import shares
 
 QUICK = {"max_epochs": 20, "enable_progress_bar": False, "accelerator": "cpu"}
 UNSEEN = ["round/motile", "granular/spindly", "striated/ciliated"]
@@ -111,8 +112,10 @@ def test_cells_and_texts_find_each_other(learned):
     np.testing.assert_allclose(np.linalg.norm(z, axis=1), 1, atol=1e-5)
     found = model.retrieve_cells(texts[UNSEEN[0]], 20, adata=adata)
     assert (adata.obs.loc[found.index, "type"] == UNSEEN[0]).mean() > 0.9
-    assert found["score"].is_monotonic_decreasing
-    np.testing.assert_allclose(found["score"].iloc[0], (z @ model.encode_text(texts[UNSEEN[0]])[0]).max(), atol=1e-6)
+    assert found["score"].is_monotonic_decreasing and found["score"].between(0, 1).all()
+    known = model.encode_text(model.labels_)
+    want = shares(z, model.encode_text(texts[UNSEEN[0]])[0], known)
+    np.testing.assert_allclose(found["score"], np.sort(want)[::-1][:20], rtol=1e-4)
     nearest = model.retrieve_texts(adata, list(texts.values()), 2)
     first = nearest[nearest["rank"] == 1].set_index("cell")["text"]
     assert (first == adata.obs["type"].map(texts)).mean() > 0.9

@@ -32,6 +32,7 @@ from couplevi.model.celltext.texts import (
     as_texts,
     nameless,
     nearest,
+    shares,
     text_vectors,
 )
 from couplevi.model.celltext.training import CellTextTrainingPlan, refit, training_data
@@ -798,7 +799,11 @@ class CellText(Model):
     def retrieve_cells(
         self, text: str, k: int = 50, *, adata: AnnData | None = None, batch_size: int | None = None
     ) -> pd.DataFrame:
-        """The cells nearest to a text.
+        """The cells that are near a text, and nearer to it than to the texts of training.
+
+        By the cosine alone, cells that are near many texts would be found by any. So the text competes for each cell with
+        those that the model was trained on, in a softmax of 7 times the cosines, where each of these weighs 1 minus its
+        cosine with the text.
 
         Parameters
         ----------
@@ -813,7 +818,8 @@ class CellText(Model):
 
         Returns
         -------
-        `score`, the cosine, in [-1, 1], by name of the cell, best first.
+        `score`, the share of the text, in [0, 1], by name of the cell, best first: near 0 if texts of training say more
+        of the cell. It is no probability, and compares cells and texts of one model only.
 
         Raises
         ------
@@ -823,6 +829,10 @@ class CellText(Model):
             If `text` is not one text.
         ValueError
             If `k` is not a positive whole number; or as :meth:`get_latent_representation`.
+
+        References
+        ----------
+        Smith et al., Offline bilingual word vectors, orthogonal transformations and the inverted softmax, ICLR 2017.
 
         Examples
         --------
@@ -838,9 +848,16 @@ class CellText(Model):
         check_count(k, "k")
         if not isinstance(text, str):
             raise TypeError(expected("one text as `text`", repr(text), "Ask for each in turn."))
-        score = self.get_latent_representation(adata, batch_size=batch_size) @ self.encode_text(text)[0]
+        cells = self.get_latent_representation(adata, batch_size=batch_size)
+        score = shares(cells, self.encode_text(text)[0], self._known_texts())
         best = np.argsort(-score, kind="stable")[:k]
         return pd.DataFrame({"score": score[best]}, index=self._registered(adata).obs_names[best])
+
+    @torch.inference_mode()
+    def _known_texts(self) -> FloatArray:
+        """Places of the different texts of training, of length 1, shape ``(n_texts, n_dimensions)``."""
+        self.module.eval()
+        return self.module.encode_text(self.module.texts.unique(dim=0)).cpu().numpy()
 
     def retrieve_texts(
         self,
