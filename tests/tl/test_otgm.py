@@ -1,4 +1,5 @@
 import anndata as ad
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -33,8 +34,8 @@ def test_ranked_genes_are_read_by_scanpy(fitted_screen):
         np.testing.assert_allclose(frame["scores"], ours["z"], rtol=1e-5)
         np.testing.assert_allclose(frame["pvals_adj"], ours["q_value"])
         assert frame["names"][0] == state
-    axes = sc.pl.rank_genes_groups(adata, key="otgm_rank_genes", n_genes=5, show=False)
-    assert "gene0" in [text.get_text() for text in axes[0].texts]
+    sc.pl.rank_genes_groups(adata, key="otgm_rank_genes", n_genes=5, show=False)
+    assert "gene0" in [text.get_text() for text in plt.gcf().axes[0].texts]
     reference = sc.tl.rank_genes_groups(adata, "perturbation", reference="control", layer="log1p", copy=True)
     theirs = sc.get.rank_genes_groups_df(reference, "gene1").set_index("names")["logfoldchanges"]
     found = sc.get.rank_genes_groups_df(adata, "gene1", key="otgm_rank_genes").set_index("names")["logfoldchanges"]

@@ -16,6 +16,9 @@ from model_table import MODELS, QUICK, build, fresh, gives
 import couplevi as cvi
 
 SCRIPT = """
+import sys
+import scanpy  # of some versions, what it imports warns
+sys.stderr.write("QUIET\\n")
 import lightning.pytorch.trainer.connectors.data_connector as connector
 connector.suggested_max_num_workers = lambda n: 16  # as on a large machine
 import couplevi as cvi
@@ -28,7 +31,6 @@ cvi.tl.jamie(mdata, **both, use_rep={"ephys": "X_jamie"}, n_latent=4, train_kwar
 cvi.tl.explain(mdata, model, source="rna", target="ephys", progress_bar=False)
 adata = cvi.data.count_clusters(n_obs=200, n_features={"rna": 40, "atac": 30}, seed=0)["rna"]
 cvi.tl.cplmixvae(adata, n_categories=3, layers="log1p", train_kwargs={**quiet, "prune": False})
-import sys
 sys.stderr.write("LOUD\\n")
 stop = {"train_size": 0.8, "early_stopping_patience": 1, "plan_kwargs": {"lr": 1.0, "lr_schedule": "constant"}}
 cvi.tl.jamie(mdata, **both, n_latent=4, train_kwargs={"max_epochs": 40, **stop})
@@ -49,7 +51,7 @@ def said():
     """What a script in a pipe writes to stdout, and to stderr without and with progress."""
     run = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr[-2000:]
-    silent, loud = run.stderr.split("LOUD\n")
+    _, silent, loud = re.split("QUIET\n|LOUD\n", run.stderr)
     return run.stdout, silent, loud
 
 
