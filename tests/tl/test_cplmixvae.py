@@ -87,6 +87,20 @@ def test_slots_of_a_mudata(counts):
     np.testing.assert_array_equal(mdata["atac"].obsm["X_types_state"], mdata.obsm["X_types_state"][rows, :3])
 
 
+def test_cells_with_none_of_the_modalities_have_no_category(counts):
+    """As its docstring says; they are in the MuData for a modality that is not modelled."""
+    third = ad.AnnData(np.ones((20, 3), dtype=np.float32), pd.DataFrame(index=[f"other{i}" for i in range(20)]))
+    mdata = md.MuData({"rna": counts["rna"].copy(), "atac": counts["atac"].copy(), "third": third})
+    cvi.tl.cplmixvae(mdata, n_categories=4, modalities=("rna", "atac"), layers=LAYERS, n_init=2, train_kwargs=QUICK)
+    without = mdata.obs_names.isin(third.obs_names)
+    for column in ("cplmixvae_category", "cplmixvae_confidence", "cplmixvae_stability"):
+        np.testing.assert_array_equal(mdata.obs[column].isna(), without)
+    assert np.isnan(mdata.obsm["X_cplmixvae"][without]).all()
+    sizes = mdata.obs["cplmixvae_category"].value_counts(sort=False)
+    assert sizes.sum() == 200
+    assert sizes.is_monotonic_decreasing
+
+
 def test_slots_survive_a_file(counts, tmp_path):
     cvi.tl.cplmixvae(counts, n_categories=4, modalities=("rna", "atac"), layers=LAYERS, train_kwargs=QUICK)
     counts.write(tmp_path / "x.h5mu")

@@ -462,7 +462,8 @@ class CplMixVAE(Model):
             for name in ("train_indices", "validation_indices", "test_indices"):
                 setattr(self, name, cells_of_units(registered, dataset, order, getattr(self, name)))
             self.categories_ = results[selected].categories
-            sizes = np.bincount(self.predict().cat.codes, minlength=len(self.categories_))
+            codes = self.predict().cat.codes
+            sizes = np.bincount(codes[codes >= 0], minlength=len(self.categories_))
             self.categories_ = self.categories_[sizes.argsort(kind="stable")[::-1]]
         warn_about_result(results, selected, agreed, min_consensus, n_start=n_active, failed=best.failed, pruned=prune)
 
