@@ -28,6 +28,15 @@ def test_centres_that_are_not_used_do_not_make_the_start_less_certain():
     torch.testing.assert_close(*found)
 
 
+def test_where_one_category_is_used_all_profiles_are_moderately_sure_of_it():
+    """There is no second centre to be far from: logits of any size would be beyond what excluded categories have."""
+    h, centers = 100 * torch.randn(200, 6), torch.randn(4, 6)
+    encoder = CategoryEncoder(6, 16, 4, dropout_rate=0.0, input_dropout_rate=0.0)
+    encoder.start(h, centers, torch.tensor([2]))
+    _, logits = encoder(h, EVERY)
+    torch.testing.assert_close(logits, torch.tensor([0, 0, INITIAL_GAP, 0]).expand(200, 4))
+
+
 def test_inactive_categories_have_no_probability_and_no_gradient():
     encoder = CategoryEncoder(6, 16, 4, dropout_rate=0.0, input_dropout_rate=0.0)
     active = torch.tensor([True, False, True, True])

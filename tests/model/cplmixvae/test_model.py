@@ -104,6 +104,17 @@ def test_categories_of_labels_are_not_removed(adata):
     assert {"a", "b", "c", "d"} <= set(model.predict_probabilities().columns)
 
 
+def test_one_label_in_all_communities_leaves_one_category(adata):
+    adata = adata[:200].copy()
+    adata.obs["known"] = "all alike"
+    CplMixVAE.setup_anndata(adata, labels_key="known")
+    model = CplMixVAE(adata, 4, batch_size=64)
+    with pytest.warns(UserWarning, match="categories have collapsed: 1 of 1 are used"):
+        model.train(**{**FEW, "max_epochs": 4})
+    assert (model.predict() == "all alike").all()
+    np.testing.assert_allclose(model.predict_probabilities(), 1)
+
+
 def test_labels_that_cannot_be_categories(adata):
     adata = adata.copy()
     adata.obs["many"] = [f"kind{i % 5}" for i in range(adata.n_obs)]

@@ -47,10 +47,15 @@ class CategoryEncoder(nn.Module):
     def start(self, h: torch.Tensor, centers: torch.Tensor, used: torch.Tensor) -> None:
         """Make the category of a profile that of the nearest of `centers`, shape ``(n_categories, n_in)``.
 
-        Only the ones that are `used`, their numbers, can be the nearest.
+        Only the ones that are `used`, their numbers, can be the nearest; of a single one every profile is.
         """
+        if len(used) == 1:
+            self.nearest.weight.zero_()
+            self.nearest.bias.zero_()
+            self.nearest.bias[used] = INITIAL_GAP
+            return
         offset = -0.5 * centers.square().sum(dim=1)
-        best = (h @ centers.T + offset)[:, used].topk(min(2, len(used)), dim=1).values
+        best = (h @ centers.T + offset)[:, used].topk(2, dim=1).values
         gain = INITIAL_GAP / (best[:, 0] - best[:, -1]).median().clamp(min=1e-6)
         self.nearest.weight.copy_(gain * centers)
         self.nearest.bias.copy_(gain * offset)

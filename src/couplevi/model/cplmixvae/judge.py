@@ -90,7 +90,7 @@ class Judge:
         counts = np.bincount(
             np.concatenate([own[inside[m]] for m in labels for own in labels[m]]), minlength=module.n_categories
         )
-        entropy = float(torch.cat(entropies).mean()) / math.log(int(module.active.sum()))
+        entropy = float(torch.cat(entropies).mean()) / math.log(max(2, int(module.active.sum())))
         links = {pair: table.matrix for pair, table in dataset.links.items()}
         votes = [*votes_within(labels, inside), *votes_between(labels, inside, links)]
         return consensus(votes, module.n_categories) if votes else None, counts / counts.sum(), entropy
