@@ -6,7 +6,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 from sklearn.metrics import adjusted_rand_score
-from small import QUICK, planted, two_modalities
+from small import FEW, QUICK, planted, two_modalities
 
 from couplevi.dataloaders import CoupledDataset, Links
 from couplevi.model import CplMixVAE
@@ -112,6 +112,44 @@ def test_communities_are_of_the_label_that_most_of_their_labelled_cells_have():
     assert found["a"].tolist() == [1, 1, 0, 1, 0, 1, 0, 0, 0, 5]
     assert found["b"].tolist() == [2, 3, 4, 1]
     assert tied(communities, known, 2, 4)["a"].tolist() == [1, 1, 0, 1, 0, 1, 0, 0, 0, 3]  # there is no other
+
+
+def test_communities_of_the_same_cells_have_the_label_that_either_modality_knows():
+    own = np.array([0, 0, 1, 1, 2, 2])
+    known = {"a": np.array([1, -1, -1, -1, -1, -1]), "b": np.array([-1, -1, 0, -1, -1, -1])}
+    found = tied({"a": own, "b": own}, known, 2, 7, same_cells=True)
+    assert found["a"].tolist() == found["b"].tolist() == [1, 1, 0, 0, 2, 2]
+    found = tied({"a": own, "b": own}, known, 2, 7)
+    assert found["b"].tolist() == [2, 2, 0, 0, 4, 4]  # of other cells that are numbered alike
+
+
+@pytest.mark.parametrize("known_by", ["a", "b"])
+def test_labels_of_cells_measured_in_one_modality_count(known_by):
+    """The communities are those of the cells measured in both, of which none has a label."""
+    mdata = two_modalities(300, share=0.5)
+    alone = mdata.obs_names.isin(mdata[known_by].obs_names) & ~mdata.obs_names.isin(
+        mdata["b" if known_by == "a" else "a"].obs_names
+    )
+    mdata.obs["known"] = mdata.obs["type"].map({"0": "Sst", "1": "Vip", "2": "Pvalb"}).where(alone)
+    CplMixVAE.setup_mudata(mdata, modalities=("a", "b"), labels_key="known")
+    torch.manual_seed(0)
+    model = CplMixVAE(mdata, 6, batch_size=128)
+    model.train(**{**FEW, "max_epochs": 20, "max_epochs_prune": 2})
+    found = model.predict().map({"Sst": "0", "Vip": "1", "Pvalb": "2"})
+    assert (found == mdata.obs["type"]).mean() > 0.95
+    assert model.pruning_history["n_categories"].iloc[0] == 3  # both modalities start at the labels
+
+
+def test_a_label_has_a_category_though_its_cells_are_not_among_those_of_the_communities(monkeypatch):
+    adata = planted(300)
+    adata.obs["known"] = np.where(np.arange(300) < 3, "rare", None)
+    CplMixVAE.setup_anndata(adata, labels_key="known")
+    torch.manual_seed(0)
+    model = CplMixVAE(adata, 6, batch_size=128)
+    monkeypatch.setattr("couplevi.model.cplmixvae.start.MAX_PROFILES", 60)
+    monkeypatch.setattr("torch.randperm", lambda n: torch.arange(n))  # in the order of the split
+    model.train(**QUICK)
+    assert "rare" in model.predict_probabilities()
 
 
 def test_without_labels_communities_are_the_categories():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 
 from couplevi._validate import expected
 from couplevi.model._dataset import batches
@@ -34,7 +35,8 @@ def start_arms(
 
     In that case the numbers of a modality's categories are those that most linked profiles have in earlier ones.
     The first categories are those of labels: of the cells that have one, and of communities in most of whose labelled
-    cells it is the same. Categories that are not needed are not active afterwards.
+    cells it is the same. Cells with a label that no cell of the communities has are of the community with the nearest
+    centre. Categories that are not needed are not active afterwards.
 
     Parameters
     ----------
@@ -70,8 +72,19 @@ def start_arms(
                 block = links_between(links, other, m)[places[other]][:, places[m]].tocoo()
                 np.add.at(overlap, (own[block.coords[1]], earlier[block.coords[0]]), block.data)
             labels[m] = renumbered(own, overlap)
+    absent = np.setdiff1d(np.arange(module.n_labels), np.concatenate(list(known.values())))
+    for m, all_places in dataset.places(units).items() if len(absent) else ():
+        rest = all_places[~np.isin(all_places, places[m])]
+        if not len(rest):
+            continue
+        found = _labelled(module, m, dataset.rows[m], rest, absent)
+        centres = np.stack([features[m][labels[m] == k].mean(axis=0) for k in range(labels[m].max() + 1)])
+        nearest = cdist(module.prepare(m, found).cpu().numpy(), centres).argmin(axis=1)
+        profiles[m] = torch.cat([profiles[m], found])
+        known[m] = np.concatenate([known[m], module.split(m, found)[2].cpu().numpy()])
+        labels[m] = np.concatenate([labels[m], nearest])
     module.active[:] = False
-    for m, own in tied(labels, known, module.n_labels, module.n_categories).items():
+    for m, own in tied(labels, known, module.n_labels, module.n_categories, same_cells=shared).items():
         categories = torch.from_numpy(own).to(module.device)
         for arm in range(module.n_arms):
             module.start(m, arm, profiles[m], categories)
@@ -85,8 +98,23 @@ def _read(module: CplMixVAEModule, rows: Rows, places: IntArray) -> torch.Tensor
     return torch.cat([x for _, x in batches(module, rows, places)])
 
 
+def _labelled(module: CplMixVAEModule, modality: str, rows: Rows, places: IntArray, labels: IntArray) -> torch.Tensor:
+    """Profiles at these places that have one of these labels, and at most `MAX_PROFILES`."""
+    wanted, found = torch.from_numpy(labels).to(module.device), list[torch.Tensor]()
+    for _, x in batches(module, rows, places):
+        found.append(x[torch.isin(module.split(modality, x)[2], wanted)])
+        if sum(map(len, found)) >= MAX_PROFILES:
+            break
+    return torch.cat(found)[:MAX_PROFILES]
+
+
 def tied(
-    communities: Mapping[str, IntArray], known: Mapping[str, IntArray], n_labels: int, n_categories: int
+    communities: Mapping[str, IntArray],
+    known: Mapping[str, IntArray],
+    n_labels: int,
+    n_categories: int,
+    *,
+    same_cells: bool = False,
 ) -> dict[str, IntArray]:
     """Categories of the profiles of each modality, of which labels have the first ones.
 
@@ -100,8 +128,13 @@ def tied(
         Community of each profile and number of its label, -1 without one, shape ``(n,)``, by modality.
     n_labels, n_categories
         Number of labels, and of categories, of which there are more.
+    same_cells
+        Whether communities of the same number are the same cells, so that what one modality knows of them counts in all.
     """
-    owner = {m: _majority(own, known[m], n_labels) for m, own in communities.items()}
+    votes = {m: _votes(own, known[m], n_labels) for m, own in communities.items()}
+    if same_cells:
+        votes = dict.fromkeys(votes, np.sum(list(votes.values()), axis=0))
+    owner = {m: np.where(v.max(axis=1) > v.sum(axis=1) / 2, v.argmax(axis=1), -1) for m, v in votes.items()}
     free = np.unique(np.concatenate([np.flatnonzero(label < 0) for label in owner.values()]))
     number = dict(zip(free.tolist(), np.minimum(n_labels + np.arange(len(free)), n_categories - 1), strict=True))
     categories = {}
@@ -111,12 +144,12 @@ def tied(
     return categories
 
 
-def _majority(communities: IntArray, known: IntArray, n_labels: int) -> IntArray:
-    """Label that more than half of the labelled profiles of each community have, -1 if there is none."""
+def _votes(communities: IntArray, known: IntArray, n_labels: int) -> FloatArray:
+    """Number of profiles of each community with each label, shape ``(n_communities, n_labels)``, at least one column."""
     counts = np.zeros((communities.max() + 1, max(n_labels, 1)))
     labelled = known >= 0
     np.add.at(counts, (communities[labelled], known[labelled]), 1)
-    return np.where(counts.max(axis=1) > counts.sum(axis=1) / 2, counts.argmax(axis=1), -1)
+    return counts
 
 
 def renumbered(labels: IntArray, shared: FloatArray) -> IntArray:
