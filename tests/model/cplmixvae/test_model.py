@@ -16,6 +16,7 @@ import couplevi as cvi
 from couplevi.model import CplMixVAE
 from couplevi.model.cplmixvae.module import CplMixVAEModule
 from couplevi.model.cplmixvae.start import renumbered
+from couplevi.preparation import fingerprints
 
 
 def test_planted_types_and_gradients_are_found(pruned, adata):
@@ -102,6 +103,25 @@ def test_categories_of_labels_are_not_removed(adata):
         model.train(**{**FEW, "max_epochs": 4, "max_epochs_prune": 1}, min_consensus=0.0)
     assert model.pruning_history["n_categories"].min() >= 4
     assert {"a", "b", "c", "d"} <= set(model.predict_probabilities().columns)
+
+
+def test_labels_of_held_out_cells_alone_are_named_and_do_not_end_pruning(adata):
+    adata = adata[:200].copy()
+    held_out = np.argsort(fingerprints(adata.X), kind="stable")[-4:]  # of a split in the order of values
+    adata.obs["known"] = pd.Series(list("abcd"), adata.obs_names[held_out], dtype=object).reindex(adata.obs_names)
+    CplMixVAE.setup_anndata(adata, labels_key="known")
+    torch.manual_seed(0)
+    model = CplMixVAE(adata, 9, batch_size=64)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.train(
+            **{**FEW, "max_epochs": 5, "max_epochs_prune": 5},
+            min_consensus=0.0,
+            datasplitter_kwargs={"shuffle_set_split": False},
+        )
+    assert not set("abcd") & set(model.predict_probabilities())
+    assert any("no cell trained on has: ['a', 'b', 'c', 'd']" in str(w.message) for w in caught)
+    assert model.pruning_history["n_categories"].tolist()[:2] == [4, 3]
 
 
 def test_one_label_in_all_communities_leaves_one_category(adata):

@@ -1,4 +1,5 @@
 import warnings
+from unittest.mock import patch
 
 import mudata as md
 import numpy as np
@@ -11,6 +12,7 @@ from small import FEW, QUICK, fit_mixture, planted, two_modalities
 import couplevi as cvi
 from couplevi._arrays import dense
 from couplevi.model import CplMixVAE, MixtureSettings
+from couplevi.model.cplmixvae.communities import communities
 from couplevi.model.cplmixvae.selection import Round
 from couplevi.model.cplmixvae.training import (
     counts_of,
@@ -54,13 +56,16 @@ def finished(n_categories, n_used=None, entropy=0.1, consensus=0.99):
         ([finished(4, n_used=1)], 0, True, {}, ["categories have collapsed: 1 of 4 are used"]),
         ([finished(4, entropy=0.91)], 0, True, {}, ["91% of the largest entropy"]),
         ([finished(4, entropy=0.9)], 0, True, {}, []),
+        ([finished(4)], 0, True, {"lost": ["x"]}, ["Labels that no cell trained on has: ['x']. They have no category"]),
         ([finished(4)], 0, True, {"failed": True}, ["The loss became NaN or infinite; the rounds before are kept"]),
     ],
 )
 def test_the_user_is_told_what_the_numbers_mean_and_nothing_else(rounds, selected, agreed, options, messages):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        warn_about_result(rounds, selected, agreed, 0.9, **{"n_start": 5, "failed": False, "pruned": True, **options})
+        warn_about_result(
+            rounds, selected, agreed, 0.9, **{"n_start": 5, "failed": False, "pruned": True, "lost": [], **options}
+        )
     assert len(caught) == len(messages)
     for warning, message in zip(caught, messages, strict=True):
         assert message in str(warning.message)
@@ -142,6 +147,20 @@ def test_collapse_is_diagnosed(adata, monkeypatch):
     monkeypatch.setattr(model.module, "start", lambda *args: None)
     with pytest.warns(UserWarning, match="categories have collapsed: .*100% of the largest entropy.*`coupling_weight`"):
         model.train(**QUICK, plan_kwargs={"lr": 1e-9})
+
+
+def test_no_more_categories_are_kept_than_there_are(adata):
+    """A lower limit above the number at the start: two of seven communities would share a category."""
+    CplMixVAE.setup_anndata(adata)
+    model = CplMixVAE(adata, 4, batch_size=128)
+    asked = []
+    with (
+        patch("couplevi.model.cplmixvae.start.communities", side_effect=lambda *a: asked.append(a) or communities(*a)),
+        pytest.warns(UserWarning, match="number of categories at the start, 4, is the one kept"),
+    ):
+        model.train(**{**FEW, "max_epochs": 2}, min_categories=7)
+    [(_, n_most, n_fewest, *_)] = asked
+    assert n_fewest == n_most == 4
 
 
 def test_too_few_categories_at_the_start_are_noticed(adata):

@@ -413,7 +413,7 @@ class CplMixVAE(Model):
                 remedy = "Train on more cells, lower `train_size`, or pass `prune=False`."
                 raise ValueError(expected("cells to validate on", f"none of {len(dataset)}", remedy))
             n_active = int(self.module.active.sum())
-            fewest = max(min_categories, len(self.labels_)) if prune else n_active
+            fewest = min(max(min_categories, len(self.labels_)), n_active) if prune else n_active
             warn_about_batches(min(batch_size, n_train), n_active)
             steps = math.ceil(n_train / batch_size)
             n_removed = max(0, n_active - min_categories) if prune else 0
@@ -426,7 +426,9 @@ class CplMixVAE(Model):
 
             def conclude(train: IntArray, validation: IntArray) -> bool:
                 results.append(judge.round(train, validation if len(validation) else train))
-                if len(results[-1].categories) <= fewest or has_failed(results, min_consensus):
+                categories = results[-1].categories
+                stay = max(min_categories, int((categories < len(self.labels_)).sum()))
+                if not prune or len(categories) <= stay or has_failed(results, min_consensus):
                     return False
                 self.module.active[judge.superfluous(train, results[-1], min_consensus)] = False
                 return True
@@ -465,7 +467,16 @@ class CplMixVAE(Model):
             codes = self.predict().cat.codes
             sizes = np.bincount(codes[codes >= 0], minlength=len(self.categories_))
             self.categories_ = self.categories_[sizes.argsort(kind="stable")[::-1]]
-        warn_about_result(results, selected, agreed, min_consensus, n_start=n_active, failed=best.failed, pruned=prune)
+        warn_about_result(
+            results,
+            selected,
+            agreed,
+            min_consensus,
+            n_start=n_active,
+            failed=best.failed,
+            pruned=prune,
+            lost=[name for k, name in enumerate(self.labels_) if k not in self.categories_],
+        )
 
     # inference
 

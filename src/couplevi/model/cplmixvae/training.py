@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from couplevi._streamed import StreamedMatrix, loaded
-from couplevi._validate import check_counts, stored_values, warn, warn_counts
+from couplevi._validate import check_counts, listing, stored_values, warn, warn_counts
 from couplevi.model._dataset import coupled_dataset, fit_modality
 from couplevi.model.cplmixvae.measurement import MAX_PROFILES, MeasuredRows, measured
 from couplevi.model.cplmixvae.settings import MixtureSettings
@@ -98,8 +98,9 @@ def warn_about_result(
     n_start: int,
     failed: bool,
     pruned: bool,
+    lost: Sequence[str],
 ) -> None:
-    """Say what the numbers mean for the user: collapse, disagreement, too few categories to start from."""
+    """Say what the numbers mean for the user: collapse, disagreement, too few categories to start from, lost labels."""
     kept = rounds[selected]
     advice = []
     if failed:
@@ -120,6 +121,11 @@ def warn_about_result(
         advice.append(
             f"The number of categories at the start, {len(kept.categories)}, is the one kept: there may be more. "
             "Raise `n_categories`."
+        )
+    if lost:
+        advice.append(
+            f"Labels that no cell trained on has: {listing(lost)}. They have no category. Label more of their cells, or "
+            "raise `train_size`."
         )
     for text in advice:
         warn(text)
