@@ -398,7 +398,7 @@ class CplMixVAE(Model):
                 "devices": devices,
             },
             splitter=datasplitter_kwargs,
-            splitter_takes=("validation_size", "shuffle_set_split", "n_partners", "mixup_alpha"),
+            splitter_takes=("validation_size", "shuffle_set_split", "n_partners"),
             plan=plan_kwargs,
             plan_takes=("lr", "weight_decay", "temperature"),
             trainer=trainer_kwargs,
