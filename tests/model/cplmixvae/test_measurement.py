@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 from sklearn.metrics import adjusted_rand_score
 from small import fit_mixture, planted
 
 import couplevi as cvi
+from couplevi._arrays import dense
+from couplevi.model.cplmixvae.inference import profiles
 from couplevi.model.cplmixvae.measurement import MeasuredRows, Measurement, effects_within
 
 
@@ -95,6 +98,19 @@ def test_a_batch_that_was_not_trained_on_is_named():
     with pytest.raises(ValueError, match=r"categories of column 'batch' that the model was trained on.*three"):
         model.predict(other)
     assert model.predict(adata[:10].copy()).equals(model.predict()[:10])
+
+
+@pytest.mark.parametrize("stored", [np.asarray, sp.csr_matrix])
+@pytest.mark.filterwarnings("ignore:.*are missing, and have their mean")
+def test_features_that_are_missing_do_not_make_cells_deeper(stored):
+    """What stands in for them are means, few of which are 0: the share detected is that of features there are."""
+    adata = planted(200)
+    adata.X = stored(np.where(adata.X > 0, adata.X, 0))
+    model = fit_mixture(adata)
+    others = adata[:, 6:].copy()
+    told = np.concatenate([x[:, -2] for _, x in profiles(model.module, model._registered(others), "adata")])
+    detected = (dense(others.X) != 0).mean(axis=1)
+    np.testing.assert_allclose(told, np.log(np.maximum(detected, 1 / 34)), rtol=1e-5)
 
 
 def test_types_are_found_in_spite_of_depth():

@@ -196,7 +196,11 @@ def test_raw_counts_are_noticed():
         ({"checkpoint": "file"}, NotImplementedError, "`checkpoint`: CplMixVAE does not support it"),
         ({"early_stopping": True}, NotImplementedError, "`early_stopping`"),
         ({"plan_kwargs": {"learning_rate": 1e-9}}, TypeError, "learning_rate"),
-        ({"datasplitter_kwargs": {"mixup_alpha": 1.0}}, TypeError, "mixup_alpha"),  # a mixture has no label, and no counts
+        (
+            {"datasplitter_kwargs": {"mixup_alpha": 1.0}},
+            TypeError,
+            "mixup_alpha",
+        ),  # a mixture has no label, and no counts
     ],
 )
 def test_arguments_of_other_models(adata, arguments, error, message):

@@ -10,6 +10,7 @@ import torch
 from sklearn.cluster import KMeans
 from torch import nn
 
+from couplevi._streamed import loaded
 from couplevi.preparation import log_detected
 
 if TYPE_CHECKING:
@@ -97,9 +98,14 @@ def effects_within(h: FloatArray, told: FloatArray, groups: IntArray) -> FloatAr
 
 
 def measured(registered: Registered, modality: str, matrix: Matrix) -> FloatArray:
-    """How each profile of a modality was measured, float32 of shape ``(n_profiles, 1 + n_batches)``."""
+    """How each profile of a modality was measured, float32 of shape ``(n_profiles, 1 + n_batches)``.
+
+    Features that the data lack, for which means stand in, are not among those detected.
+    """
+    absent = registered.readers[modality].absent(registered.data)
+    detected = log_detected(loaded(matrix)[:, ~absent] if absent.any() else matrix)
     batches = registered.covariates(modality)[:, : registered.n_batches]
-    return np.column_stack([log_detected(matrix), batches]).astype(np.float32)
+    return np.column_stack([detected, batches]).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
