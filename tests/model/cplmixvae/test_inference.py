@@ -110,3 +110,10 @@ def test_slopes_are_those_of_a_regression_of_each_feature():
     np.testing.assert_allclose(found["pvals_adj"][:3], false_discovery_control(found["pvals"][:3]))
     assert found.loc[3, ["scores", "pvals", "pvals_adj"]].isna().all()
     assert found["logfoldchanges"][3] == 0
+
+
+def test_a_state_that_all_cells_share_has_no_slope():
+    """Of cells that are alike: nothing is divided by 0."""
+    found = slopes(np.random.default_rng(0).normal(size=(4, 3)), np.ones(4))
+    assert found.shape == (3, 4)
+    assert found.isna().all(axis=None)

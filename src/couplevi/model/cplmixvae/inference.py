@@ -93,9 +93,9 @@ def slopes(x: FloatArray, state: FloatArray) -> pd.DataFrame:
     """Regression of each column of `x` on a state: columns as in :meth:`CplMixVAE.rank_features`, but for the names."""
     n = len(state)
     centred, deviation = x - x.mean(axis=0), state - state.mean()
-    slope = deviation @ centred / (deviation @ deviation)
-    left = np.square(centred - np.outer(deviation, slope)).sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
+        slope = deviation @ centred / (deviation @ deviation)
+        left = np.square(centred - np.outer(deviation, slope)).sum(axis=0)
         t = slope / np.sqrt(left / (n - 2) / (deviation @ deviation))
     t = np.where(np.ptp(x, axis=0) > 0, t, np.nan)
     p = 2 * student_t.sf(np.abs(t), n - 2)
