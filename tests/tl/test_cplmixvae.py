@@ -38,6 +38,8 @@ def test_of_several_trainings_the_most_typical_is_kept(counts):
     assert 0.3 < stability.mean() <= 1
     cvi.tl.cplmixvae(adata, n_categories=6, layers="log1p", seed=0, key_added="one", train_kwargs=QUICK)
     assert "one_stability" not in adata.obs
+    cvi.tl.cplmixvae(adata, n_categories=6, layers="log1p", seed=0, train_kwargs=QUICK)
+    assert "cplmixvae_stability" not in adata.obs  # that of other categories
     with pytest.raises(ValueError, match="`n_init`"):
         cvi.tl.cplmixvae(adata, n_categories=6, n_init=0)
 

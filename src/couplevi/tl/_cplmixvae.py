@@ -146,8 +146,11 @@ def cplmixvae(
     summary = _summary(model)
     data.obs[Key.obs.category(key_added)] = categories
     data.obs[Key.obs.category_confidence(key_added)] = probabilities.max(axis=1)
+    of_stability = Key.obs.category_stability(key_added)
     if n_init > 1:
-        data.obs[Key.obs.category_stability(key_added)] = stability
+        data.obs[of_stability] = stability
+    elif of_stability in data.obs:
+        del data.obs[of_stability]  # that of the categories before
     data.obsm[Key.obsm.latent(key_added)] = probabilities.to_numpy()
     data.obsm[Key.obsm.state(key_added)] = state
     for m, values in states.items():
