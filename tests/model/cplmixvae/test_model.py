@@ -452,6 +452,7 @@ def test_representation_and_layer():
         (lambda m: m.get_latent_representation(arm=None), "`arm` to be a whole number"),
         (lambda m: m.traverse_state("0", dimension=1.0), "`dimension` to be a whole number"),
         (lambda m: m.consensus_matrix(between=3), "`between` to be two of"),
+        (lambda m: m.consensus_matrix(between=(["a"], "b")), "`between` to be two of"),
         (lambda m: m.predict(modality="rna"), "`modality` to be one of"),
         (lambda m: m.traverse_state("9"), "`category` to be one of"),
         (lambda m: m.traverse_state("0", dimension=3), "`dimension` to be one of"),

@@ -689,7 +689,7 @@ class CplMixVAE(Model):
         registered = self._checked(adata)
         chosen = self._asked(registered, None)
         if between is not None and (
-            not isinstance(between, Sequence) or len(between) != 2 or len(set(between) & set(chosen)) != 2
+            not isinstance(between, Sequence) or len(between) != 2 or sum(m in between for m in chosen) != 2
         ):
             raise ValueError(expected(f"`between` to be two of {chosen}", repr(between)))
         found = votes(self.module, registered, chosen, between)
