@@ -452,6 +452,12 @@ class Key:
         mdata | classifiers on the latent, by column of labels | dict: for each, `classes`, `coefficients`, `intercept`, `model` (whose latents they were learned from) | tl.predict_labels | tl.explain
         """
 
+        CATEGORIES: Final = "categories"
+        """Names of the categories.
+
+        data | names of the categories | list, in the order of the columns of their probabilities | tl.cplmixvae | pl.consensus
+        """
+
         CONSENSUS: Final = "consensus"
         """How far arms agree, category by category.
 

@@ -55,6 +55,7 @@ def test_labels_of_some_cells_name_categories(counts):
     of_known = mdata.obs["known"] != "unknown"
     found = mdata.obs["cplmixvae_category"].astype(str)
     assert (found == mdata.obs["known"])[of_known].mean() > 0.95
+    assert set(mdata.obs["known"][of_known]) <= set(mdata.uns["cplmixvae"]["categories"])
     assert (found == mdata.obs["cell_type"].astype(str))[~of_known].mean() > 0.9
 
 
@@ -110,6 +111,7 @@ def test_slots_survive_a_file(counts, tmp_path):
     assert (back.obs["cplmixvae_category"] == counts.obs["cplmixvae_category"]).all()
     np.testing.assert_array_equal(back.obsm["X_cplmixvae"], counts.obsm["X_cplmixvae"])
     assert back.uns["cplmixvae"]["settings"]["n_categories"] == 4
+    assert list(back.uns["cplmixvae"]["categories"]) == ["0", "1", "2", "3"]
     adata = counts["rna"].copy()
     cvi.tl.cplmixvae(adata, n_categories=4, likelihood="nb", n_arms=1, train_kwargs=QUICK)
     adata.write(tmp_path / "x.h5ad")

@@ -60,8 +60,9 @@ def consensus(
     image = axes.imshow(shares, vmin=0, vmax=1, cmap="viridis")
     axes.figure.colorbar(image, ax=axes, label="share of the larger category")
     step = -(-len(shares) // 20)  # at most 20 labels
-    names = [str(k) for k in range(0, len(shares), step)]
-    axes.set_xticks(range(0, len(shares), step), names, rotation=90 if len(names) > 10 else 0)
+    names = list(data.uns[key].get(Key.uns.CATEGORIES, map(str, range(len(shares)))))[::step]
+    upright = len(names) > 10 or max(map(len, names)) > 2
+    axes.set_xticks(range(0, len(shares), step), names, rotation=90 if upright else 0)
     axes.set_yticks(range(0, len(shares), step), names)
     axes.set(xlabel="category by one arm", ylabel="category by another arm")
     axes.set_title(f"mean consensus {np.nanmean(shares.diagonal()):.3f}, all cells")

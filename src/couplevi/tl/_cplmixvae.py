@@ -79,7 +79,8 @@ def cplmixvae(
     - ``data.obsm["X_cplmixvae"]``: probabilities of all categories, mean over arms, shape ``(n_obs, K)``, float32;
     - ``data.obsm["X_cplmixvae_state"]``: state within the category, shape ``(n_obs, n_state)``, float32; of several
       modalities side by side, and by itself in ``data[m].obsm``;
-    - ``data.uns["cplmixvae"]``: settings, versions, the consensus matrix and the history of pruning.
+    - ``data.uns["cplmixvae"]``: settings, versions, names of the categories, the consensus matrix and the history of
+      pruning.
 
     Raises
     ------
@@ -143,7 +144,7 @@ def cplmixvae(
     probabilities = model.predict_probabilities()
     state = model.get_latent_representation()
     states = {m: model.get_latent_representation(modality=m) for m in model.modalities_} if modalities else {}
-    summary = _summary(model)
+    summary = {**_summary(model), Key.uns.CATEGORIES: list(probabilities)}
     data.obs[Key.obs.category(key_added)] = categories
     data.obs[Key.obs.category_confidence(key_added)] = probabilities.max(axis=1)
     of_stability = Key.obs.category_stability(key_added)
