@@ -23,6 +23,22 @@ def test_cplmixvae_writes_what_tl_does(run, typed_h5ad, typed, tmp_path):
     assert cvi.model.CplMixVAE.load(folder, adata=written).modalities_ == ["adata"]
 
 
+def test_labels_batches_and_several_trainings(run, typed_h5ad, typed, tmp_path):
+    table = tmp_path / "types.csv"
+    typed.obs["known"] = np.where(np.arange(typed.n_obs) % 2, "one", "two")
+    typed.obs["batch"] = np.where(np.arange(typed.n_obs) % 3, "x", "y")
+    typed.write_h5ad(typed_h5ad)
+    asked = ("--labels-key", "known", "--batch-key", "batch", "--n-init", 2, "--layer", "log1p")
+    out = ("--csv", table, "--out", tmp_path / "out.h5ad")
+    assert run("cplmixvae", typed_h5ad, *QUICK, *asked, *out) == 0
+    given = {"labels_key": "known", "batch_key": "batch", "n_init": 2, "layers": "log1p"}
+    cvi.tl.cplmixvae(typed, n_categories=3, **given, seed=4, train_kwargs=TRAINING)
+    told = pd.read_csv(table, index_col="cell")
+    assert list(told) == ["label", "confidence", "stability"]
+    assert told["label"].tolist() == typed.obs["cplmixvae_category"].tolist()
+    np.testing.assert_allclose(told["stability"], typed.obs["cplmixvae_stability"])
+
+
 def test_several_modalities_or_one_of_them(run, cells_h5mu, cells, tmp_path):
     out = tmp_path / "out.h5mu"
     layers = ("--layer", "rna=log1p", "--layer", "atac=log1p")

@@ -96,8 +96,8 @@ def test_class_of_a_saved_model(jamie, celltext):
 
 
 def test_a_table_of_labels(mdata):
-    mdata.obs["p"], mdata.obs["t"] = 0.5, 0.25
+    mdata.obs["p"], mdata.obs["jae_label_typicality"] = 0.5, 0.25
     assert list(label_table(mdata.obs, ["cell_type", "p"])) == ["label", "confidence"]
-    table = label_table(mdata.obs, ["cell_type", "p", "t"])
+    table = label_table(mdata.obs, ["cell_type", "p", "jae_label_typicality"])
     assert (table.index.name, list(table)) == ("cell", ["label", "confidence", "typicality"])
     assert table["label"].tolist() == mdata.obs["cell_type"].tolist()

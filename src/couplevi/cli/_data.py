@@ -113,6 +113,6 @@ def saved_class(folder: Path) -> type[Model]:
 
 
 def label_table(obs: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """Label of each cell, its probability, and, if there is a third column, how typical the cell is of it."""
+    """Label of each cell, its probability, and further columns under the last word of their names."""
     table = obs[list(columns)].rename_axis("cell")
-    return table.set_axis(["label", "confidence", "typicality"][: len(columns)], axis=1)
+    return table.set_axis(["label", "confidence", *(name.rpartition("_")[2] for name in columns[2:])], axis=1)
