@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -57,6 +59,17 @@ def test_too_few_profiles_and_equal_ones_have_no_effects():
     measurement.fit(np.random.default_rng(0).normal(size=(100, 2)), np.ones((100, 1)))
     assert (measurement.effects == 0).all()
     assert measurement.mean.item() == 1
+
+
+def test_fewer_kinds_of_profiles_than_groups_are_groups_of_their_own():
+    """As of a few binary features. No warning comes: there is nothing that a user could do."""
+    kind = np.arange(400) % 3
+    told = np.random.default_rng(0).normal(size=(400, 1))
+    measurement = Measurement(1, 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        measurement.fit(np.array([[0.0, 0], [0, 1], [1, 1]])[kind], told)
+    np.testing.assert_allclose(measurement.effects, 0, atol=1e-6)
 
 
 def test_rows_say_how_they_were_measured():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
 from couplevi._streamed import loaded
@@ -76,7 +78,9 @@ class Measurement(nn.Module):
             effects = effects_within(h, told, np.zeros(len(h), dtype=np.int64))
             seed = int(torch.randint(2**31, ()))
             for _ in range(N_TURNS):
-                groups = KMeans(n_groups, n_init=1, random_state=seed).fit_predict(h - (told - mean) @ effects)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", ConvergenceWarning)  # there may be fewer kinds of profiles
+                    groups = KMeans(n_groups, n_init=1, random_state=seed).fit_predict(h - (told - mean) @ effects)
                 effects = effects_within(h, told, groups)
         self.mean.copy_(torch.from_numpy(mean))
         self.effects.copy_(torch.from_numpy(effects))
