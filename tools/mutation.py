@@ -303,6 +303,7 @@ MUTANTS = [
         ("-0.5 * centers.square()", "-1.0 * centers.square()"),
         ("INITIAL_GAP / (", "INITIAL_GAP * ("),
         ("self.nearest.bias.copy_(gain * offset)", "self.nearest.bias.copy_(offset)"),
+        ("self.nearest.bias[used] = INITIAL_GAP", "self.nearest.bias[used] = 1e9"),
         ("h = self.input_dropout(h)", "h = 1.0 * h"),
         ("self.nearest(h) + self.logits(hidden)", "self.nearest(h)"),
         ("masked_fill(~active, EXCLUDED)", "masked_fill(~active, 0.0)"),
@@ -746,6 +747,10 @@ MUTANTS = [
         ("dataset.units[units] >= 0).all(axis=1)", "dataset.units[units] >= 0).any(axis=1)"),
         ("COMPLETE_SHARE * len(units)", "0.0 * len(units)"),
         ("module.active[:] = False", "module.active[:] = True"),
+        ("same_cells=shared", "same_cells=False"),
+        ("~np.isin(all_places, places[m])", "np.isin(all_places, places[m])"),
+        ("centres).argmin(axis=1)", "centres).argmax(axis=1)"),
+        ("v.sum(axis=1) / 2", "v.sum(axis=1)"),
         ("[places[other]][:, places[m]]", "[np.sort(places[other])][:, places[m]]"),
     ),
     *in_file(
@@ -767,6 +772,7 @@ MUTANTS = [
         ("N_GROUPS, N_TURNS = 25, 5", "N_GROUPS, N_TURNS = 25, 0"),
         ("fit_predict(h - (told - mean) @ effects)", "fit_predict(h)"),
         ("return values - (total / size)[groups]", "return values"),
+        ("[:, ~absent] if absent.any()", "if absent.any()"),
     ),
     *in_file(
         "model/cplmixvae/selection.py",

@@ -332,7 +332,7 @@ class CplMixVAE(Model):
             Passes through the data in the first round, and in each later one. None takes as many as make the settings'
             `n_steps` and `n_steps_prune`.
         prune
-            Remove categories; else there are `n_categories`, of one round.
+            Remove categories; else there are `n_categories`, fewer if labels take several communities, of one round.
         min_categories
             Number of categories at which pruning ends, at least 2.
         min_consensus
