@@ -140,6 +140,21 @@ def test_labels_of_cells_measured_in_one_modality_count(known_by):
     assert model.pruning_history["n_categories"].iloc[0] == 3  # both modalities start at the labels
 
 
+def test_a_labelled_type_of_one_modality_alone_takes_no_community_of_others():
+    """Eight cells of it have a label; the type nearest to it is in all communities, without labels."""
+    mdata = two_modalities(400, share=1.0)
+    a, b = mdata["a"].copy(), mdata["b"].copy()
+    kind = mdata.obs["type"].to_numpy()
+    mdata = md.MuData({"a": a, "b": b[kind != "2"].copy()})
+    mdata.obs["known"] = pd.Series("new", a.obs_names[kind == "2"][:8]).reindex(mdata.obs_names)
+    CplMixVAE.setup_mudata(mdata, modalities=("a", "b"), labels_key="known")
+    torch.manual_seed(0)
+    model = CplMixVAE(mdata, 6, batch_size=128)
+    model.train(**{**FEW, "max_epochs": 40, "max_epochs_prune": 2})
+    found = model.predict()[a.obs_names] == "new"
+    assert (found == (kind == "2")).mean() > 0.95
+
+
 def test_a_label_has_a_category_though_its_cells_are_not_among_those_of_the_communities(monkeypatch):
     adata = planted(300)
     adata.obs["known"] = np.where(np.arange(300) < 3, "rare", None)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MAX_PROFILES = 50_000
 """Profiles that the communities are made from."""
+REACH = 0.95
+"""Share of the members of a community that are nearer to its centre than a cell that is none of them."""
 COMPLETE_SHARE = 0.1
 """Share of the units measured in all modalities from which on these alone make the communities."""
 
@@ -36,7 +38,7 @@ def start_arms(
     In that case the numbers of a modality's categories are those that most linked profiles have in earlier ones.
     The first categories are those of labels: of the cells that have one, and of communities in most of whose labelled
     cells it is the same. Cells with a label that no cell of the communities has are of the community with the nearest
-    centre. Categories that are not needed are not active afterwards.
+    centre, if they are within its reach. Categories that are not needed are not active afterwards.
 
     Parameters
     ----------
@@ -78,11 +80,10 @@ def start_arms(
         if not len(rest):
             continue
         found = _labelled(module, m, dataset.rows[m], rest, absent)
-        centres = np.stack([features[m][labels[m] == k].mean(axis=0) for k in range(labels[m].max() + 1)])
-        nearest = cdist(module.prepare(m, found).cpu().numpy(), centres).argmin(axis=1)
+        own = _nearest_community(module.prepare(m, found).cpu().numpy(), features[m], labels[m])
         profiles[m] = torch.cat([profiles[m], found])
         known[m] = np.concatenate([known[m], module.split(m, found)[2].cpu().numpy()])
-        labels[m] = np.concatenate([labels[m], nearest])
+        labels[m] = np.concatenate([labels[m], own])
     module.active[:] = False
     for m, own in tied(labels, known, module.n_labels, module.n_categories, same_cells=shared).items():
         categories = torch.from_numpy(own).to(module.device)
@@ -108,6 +109,16 @@ def _labelled(module: CplMixVAEModule, modality: str, rows: Rows, places: IntArr
     return torch.cat(found)[:MAX_PROFILES]
 
 
+def _nearest_community(h: FloatArray, members: FloatArray, labels: IntArray) -> IntArray:
+    """Community with the centre nearest to each row of `h`, -1 where nearly all of its members are nearer to it."""
+    groups = [members[labels == k] for k in range(labels.max() + 1)]
+    centres = np.stack([group.mean(axis=0) for group in groups])
+    reach = np.array([np.quantile(cdist(group, c[None]), REACH) for group, c in zip(groups, centres, strict=True)])
+    distance = cdist(h, centres)
+    nearest = distance.argmin(axis=1)
+    return np.where(distance.min(axis=1) <= reach[nearest], nearest, -1)
+
+
 def tied(
     communities: Mapping[str, IntArray],
     known: Mapping[str, IntArray],
@@ -125,7 +136,8 @@ def tied(
     Parameters
     ----------
     communities, known
-        Community of each profile and number of its label, -1 without one, shape ``(n,)``, by modality.
+        Community of each profile, and number of its label, -1 without one, shape ``(n,)``, by modality. Of a profile with
+        a label, the community may be -1, too.
     n_labels, n_categories
         Number of labels, and of categories, of which there are more.
     same_cells
@@ -147,7 +159,7 @@ def tied(
 def _votes(communities: IntArray, known: IntArray, n_labels: int) -> FloatArray:
     """Number of profiles of each community with each label, shape ``(n_communities, n_labels)``, at least one column."""
     counts = np.zeros((communities.max() + 1, max(n_labels, 1)))
-    labelled = known >= 0
+    labelled = (known >= 0) & (communities >= 0)
     np.add.at(counts, (communities[labelled], known[labelled]), 1)
     return counts
 
