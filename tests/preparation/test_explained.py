@@ -120,3 +120,15 @@ def test_what_chance_explains_is_taken_off():
     sizes = np.linalg.svd(told.loadings * weight, compute_uv=False) ** 2
     left = np.square(told.beyond_chance(weight)).sum(axis=1)
     np.testing.assert_allclose(np.sort(left), np.sort(np.maximum(sizes - by_chance, 0)), atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_array])
+def test_features_that_no_linked_profile_has_are_not_explained(kind):
+    """As rare peaks of cells kept apart: what sums leave of them is rounding, of which nothing is a share."""
+    rng = np.random.default_rng(0)
+    x = np.zeros((700, 200))
+    x[rng.integers(600, 700, size=200), np.arange(200)] = rng.uniform(1, 3, size=200)
+    links = sp.eye_array(700, 700).tocsr()
+    links = sp.csr_array(links.multiply((np.arange(700) < 600)[:, None]))
+    explained = found(kind(x), links, rng.normal(size=(700, 20)))
+    np.testing.assert_array_equal(explained.share, 0)

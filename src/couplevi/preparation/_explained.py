@@ -19,6 +19,9 @@ PAIRS_PER_COMPONENT = 10
 SMALLEST_SINGULAR = 1e-6
 """Of a direction of the regressors, relative to the largest, below which it is left out."""
 
+SMALLEST_VARIANCE = 1e-9
+"""Of a standardised feature over linked profiles, below which it is constant there but for rounding."""
+
 SMALLEST_REST = 1e-3
 """Least share of a profile's own value that is left to the others in leaving it out."""
 
@@ -115,7 +118,7 @@ def explained_by(
     )
     between = fitted[:n_groups] - np.outer(groups.T @ root, groups.T @ root) @ fitted[:n_groups] / (root @ root)
     variance = error_of_means + np.square(between).sum(axis=0)  # the latter is 0 of a single batch
-    varies = (scale > 0) & (variance > 0)
+    varies = (scale > 0) & (variance > SMALLEST_VARIANCE * (root @ root))
     share = np.divide(error_of_means - error, variance, out=np.zeros(len(mean)), where=varies)
     return Explained(np.clip(share, 0, 1), fitted[n_groups:] / np.sqrt(root @ root), root @ root)
 
