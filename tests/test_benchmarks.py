@@ -183,10 +183,11 @@ def test_quality_writes_a_row_a_method_and_does_not_repeat_itself(tmp_path, monk
         importlib.import_module(f"benchmarks.runs.{name}").main()
 
     out, table, figure = (tmp_path / name for name in ("results.csv", "table.md", "figure.png"))
-    options = ["--sets", "branching_manifold", "--known", 0.5, "--methods", "ridge", "Procrustes", "--seeds", 1]
+    options = ["--sets", "branching_manifold", "--known", 1.0, 0.5, "--methods", "ridge", "Procrustes", "--seeds", 1]
     run("quality", *options, "--out", out)
     written = out.read_text()
-    ridge, procrustes = csv.DictReader(written.splitlines())
+    ridge, procrustes, *of_half = csv.DictReader(written.splitlines())
+    assert [(row["method"], row["known"]) for row in of_half] == [("ridge", "0.5"), ("Procrustes", "0.5")]
     assert (ridge["method"], procrustes["method"]) == ("ridge", "Procrustes")
     assert float(ridge["forward_r"]) > 0.8
     assert float(ridge["forward_wins_against_ridge"]) == 0
@@ -195,5 +196,30 @@ def test_quality_writes_a_row_a_method_and_does_not_repeat_itself(tmp_path, monk
     run("quality", *options, "--out", out)
     assert out.read_text() == written
     run("summary", out, "--table", table, "--figure", figure)
-    assert f"| ridge |  |  |  | {float(ridge['forward_r']):.3g} |" in table.read_text()
+    forward, backward = (f"{float(ridge[f'{d}_r']):.3f}" for d in ("forward", "backward"))
+    foscttm = f"{float(procrustes['held_out_foscttm']):.3f}"
+    summary, details = table.read_text().split("## Every set")
+    assert f"simulated branches (120 cells): 40 of electrophysiology | **{forward}** |" in summary
+    assert f"simulated branches (120 cells): 400 of RNA | **{backward}** |" in summary
+    assert f"simulated branches (120 cells): FOSCTTM | **{foscttm}** |" in summary
+    assert f"| ridge |  |  |  | {float(of_half[0]['forward_r']):.3f} |" in details
     assert figure.stat().st_size > 0
+
+
+def test_summary_marks_the_best_and_says_how_seeds_differ(tmp_path, monkeypatch):
+    rows = [("couplevi", 0, 0.5, 0.2), ("couplevi", 1, 0.7, 0.4), ("ridge", 0, 0.4, ""), ("CCA", 0, "", 0.1)]
+    lines = [f"new,1.0,{m},{seed},10,3,{r},{f},1.5,0.5" for m, seed, r, f in rows]
+    names = "data,known,method,seed,n_held_out,forward_n_features,forward_r,held_out_foscttm,seconds,peak_gb"
+    missing = (
+        "held_out_lta,in_sample_foscttm,forward_relative_rmse,backward_r,backward_n_features,forward_wins_against_ridge"
+    )
+    (results := tmp_path / "results.csv").write_text("\n".join([f"{names},{missing}", *(f"{x},,,,,," for x in lines)]))
+    table = tmp_path / "table.md"
+    monkeypatch.setattr(
+        sys, "argv", ["summary", str(results), "--table", str(table), "--figure", str(tmp_path / "f.png")]
+    )
+    importlib.import_module("benchmarks.runs.summary").main()
+    summary, details = table.read_text().split("## Every set")
+    assert "| new (10 cells): 3 of second | **0.600 ± 0.141** | 0.400 |" in summary
+    assert "| new (10 cells): FOSCTTM | 0.300 ± 0.141 | **0.100** |" in summary
+    assert "| couplevi | 0.300 ± 0.141 |" in details

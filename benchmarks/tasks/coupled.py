@@ -19,6 +19,9 @@ HELD_OUT = 0.2
 REAL = ("patchseq_motor", "cite_pbmc_inhouse", "snare_mouse_cortex_small")
 """Files of the folder of real data that are benchmarked unless others are named."""
 
+NO_TYPE = ("Mis", "unknown")
+"""Labels of cells that are left out."""
+
 MAX_FEATURES = 2_000
 """Features of a target that are scored: the most variable ones in training."""
 
@@ -96,7 +99,9 @@ def _real(name: str, folder: Path | None) -> tuple[md.MuData, dict[str, str]]:
     if folder is None:
         raise SystemExit(f"{name}: pass --data")
     mdata = md.read_h5mu(folder / f"{name}.h5mu")
-    mdata = mdata[~mdata.obs["cell_type"].isin(["Mis"])].copy()
+    labels = next(column for column in ("cell_type", "cell_type_rna") if column in mdata.obs)
+    mdata.obs["cell_type"] = mdata.obs[labels].astype(str)
+    mdata = mdata[~mdata.obs["cell_type"].isin(NO_TYPE)].copy()
     layers = {m: "log1p" for m in mdata.mod if m != "ephys"}
     for m in layers:
         _log1p(mdata[m], m)
