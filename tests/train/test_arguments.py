@@ -36,10 +36,10 @@ BAD = [
 ]
 OF_LINKS = [
     ({"datasplitter_kwargs": {"n_partners": -1}}, ValueError, "`n_partners` to be a whole number of at least 0"),
-    ({"datasplitter_kwargs": {"mixup_alpha": "x"}}, ValueError, "`mixup_alpha` to be a number of at least 0"),
     ({"n_partners": 3}, TypeError, "found `n_partners`.*Pass `datasplitter_kwargs={'n_partners': ...}`"),
 ]
 OF_JAMIE = [
+    ({"datasplitter_kwargs": {"mixup_alpha": "x"}}, ValueError, "`mixup_alpha` to be a number of at least 0"),
     *(({"validation_size": value}, ValueError, "`validation_size` to be a number from 0 to 1") for value in ("x", 2)),
     ({"early_stopping": "yes"}, TypeError, "`early_stopping` to be True or False"),
     ({"shuffle_set_split": 1}, TypeError, "`shuffle_set_split` to be True or False"),
@@ -54,6 +54,7 @@ OF_JAE = [
     ({"plan_kwargs": {"guess_start": 2}}, ValueError, "`guess_start` to be a number from 0 to 1"),
 ]
 OF_MIXTURES = [
+    ({"datasplitter_kwargs": {"mixup_alpha": 0.5}}, TypeError, r"`datasplitter_kwargs` of .*, found 'mixup_alpha'"),
     *(({"max_epochs_prune": value}, ValueError, "`max_epochs_prune` to be a whole") for value in (2.0, "2", 0, -1)),
     ({"prune": "no"}, TypeError, "`prune` to be True or False"),
     ({"plan_kwargs": {"temperature": 0}}, ValueError, "`temperature` to be a number"),
