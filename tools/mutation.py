@@ -395,9 +395,9 @@ MUTANTS = [
     ),
     *in_file(
         "preparation/_detected.py",
-        ("(chunk != 0)", "(chunk > 0)"),
-        ("np.maximum(detected, 1)", "np.maximum(detected, 2)"),
-        (", 1) / matrix.shape[1]", ", 1)"),
+        ("!= 0)", "> 0)"),
+        ("np.concatenate(parts), 1)", "np.concatenate(parts), 2)"),
+        (", 1) / n_counted", ", 1)"),
     ),
     *in_file(
         "preparation/_fit.py",
@@ -773,7 +773,7 @@ MUTANTS = [
         ("N_GROUPS, N_TURNS = 25, 5", "N_GROUPS, N_TURNS = 25, 0"),
         ("fit_predict(h - (told - mean) @ effects)", "fit_predict(h)"),
         ("return values - (total / size)[groups]", "return values"),
-        ("[:, ~absent] if absent.any()", "if absent.any()"),
+        ("~absent if absent.any() else None", "None"),
     ),
     *in_file(
         "model/cplmixvae/selection.py",

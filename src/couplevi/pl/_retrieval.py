@@ -50,9 +50,9 @@ def retrieval(
     """Which cells are found by a text: types of the best ones, and how well it fits all cells. Two panels a text.
 
     Bars are numbers of cells among the `k` best; a tick in each marks how many `k` cells drawn at random would hold.
-    Beside them is the score of each cell, as :meth:`~couplevi.model.CellText.retrieve_cells` gives it, dark for those among the `k`, whose limit is dashed; a stroke
-    marks the median of a type. If the text is the name of a type, the title says how many of the `k` are of that type
-    (their precision), and how many there are at all.
+    Beside them is the score of each cell, as :meth:`~couplevi.model.CellText.retrieve_cells` gives it, dark for those
+    among the `k`, whose limit is dashed; a stroke marks the median of a type. If the text is the name of a type, the
+    title says how many of the `k` are of that type (their precision), and how many there are at all.
 
     Parameters
     ----------

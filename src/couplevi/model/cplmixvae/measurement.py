@@ -12,7 +12,6 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
-from couplevi._streamed import loaded
 from couplevi.preparation import log_detected
 
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ def measured(registered: Registered, modality: str, matrix: Matrix) -> FloatArra
     Features that the data lack, for which means stand in, are not among those detected.
     """
     absent = registered.readers[modality].absent(registered.data)
-    detected = log_detected(loaded(matrix)[:, ~absent] if absent.any() else matrix)
+    detected = log_detected(matrix, ~absent if absent.any() else None)
     batches = registered.covariates(modality)[:, : registered.n_batches]
     return np.column_stack([detected, batches]).astype(np.float32)
 

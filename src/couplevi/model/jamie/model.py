@@ -1222,10 +1222,10 @@ class JAMIE(Model):
         (['ephys3', 'ephys0'], 40)
         """
         self._check_if_trained(warn=False)
-        check_option(source, self.modalities_, "source")
-        if target is not None:
-            check_option(target, self.modalities_, "target")
-            check_different(source, target)
+        if target is None:
+            check_option(source, self.modalities_, "source")
+        else:
+            self._check_direction(source, target)
         batches = [] if target is None else self.reader(target).design.batches_of(target)
         return make_route(self.module, self.var_names_, source, target, features, batches)
 
